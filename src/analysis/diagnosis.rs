@@ -1,0 +1,432 @@
+//! What the analysis says: the answer that the screen, the text, the JSON and the tests all read.
+//!
+//! Plain data. Text in it that came from a process (names, commands, units) has been cleaned when the diagnosis was made,
+//! so no printer can forget to. `None` means not known, and a [`Gap`] says why.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use jiff::Timestamp;
+
+use crate::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState};
+use crate::units::{Nanos, ProcessId};
+
+/// All that is known of the host at one instant.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    /// The instant of the newest sample.
+    pub at: Timestamp,
+    /// Time since boot at that instant.
+    pub since_boot: Nanos,
+    /// The host.
+    pub host: Arc<HostFacts>,
+    /// The load and what it is made of.
+    pub load: Load,
+    /// CPU use of the whole host, in CPUs. `None` until there are two samples.
+    pub cpu: Option<CpuUse>,
+    /// Pressure stall information.
+    pub pressure: Option<Pressure>,
+    /// Memory.
+    pub memory: Option<Memory>,
+    /// The one sentence, and what stands behind it.
+    pub verdict: Verdict,
+    /// Every job, by what it takes and how it waits: culprit and victims first.
+    pub jobs: Vec<Job>,
+    /// Stuck tasks, grouped by job and place, most tasks first.
+    pub waits: Vec<WaitGroup>,
+    /// Disks that moved anything, busiest first.
+    pub disks: Vec<DiskUse>,
+    /// What each process that did anything did. One that is not in here slept.
+    pub activity: HashMap<ProcessId, Activity>,
+    /// Runnable and stuck tasks over the ring, oldest first.
+    pub trend: Vec<TrendPoint>,
+    /// What could not be seen, each once.
+    pub gaps: Vec<Gap>,
+    /// What whytop itself costs.
+    pub cost: Cost,
+}
+
+impl Diagnosis {
+    /// The job with this identity, if it still has processes.
+    pub fn job(&self, id: &JobId) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.facts.id == *id)
+    }
+
+    /// The job that the panel is about: the culprit, else a backup that runs.
+    pub fn suspect(&self) -> Option<&Job> {
+        let id = self.verdict.culprit.as_ref().or(self.verdict.backup.as_ref())?;
+        self.job(id)
+    }
+}
+
+/// A job's name for good: it survives re-sorting and, as long as the job lives, every change in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(Arc<str>);
+
+impl JobId {
+    /// The processes of a unit of the service manager. Its start is not part of it: a unit that restarts stays the same job to
+    /// an operator, and actions go by processes anyway.
+    pub fn unit(name: &str) -> Self {
+        Self(format!("unit:{name}").into())
+    }
+
+    /// The processes of a container.
+    pub fn container(id: &str) -> Self {
+        Self(format!("container:{id}").into())
+    }
+
+    /// A process and what descends from it.
+    pub fn tree(root: ProcessId) -> Self {
+        Self(format!("tree:{root}").into())
+    }
+
+    /// Kernel threads of one subsystem.
+    pub fn kernel(subsystem: &str) -> Self {
+        Self(format!("kernel:{subsystem}").into())
+    }
+
+    /// As printed in the JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One point of the trend: the tasks that counted in the load at that instant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrendPoint {
+    /// When.
+    pub at: Timestamp,
+    /// Runnable tasks.
+    pub runnable: u32,
+    /// Tasks in uninterruptible sleep.
+    pub uninterruptible: u32,
+}
+
+/// The load averages beside what they average.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// `/proc/loadavg`.
+    pub averages: Option<LoadAverage>,
+    /// Tasks running or waiting for a CPU at this instant, whytop's own left out.
+    pub runnable: u32,
+    /// Tasks in uninterruptible sleep at this instant.
+    pub uninterruptible: u32,
+    /// The ledger: the same two numbers by job, largest first; jobs with neither are left out.
+    pub ledger: Vec<LedgerLine>,
+}
+
+impl Load {
+    /// Tasks that count in the load at this instant.
+    pub const fn now(&self) -> u32 {
+        self.runnable + self.uninterruptible
+    }
+}
+
+/// A job's part in the load of this instant.
+#[derive(Clone, Debug)]
+pub struct LedgerLine {
+    /// The job.
+    pub job: JobId,
+    /// Its name, so that a printer needs no look-up.
+    pub name: String,
+    /// Its runnable tasks.
+    pub runnable: u32,
+    /// Its tasks in uninterruptible sleep.
+    pub uninterruptible: u32,
+}
+
+/// CPU use of the whole host over the last interval, in CPUs (0 to the number of CPUs).
+#[derive(Clone, Copy, Debug)]
+pub struct CpuUse {
+    /// Somebody ran.
+    pub busy: f64,
+    /// Idle with a disk request pending.
+    pub iowait: f64,
+    /// Taken by the hypervisor; part of `busy`.
+    pub steal: f64,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nobody waits.
+    Calm,
+    /// Somebody waits, or will soon; or too little is known to blame anybody.
+    Watch,
+    /// Jobs wait, for something that another one takes.
+    Contention,
+}
+
+/// What is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// CPUs: tasks are runnable and do not run.
+    Cpu,
+    /// A disk or its queue.
+    Disk,
+    /// A filesystem that somebody froze.
+    FrozenFilesystem,
+    /// A file server, or a daemon that stands for one.
+    NetworkFilesystem,
+    /// Memory.
+    Memory,
+    /// A lock in the kernel.
+    Lock,
+    /// Nothing.
+    None,
+}
+
+/// The one sentence, and what stands behind it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is short.
+    pub resource: Resource,
+    /// The sentence.
+    pub headline: String,
+    /// Who takes it.
+    pub culprit: Option<JobId>,
+    /// Who waits for it, most tasks first.
+    pub victims: Vec<JobId>,
+    /// A backup that runs, even when it hurts nobody.
+    pub backup: Option<JobId>,
+    /// How sure that is, 0 to 1.
+    pub confidence: f64,
+    /// Since when it has been like this, as far as whytop saw it.
+    pub since: Option<Timestamp>,
+    /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
+    pub waiting: f64,
+}
+
+/// What kind of work a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Makes a copy of this host's data to keep.
+    Backup,
+    /// Other work that runs to its end and that nobody waits for.
+    Batch,
+    /// Serves others until it is told to stop.
+    Service,
+    /// Somebody sits in front of it.
+    Interactive,
+    /// Kernel threads.
+    Kernel,
+    /// Cannot be told.
+    Unknown,
+}
+
+impl Kind {
+    /// As in the JSON and on the screen.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Batch => "batch",
+            Self::Service => "service",
+            Self::Interactive => "interactive",
+            Self::Kernel => "kernel",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a job has to do with the trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes what others wait for.
+    Culprit,
+    /// Waits for it.
+    Victim,
+    /// Neither.
+    Bystander,
+}
+
+/// A job: what is known of it, and what it does now.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What changes only when the job's processes do; shared from one diagnosis to the next.
+    pub facts: Arc<JobFacts>,
+    /// Its part in the trouble.
+    pub role: Role,
+    /// What it uses.
+    pub usage: Usage,
+    /// Its runnable tasks at this instant.
+    pub runnable: u32,
+    /// Its tasks in uninterruptible sleep at this instant.
+    pub uninterruptible: u32,
+    /// Its share of what all jobs together use.
+    pub share: Share,
+}
+
+/// What a job is.
+#[derive(Clone, Debug)]
+pub struct JobFacts {
+    /// For good.
+    pub id: JobId,
+    /// Short, for people: the unit, the script, the command.
+    pub name: String,
+    /// What kind of work.
+    pub finding: Finding,
+    /// Who started it: `cron`, `ssh (ann)`, `login shell (ann, pts/3)`.
+    pub launched_by: Option<String>,
+    /// Unit of the service manager.
+    pub unit: Option<String>,
+    /// Container, short id or name.
+    pub container: Option<String>,
+    /// User of the root process, or the number where there is no name.
+    pub user: Option<String>,
+    /// The process to hit first. `None` for kernel threads.
+    pub root: Option<ProcessId>,
+    /// When the root started.
+    pub started_at: Option<Timestamp>,
+    /// All its processes: root first, each parent before its children.
+    pub members: Vec<Arc<Member>>,
+}
+
+impl JobFacts {
+    /// The root process's own entry.
+    pub fn root_member(&self) -> Option<&Arc<Member>> {
+        self.members.iter().find(|member| Some(member.id) == self.root)
+    }
+}
+
+/// A process of a job, as people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// For good.
+    pub id: ProcessId,
+    /// Parent's number.
+    pub parent: i32,
+    /// Short name: the script or program, without its path.
+    pub name: CompactString,
+    /// The whole command line, or the kernel's name in brackets while it is not known.
+    pub command: String,
+    /// Whose it is.
+    pub user: Option<CompactString>,
+    /// A kernel thread.
+    pub kernel_thread: bool,
+}
+
+/// What a job was taken for, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The kind.
+    pub kind: Kind,
+    /// The tool that does the work, where it was recognised: `tar`, `restic`.
+    pub tool: Option<String>,
+    /// How sure, 0 to 1.
+    pub confidence: f64,
+    /// For and against, strongest first.
+    pub evidence: Vec<Evidence>,
+    /// What is known of ending this tool: what it leaves behind, and how to clean up. A sentence or two.
+    pub consequence: Option<String>,
+    /// The signal that the tool takes best, where it is not SIGTERM: `SIGINT`, `SIGHUP`.
+    pub better_signal: Option<String>,
+}
+
+/// One fact for (positive) or against (negative weight) a finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// The fact, in words.
+    pub text: String,
+    /// How much it says, -1 to 1.
+    pub weight: f64,
+}
+
+/// What a job uses, over the last few seconds. `None`: not known yet, or hidden.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPUs in use: 1.0 is one CPU all the time.
+    pub cpu_cores: Option<f64>,
+    /// Tasks runnable without a CPU, on average: seconds waited per second.
+    pub cpu_wait: Option<f64>,
+    /// Bytes read from block devices, per second.
+    pub read_bytes: Option<f64>,
+    /// Bytes written towards block devices, per second.
+    pub write_bytes: Option<f64>,
+    /// Tasks in uninterruptible sleep, on average over the same seconds.
+    pub stuck: f64,
+}
+
+impl Usage {
+    /// Bytes to and from block devices, per second, as far as known.
+    pub fn disk_bytes(&self) -> Option<f64> {
+        match (self.read_bytes, self.write_bytes) {
+            (None, None) => None,
+            (read, write) => Some(read.unwrap_or_default() + write.unwrap_or_default()),
+        }
+    }
+
+    /// Tasks that wait, for a CPU or for something else, on average.
+    pub fn waiting(&self) -> f64 {
+        self.stuck + self.cpu_wait.unwrap_or_default()
+    }
+}
+
+/// Shares of a whole, 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share {
+    /// Of the CPU time that all jobs used.
+    pub cpu: Option<f64>,
+    /// Of the bytes that all jobs moved from and to block devices.
+    pub disk: Option<f64>,
+}
+
+/// What one process did, over the last few seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activity {
+    /// The most telling state among its tasks: stuck before runnable before the rest.
+    pub state: TaskState,
+    /// Its runnable tasks.
+    pub runnable: u32,
+    /// Its tasks in uninterruptible sleep.
+    pub uninterruptible: u32,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Tasks of one job that are stuck in the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitGroup {
+    /// The job.
+    pub job: JobId,
+    /// How many tasks.
+    pub tasks: u32,
+    /// System call by name. `None`: hidden, or not in one.
+    pub syscall: Option<String>,
+    /// Kernel function. `None`: hidden.
+    pub wchan: Option<String>,
+    /// The file. `None`: not known.
+    pub path: Option<String>,
+    /// The device. `None`: not known.
+    pub device: Option<String>,
+    /// What the wait channel means, in plain words.
+    pub meaning: Option<String>,
+    /// How long the longest of them has been stuck, in seconds.
+    pub longest: Option<f64>,
+}
+
+/// What one disk did over the last interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiskUse {
+    /// Kernel name.
+    pub name: String,
+    /// Bytes read per second.
+    pub read_bytes: f64,
+    /// Bytes written per second.
+    pub write_bytes: f64,
+    /// Share of the time in which a request was in flight, 0 to 1.
+    pub util: f64,
+    /// Mean time of a request, in milliseconds. `None`: no request ended.
+    pub await_ms: Option<f64>,
+    /// I/O scheduler.
+    pub scheduler: Option<String>,
+}

@@ -1,0 +1,89 @@
+//! What kind of work a job is, from evidence: what its processes are called, what their arguments ask for, who started
+//! them, what they read and write.
+//!
+//! Pure. Runs when a job is new or changes, never on the sampling path.
+
+use crate::analysis::diagnosis::{Finding, Kind};
+use crate::sample::IoBytes;
+use crate::units::ProcessId;
+
+/// A job as the recogniser sees it.
+#[derive(Clone, Debug)]
+pub struct JobShape<'a> {
+    /// Its processes, root first, each parent before its children.
+    pub processes: Vec<ProcessShape<'a>>,
+    /// Unit of the service manager, if the job is one.
+    pub unit: Option<&'a str>,
+    /// Container, if the job is one.
+    pub container: Option<&'a str>,
+    /// Who started the root.
+    pub launcher: Launcher,
+}
+
+/// A process as the recogniser sees it. Text is raw: as the process gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessShape<'a> {
+    /// Number and start.
+    pub id: ProcessId,
+    /// Parent's number.
+    pub parent: i32,
+    /// Process group: processes of one pipeline share it.
+    pub group: i32,
+    /// Kernel's name, cut at 15 bytes.
+    pub comm: &'a str,
+    /// Command line; empty while it is not known.
+    pub argv: &'a [String],
+    /// Program file, if it may be seen.
+    pub exe: Option<&'a str>,
+    /// Effective user's name.
+    pub user: Option<&'a str>,
+    /// Has a controlling terminal.
+    pub on_terminal: bool,
+    /// Seconds since it started.
+    pub age: f64,
+    /// CPU time since it started, in seconds.
+    pub cpu_seconds: f64,
+    /// Bytes moved since it started, if they may be seen.
+    pub io: Option<IoBytes>,
+}
+
+/// Who starts jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Launcher {
+    /// cron, anacron, run-parts, fcron.
+    Cron,
+    /// at, batch.
+    At,
+    /// The service manager; a timer's unit looks the same.
+    ServiceManager,
+    /// A command over SSH without a terminal: `ssh host command`.
+    SshCommand,
+    /// An interactive shell.
+    Shell,
+    /// A container engine.
+    ContainerEngine,
+    /// A supervisor: runit, s6, supervisord, pm2.
+    Supervisor,
+    /// A CI runner or configuration management.
+    Automation,
+    /// The first process, or nobody who still lives.
+    Unknown,
+}
+
+/// What this job is, with the evidence for and against.
+pub fn judge(_job: &JobShape) -> Finding {
+    Finding {
+        kind: Kind::Unknown,
+        tool: None,
+        confidence: 0.0,
+        evidence: Vec::new(),
+        consequence: None,
+        better_signal: None,
+    }
+}
+
+/// How strongly this process alone says "a backup is at work here", 0 to 1. Used to find where a backup that a service
+/// started begins; cheap enough to run for every new process.
+pub fn backup_strength(_process: &ProcessShape) -> f64 {
+    0.0
+}

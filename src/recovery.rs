@@ -1,0 +1,162 @@
+//! The clock after an action: does the host recover, how far has it come, what remains of the job.
+//!
+//! Fed with each new diagnosis; reads no clock of its own, so a replay shows the same recovery. Tested in place.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::action::{Outcome, Signal};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId};
+use crate::units::ProcessId;
+
+/// After this many seconds with a process of the job still alive, SIGKILL is offered. Long enough for `borg` and `rsync` to
+/// clean up (0.4 to 1.9 s were measured), short enough for somebody whose site is down.
+pub const PATIENCE_SECONDS: f64 = 10.0;
+/// Recovered means that at most this share of the tasks that waited still does. Not zero: a disk that is busy again with its
+/// own site's work has a few tasks in D at any instant (5 to 11 of 40 workers in the reference outage before its backup).
+const RESIDUE: f64 = 0.35;
+/// How many diagnoses in a row must agree before the word "recovered" is said.
+const AGREEING: u32 = 2;
+/// Time constant of the one-minute load average, in seconds (`kernel/sched/loadavg.c`).
+const LOAD_SECONDS: f64 = 60.0;
+
+/// What is watched after an action on a job.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// The job that was acted on.
+    pub job: JobId,
+    /// What was done.
+    pub outcome: Outcome,
+    /// Tasks of others that waited when it was done.
+    pub waiting_before: f64,
+    /// Tasks of the same jobs that wait now.
+    pub waiting_now: f64,
+    /// Processes of the job that are still there, with their short names.
+    pub alive: Vec<(ProcessId, String)>,
+    /// Seconds since the action, by the newest sample.
+    pub elapsed: f64,
+    /// Seconds from the action until the victims no longer waited.
+    pub recovered_after: Option<f64>,
+    /// When the load average will read what, if nothing else happens.
+    pub forecast: Option<Forecast>,
+    victims: Vec<JobId>,
+    agreeing: u32,
+}
+
+/// What the one-minute load average will read, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The value.
+    pub load: f64,
+    /// The instant.
+    pub at: Timestamp,
+}
+
+impl Recovery {
+    /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
+    pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis) -> Self {
+        let victims: Vec<JobId> = if before.verdict.victims.is_empty() {
+            before
+                .jobs
+                .iter()
+                .filter(|j| j.facts.id != job && j.usage.waiting() > 0.0)
+                .map(|j| j.facts.id.clone())
+                .collect()
+        } else {
+            before.verdict.victims.iter().filter(|id| **id != job).cloned().collect()
+        };
+        let waiting = waiting_of(&victims, before);
+        let alive = outcome
+            .hits
+            .iter()
+            .filter(|hit| hit.result.is_ok())
+            .map(|hit| (hit.id, hit.name.clone()))
+            .collect();
+        Self {
+            job,
+            outcome,
+            waiting_before: waiting,
+            waiting_now: waiting,
+            alive,
+            elapsed: 0.0,
+            recovered_after: None,
+            forecast: None,
+            victims,
+            agreeing: 0,
+        }
+    }
+
+    /// Takes in the next diagnosis.
+    pub fn observe(&mut self, now: &Diagnosis) {
+        self.elapsed = now.at.duration_since(self.outcome.at).as_secs_f64();
+        if self.elapsed <= 0.0 {
+            return;
+        }
+        self.waiting_now = waiting_of(&self.victims, now);
+        let left = now.job(&self.job);
+        let living = |pid: Pid| {
+            now.jobs
+                .iter()
+                .any(|job| job.facts.members.iter().any(|member| member.id.pid == pid))
+        };
+        self.alive.retain(|(pid, _)| living(*pid));
+        for member in left.iter().flat_map(|job| &job.facts.members) {
+            if !self.alive.iter().any(|(pid, _)| *pid == member.id.pid)
+                && self.outcome.signal.ends()
+                && is_whole_target(&self.outcome, left)
+            {
+                self.alive.push((member.id.pid, member.name.to_string()));
+            }
+        }
+        let calm = self.waiting_now <= (self.waiting_before * RESIDUE).max(1.0);
+        self.agreeing = if calm { self.agreeing + 1 } else { 0 };
+        if self.agreeing >= AGREEING && self.recovered_after.is_none() && self.waiting_before >= 1.0 {
+            self.recovered_after = Some(self.elapsed);
+        }
+        self.forecast = forecast(now);
+    }
+
+    /// Whether the job has outlived the patience for a signal that should have ended it.
+    pub fn outlived(&self) -> bool {
+        self.outcome.signal.ends()
+            && self.outcome.signal != Signal::Kill
+            && self.elapsed >= PATIENCE_SECONDS
+            && !self.alive.is_empty()
+    }
+
+    /// Whether what the action was for has happened: an ended job is gone and nobody waits any more.
+    pub fn complete(&self) -> bool {
+        self.recovered_after.is_some() && (self.alive.is_empty() || !self.outcome.signal.ends())
+    }
+}
+
+/// The job is the action's target as a whole (a unit keeps its name when only a part of it was hit).
+fn is_whole_target(outcome: &Outcome, job: Option<&crate::analysis::diagnosis::Job>) -> bool {
+    job.and_then(|job| job.facts.root)
+        .is_some_and(|root| outcome.hits.iter().any(|hit| hit.pid == root.pid))
+}
+
+/// Tasks of these jobs that wait at this instant, or have waited for a CPU over the last seconds.
+fn waiting_of(jobs: &[JobId], diagnosis: &Diagnosis) -> f64 {
+    jobs.iter()
+        .filter_map(|id| diagnosis.job(id))
+        .map(|job| f64::from(job.uninterruptible) + job.usage.cpu_wait.unwrap_or_default())
+        .sum()
+}
+
+/// When the one-minute load average will be back in the range of this host: L(t) = n + (L0 - n) * e^(-t/60).
+/// `None` if it is there already, or the tasks of now keep it up.
+fn forecast(now: &Diagnosis) -> Option<Forecast> {
+    let load = now.load.averages?.avg1;
+    let tasks = f64::from(now.load.now());
+    let cpus = now.host.cpus as f64;
+    // "Normal" is a load the CPUs can carry; the average only ever approaches the tasks of now, so aim a step above them.
+    let target = (2.0 * cpus).max((tasks * 1.25).ceil() + 1.0);
+    if load <= target {
+        return None;
+    }
+    let seconds = LOAD_SECONDS * ((load - tasks) / (target - tasks)).ln();
+    let at = now.at.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()?;
+    Some(Forecast { load: target, at })
+}
