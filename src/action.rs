@@ -136,10 +136,7 @@ pub struct Aim {
 impl Aim {
     /// The processes that a signal would reach.
     pub fn reachable(&self) -> impl Iterator<Item = &Candidate> {
-        self.targets
-            .iter()
-            .filter(|aimed| aimed.check.is_ok())
-            .map(|aimed| &aimed.candidate)
+        self.targets.iter().filter(|aimed| aimed.check.is_ok()).map(|aimed| &aimed.candidate)
     }
 
     /// The command line that would do it with more rights; `None` where rights are not what is missing.
@@ -192,12 +189,8 @@ impl fmt::Display for Outcome {
     /// The visible line: `SIGTERM sent to nightly.sh: 3 processes (nightly.sh 4711, tar 4712, gzip 4713)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 6;
-        let sent: Vec<String> = self
-            .hits
-            .iter()
-            .filter(|h| h.result.is_ok())
-            .map(|h| format!("{} {}", h.name, h.id.pid))
-            .collect();
+        let sent: Vec<String> =
+            self.hits.iter().filter(|h| h.result.is_ok()).map(|h| format!("{} {}", h.name, h.id.pid)).collect();
         if sent.is_empty() {
             write!(f, "{} not sent to {}", self.signal, self.job)?;
         } else {

@@ -57,22 +57,12 @@ impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
     pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis) -> Self {
         let victims: Vec<JobId> = if before.verdict.victims.is_empty() {
-            before
-                .jobs
-                .iter()
-                .filter(|j| j.facts.id != job && j.usage.waiting() > 0.0)
-                .map(|j| j.facts.id.clone())
-                .collect()
+            before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
             before.verdict.victims.iter().filter(|id| **id != job).cloned().collect()
         };
         let waiting = waiting_of(&victims, before);
-        let alive = outcome
-            .hits
-            .iter()
-            .filter(|hit| hit.result.is_ok())
-            .map(|hit| (hit.id, hit.name.clone()))
-            .collect();
+        let alive = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
         Self {
             job,
             outcome,
@@ -95,18 +85,13 @@ impl Recovery {
         }
         self.waiting_now = waiting_of(&self.victims, now);
         let left = now.job(&self.job);
-        let living = |pid: Pid| {
-            now.jobs
-                .iter()
-                .any(|job| job.facts.members.iter().any(|member| member.id.pid == pid))
-        };
-        self.alive.retain(|(pid, _)| living(*pid));
-        for member in left.iter().flat_map(|job| &job.facts.members) {
-            if !self.alive.iter().any(|(pid, _)| *pid == member.id.pid)
-                && self.outcome.signal.ends()
-                && is_whole_target(&self.outcome, left)
-            {
-                self.alive.push((member.id.pid, member.name.to_string()));
+        let living: HashSet<ProcessId> =
+            now.jobs.iter().flat_map(|job| job.facts.members.iter().map(|member| member.id)).collect();
+        self.alive.retain(|(id, _)| living.contains(id));
+        // Whoever was born into the job since then has survived it too.
+        for member in left.filter(|job| is_whole_target(&self.outcome, job)).iter().flat_map(|job| &job.facts.members) {
+            if !self.alive.iter().any(|(id, _)| *id == member.id) {
+                self.alive.push((member.id, member.name.to_string()));
             }
         }
         let calm = self.waiting_now <= (self.waiting_before * RESIDUE).max(1.0);
@@ -132,9 +117,8 @@ impl Recovery {
 }
 
 /// The job is the action's target as a whole (a unit keeps its name when only a part of it was hit).
-fn is_whole_target(outcome: &Outcome, job: Option<&crate::analysis::diagnosis::Job>) -> bool {
-    job.and_then(|job| job.facts.root)
-        .is_some_and(|root| outcome.hits.iter().any(|hit| hit.pid == root.pid))
+fn is_whole_target(outcome: &Outcome, job: &Job) -> bool {
+    job.facts.root.is_some_and(|root| outcome.hits.iter().any(|hit| hit.id == root))
 }
 
 /// Tasks of these jobs that wait at this instant, or have waited for a CPU over the last seconds.

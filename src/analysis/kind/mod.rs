@@ -72,14 +72,7 @@ pub enum Launcher {
 
 /// What this job is, with the evidence for and against.
 pub fn judge(_job: &JobShape) -> Finding {
-    Finding {
-        kind: Kind::Unknown,
-        tool: None,
-        confidence: 0.0,
-        evidence: Vec::new(),
-        consequence: None,
-        better_signal: None,
-    }
+    Finding { kind: Kind::Unknown, tool: None, confidence: 0.0, evidence: Vec::new(), consequence: None, better_signal: None }
 }
 
 /// How strongly this process alone says "a backup is at work here", 0 to 1. Used to find where a backup that a service
