@@ -11,8 +11,11 @@
 pub mod act;
 pub mod action;
 pub mod analysis;
+pub mod history;
 pub mod kernel;
+pub mod monitor;
 pub mod recovery;
+pub mod report;
 pub mod sample;
 pub mod sampler;
 pub mod ui;

@@ -1,4 +1,15 @@
-//! What the samples mean. Pure: no files, clocks, threads.
+//! What the samples mean: who waits, for what, and who takes it.
+//!
+//! Pure: samples in, a [`diagnosis::Diagnosis`] out. No files, clocks, threads or formatting for a screen. It cannot fail: what
+//! it could not know is a gap. `table` folds samples into the picture of now, `jobs` draws boundaries, `kind` says what a job is,
+//! `blame` joins those who wait with those who take, `waits` says what they wait in.
 
+pub(crate) mod blame;
+mod cgroup;
 pub mod diagnosis;
+pub(crate) mod jobs;
 pub mod kind;
+mod name;
+pub(crate) mod table;
+pub(crate) mod waits;
+pub(crate) mod window;

@@ -1,0 +1,142 @@
+//! Who starts jobs without being part of them: cron, sshd, interactive shells, container shims, supervisors.
+//!
+//! Pure. Tested through `analysis::jobs`.
+
+use crate::analysis::kind::Launcher;
+use crate::analysis::name::base;
+use crate::analysis::table::Entry;
+
+/// Shells, by the name the kernel gives them.
+const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "tcsh", "csh"];
+
+/// Programs that stay as the parent of one command and belong to its job.
+const WRAPPERS: [&str; 20] = [
+    "sudo",
+    "su",
+    "doas",
+    "runuser",
+    "script",
+    "nohup",
+    "flock",
+    "timeout",
+    "setpriv",
+    "chroot",
+    "systemd-inhibi",
+    "systemd-inhibit",
+    "unshare",
+    "env",
+    "expect",
+    "cpuwatch",
+    "nice",
+    "ionice",
+    "chronic",
+    "time",
+];
+
+/// Names of launchers, as the kernel cuts them, with what they are.
+const LAUNCHERS: [(&str, Launcher); 34] = [
+    ("cron", Launcher::Cron),
+    ("crond", Launcher::Cron),
+    ("CRON", Launcher::Cron),
+    ("CROND", Launcher::Cron),
+    ("anacron", Launcher::Cron),
+    ("fcron", Launcher::Cron),
+    ("run-parts", Launcher::Cron),
+    ("atd", Launcher::At),
+    ("systemd", Launcher::ServiceManager),
+    ("init", Launcher::ServiceManager),
+    ("sshd", Launcher::SshCommand),
+    ("sshd-session", Launcher::SshCommand),
+    ("dropbear", Launcher::SshCommand),
+    ("login", Launcher::Shell),
+    ("agetty", Launcher::Shell),
+    ("tmux: server", Launcher::Shell),
+    ("tmux: client", Launcher::Shell),
+    ("screen", Launcher::Shell),
+    ("SCREEN", Launcher::Shell),
+    ("mosh-server", Launcher::Shell),
+    ("containerd-shim", Launcher::ContainerEngine),
+    ("conmon", Launcher::ContainerEngine),
+    ("dockerd", Launcher::ContainerEngine),
+    ("containerd", Launcher::ContainerEngine),
+    ("docker-init", Launcher::ContainerEngine),
+    ("tini", Launcher::ContainerEngine),
+    ("dumb-init", Launcher::ContainerEngine),
+    ("runc", Launcher::ContainerEngine),
+    ("supervisord", Launcher::Supervisor),
+    ("runsv", Launcher::Supervisor),
+    ("runsvdir", Launcher::Supervisor),
+    ("s6-supervise", Launcher::Supervisor),
+    ("s6-svscan", Launcher::Supervisor),
+    ("xinetd", Launcher::Supervisor),
+];
+
+/// What this process launches as, if it does not belong to what it starts.
+pub fn launcher(entry: &Entry) -> Option<Launcher> {
+    let comm = entry.process.comm.as_str();
+    if entry.process.id.pid == 1 {
+        return Some(Launcher::ServiceManager);
+    }
+    if let Some((_, launcher)) = LAUNCHERS.iter().find(|(name, _)| *name == comm) {
+        return Some(*launcher);
+    }
+    if comm.starts_with("PM2") || comm.starts_with("supervis") {
+        return Some(Launcher::Supervisor);
+    }
+    if comm == "Runner.Worker" || comm == "Runner.Listener" || comm == "gitlab-runner" || comm == "buildkite-agent" {
+        return Some(Launcher::Automation);
+    }
+    is_interactive_shell(entry).then_some(Launcher::Shell)
+}
+
+/// A shell that somebody types into: no script, no `-c`.
+fn is_interactive_shell(entry: &Entry) -> bool {
+    if !SHELLS.contains(&entry.process.comm.as_str()) || entry.process.forked_only {
+        return false;
+    }
+    let Some(identity) = &entry.identity else {
+        // Until the command line is known: a session's first process on a terminal is most likely one.
+        return entry.process.tty != 0 && entry.process.session == entry.process.id.pid;
+    };
+    let Some(first) = identity.argv.first() else { return false };
+    let options = &identity.argv[1..];
+    let only_options = options.iter().all(|word| word.starts_with(['-', '+']) && !is_command_option(word));
+    (first.starts_with('-') || SHELLS.contains(&base(first))) && only_options
+}
+
+fn is_command_option(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains('c')
+}
+
+/// A program that stays as the parent of one command.
+pub fn is_wrapper(comm: &str) -> bool {
+    WRAPPERS.contains(&comm)
+}
+
+/// A shell, by the kernel's name for it.
+pub fn is_shell(comm: &str) -> bool {
+    SHELLS.contains(&comm)
+}
+
+/// What to call the one that started a job: `cron (root)`, `ssh (ann)`, `bash on pts/3 (ann)`.
+pub fn describe(parent: &Entry) -> String {
+    let user = parent.member.user.as_deref().map(|user| format!(" ({user})")).unwrap_or_default();
+    let terminal = terminal_name(parent.process.tty).map(|name| format!(" on {name}")).unwrap_or_default();
+    match launcher(parent) {
+        Some(Launcher::Cron) => format!("cron{user}"),
+        Some(Launcher::At) => format!("at{user}"),
+        Some(Launcher::SshCommand) => format!("ssh{user}"),
+        _ => format!("{}{terminal}{user}", parent.member.name),
+    }
+}
+
+/// `pts/3` for a terminal's device number (`proc(5)`, `tty_nr`: minor in bits 31 to 20 and 7 to 0, major in 15 to 8).
+fn terminal_name(device: i32) -> Option<String> {
+    let device = device as u32;
+    let (major, minor) = ((device >> 8) & 0xff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    match major {
+        136..=143 => Some(format!("pts/{}", (major - 136) * 256 + minor)),
+        4 if minor < 64 => Some(format!("tty{minor}")),
+        _ => None,
+    }
+}

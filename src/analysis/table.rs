@@ -1,0 +1,211 @@
+//! The table of processes: samples (changes) folded into the full picture of now, and what each change used up.
+//!
+//! Pure. A counter that went back, and the past of a process that was there before whytop looked, are unknown and add
+//! nothing; a process born since the last sample brings all it used. Tested in place and by `tests/scenarios.rs`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::analysis::diagnosis::Member;
+use crate::analysis::jobs::shape;
+use crate::analysis::kind;
+use crate::analysis::name::display_name;
+use crate::sample::{Identity, IoBytes, Process, Sample, Task, TaskState};
+use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
+
+/// Every process of the host, as of the newest sample.
+#[derive(Debug, Default)]
+pub struct Table {
+    entries: HashMap<Pid, Entry>,
+    structure: u64,
+    before: Option<Nanos>,
+}
+
+/// One process.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its newest counters.
+    pub process: Process,
+    /// Who it is, once that is known.
+    pub identity: Option<Identity>,
+    /// The same for people: cleaned, and shared with every diagnosis.
+    pub member: Arc<Member>,
+    /// Its tasks.
+    pub tasks: Vec<Task>,
+    /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
+    pub strength: f64,
+}
+
+/// What a process used up between two samples, and how its tasks stood at the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    /// CPU time.
+    pub cpu: Nanos,
+    /// Time runnable without a CPU. `None`: the kernel does not say.
+    pub run_delay: Option<Nanos>,
+    /// Bytes from block devices. `None`: hidden.
+    pub read: Option<u64>,
+    /// Bytes towards block devices. `None`: hidden.
+    pub written: Option<u64>,
+    /// Tasks runnable at the second sample.
+    pub runnable: u32,
+    /// Tasks in uninterruptible sleep at the second sample.
+    pub stuck: u32,
+}
+
+impl Table {
+    /// Folds one sample in; answers what each process used since the one before. Processes that did nothing are left out.
+    pub fn apply(&mut self, sample: &Sample, ticks_per_second: u64) -> HashMap<ProcessId, Used> {
+        let mut used: HashMap<ProcessId, Used> = HashMap::new();
+        let newborn = |start: u64| self.before.is_some_and(|before| start * (SECOND / ticks_per_second) >= before);
+        if sample.keyframe {
+            let present: std::collections::HashSet<ProcessId> = sample.processes.iter().map(|p| p.id).collect();
+            let count = self.entries.len();
+            self.entries.retain(|_, entry| present.contains(&entry.process.id));
+            self.structure += u64::from(self.entries.len() != count);
+        }
+        for id in &sample.gone_processes {
+            if self.entries.get(&id.pid).is_some_and(|entry| entry.process.id == *id) {
+                self.entries.remove(&id.pid);
+                self.structure += 1;
+            }
+        }
+        for process in &sample.processes {
+            let entry = self.entries.get_mut(&process.id.pid).filter(|entry| entry.process.id == process.id);
+            let moved = match &entry {
+                Some(entry) => moved_bytes(entry.process.io, process.io),
+                None if newborn(process.id.start) => process.io,
+                None => None,
+            };
+            if let Some(moved) = moved {
+                let used = used.entry(process.id).or_default();
+                (used.read, used.written) = (Some(moved.read), Some(moved.written));
+            }
+            if let Some(entry) = entry {
+                self.structure += u64::from(structure_of(&entry.process) != structure_of(process));
+                entry.process = process.clone();
+            } else {
+                self.structure += 1;
+                let member = Arc::new(member(process, None));
+                let entry =
+                    Entry { process: process.clone(), identity: None, member, tasks: Vec::with_capacity(1), strength: 0.0 };
+                self.entries.insert(process.id.pid, entry);
+            }
+        }
+        for task in &sample.tasks {
+            let Some(entry) = self.entries.get_mut(&task.pid) else { continue };
+            let known = entry.tasks.iter_mut().find(|old| old.id == task.id);
+            let (cpu, run_delay) = match &known {
+                Some(old) => {
+                    (task.cpu.checked_sub(old.cpu), task.run_delay.zip(old.run_delay).and_then(|(new, old)| new.checked_sub(old)))
+                }
+                None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
+                None => (None, None),
+            };
+            if cpu.is_some() || run_delay.is_some() {
+                let used = used.entry(entry.process.id).or_default();
+                used.cpu += cpu.unwrap_or_default();
+                used.run_delay = match (used.run_delay, run_delay) {
+                    (None, None) => None,
+                    (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+                };
+            }
+            if let Some(old) = known {
+                *old = task.clone();
+            } else {
+                // A thread id that was reused inside the process: the old one is gone.
+                entry.tasks.retain(|old| old.id.tid != task.id.tid);
+                entry.tasks.push(task.clone());
+            }
+        }
+        for id in &sample.gone_tasks {
+            for entry in self.entries.values_mut().filter(|entry| entry.tasks.len() > 1) {
+                entry.tasks.retain(|task| task.id != *id);
+            }
+        }
+        for (id, identity) in &sample.identities {
+            if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
+                entry.identity = Some(identity.clone());
+                self.structure += 1;
+            }
+        }
+        self.refresh_members(sample);
+        for entry in self.entries.values() {
+            let stands = |state| entry.tasks.iter().filter(|task| task.state == state).count() as u32;
+            let (runnable, stuck) = (stands(TaskState::Runnable), stands(TaskState::Uninterruptible));
+            if runnable + stuck > 0 {
+                let used = used.entry(entry.process.id).or_default();
+                (used.runnable, used.stuck) = (runnable, stuck);
+            }
+        }
+        self.before = Some(sample.since_boot);
+        used
+    }
+
+    /// Makes the cleaned facts anew for those whose name or identity came with this sample.
+    fn refresh_members(&mut self, sample: &Sample) {
+        let changed = sample.processes.iter().map(|p| p.id.pid).chain(sample.identities.iter().map(|(id, _)| id.pid));
+        for pid in changed {
+            if let Some(entry) = self.entries.get_mut(&pid) {
+                let fresh = member(&entry.process, entry.identity.as_ref());
+                if *entry.member != fresh {
+                    entry.member = Arc::new(fresh);
+                }
+                entry.strength = kind::backup_strength(&shape(entry, 0.0));
+            }
+        }
+    }
+
+    /// The process that has this number now.
+    pub fn get(&self, pid: Pid) -> Option<&Entry> {
+        self.entries.get(&pid)
+    }
+
+    /// All processes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.
+    pub fn structure(&self) -> u64 {
+        self.structure
+    }
+}
+
+/// What a job's boundaries depend on.
+fn structure_of(process: &Process) -> (Pid, Pid, Pid, &CompactString, bool) {
+    (process.parent, process.group, process.session, &process.comm, process.forked_only)
+}
+
+/// Bytes between two readings; `None` where either is hidden or the counter went back.
+fn moved_bytes(old: Option<IoBytes>, new: Option<IoBytes>) -> Option<IoBytes> {
+    let (old, new) = old.zip(new)?;
+    Some(IoBytes {
+        read: new.read.checked_sub(old.read)?,
+        written: new.written.checked_sub(old.written)?,
+        read_any: new.read_any.checked_sub(old.read_any)?,
+        written_any: new.written_any.checked_sub(old.written_any)?,
+    })
+}
+
+/// The facts for people, made harmless.
+fn member(process: &Process, identity: Option<&Identity>) -> Member {
+    let argv = identity.map(|identity| identity.argv.as_slice()).unwrap_or_default();
+    let name = display_name(&process.comm, argv);
+    let command = if argv.is_empty() { format!("[{}]", process.comm) } else { argv.join(" ") };
+    let user = identity.and_then(|identity| match (&identity.user, identity.uid) {
+        (Some(name), _) => Some(clean(name).into()),
+        (None, Some(uid)) => Some(uid.to_string().into()),
+        (None, None) => None,
+    });
+    Member {
+        id: process.id,
+        parent: process.parent,
+        name: clean(&name).into(),
+        command: clean(&command),
+        user,
+        kernel_thread: process.kernel_thread,
+    }
+}

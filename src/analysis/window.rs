@@ -1,0 +1,88 @@
+//! The last few seconds: what each process used, summed over the newest intervals, so that one quiet or loud sample does
+//! not turn the verdict.
+//!
+//! Pure. Tested by `tests/scenarios.rs`.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::analysis::diagnosis::Usage;
+use crate::analysis::table::Used;
+use crate::units::{ProcessId, SECOND};
+
+/// How far back rates look, in seconds: three samples at the default interval. Long enough to even out a disk's bursts, short
+/// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
+const WINDOW_SECONDS: f64 = 3.0;
+
+/// The newest intervals between samples.
+#[derive(Debug, Default)]
+pub struct Window {
+    intervals: VecDeque<Interval>,
+}
+
+#[derive(Debug)]
+struct Interval {
+    seconds: f64,
+    used: HashMap<ProcessId, Used>,
+}
+
+/// What one process did over the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recent {
+    /// Rates and averages.
+    pub usage: Usage,
+    /// Runnable tasks at the newest sample.
+    pub runnable: u32,
+    /// Tasks in uninterruptible sleep at the newest sample.
+    pub stuck: u32,
+}
+
+impl Window {
+    /// Adds what was used in the `seconds` up to the newest sample; 0 for the first one.
+    pub fn push(&mut self, seconds: f64, used: HashMap<ProcessId, Used>) {
+        self.intervals.push_back(Interval { seconds, used });
+        while self.intervals.len() > 1 && self.seconds() - self.intervals[0].seconds >= WINDOW_SECONDS {
+            self.intervals.pop_front();
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.intervals.iter().map(|interval| interval.seconds).sum()
+    }
+
+    /// What each process did that did anything.
+    pub fn recent(&self) -> HashMap<ProcessId, Recent> {
+        let total = self.seconds();
+        let mut sums: HashMap<ProcessId, Recent> = HashMap::new();
+        for interval in &self.intervals {
+            for (id, used) in &interval.used {
+                let usage = &mut sums.entry(*id).or_default().usage;
+                // Before the second sample there is no rate, but who is stuck is already known.
+                let weight = if total > 0.0 { interval.seconds / total } else { 1.0 };
+                usage.stuck += f64::from(used.stuck) * weight;
+                if total > 0.0 {
+                    add(&mut usage.cpu_cores, Some(used.cpu as f64 / SECOND as f64 / total));
+                    add(&mut usage.cpu_wait, used.run_delay.map(|delay| delay as f64 / SECOND as f64 / total));
+                    add(&mut usage.read_bytes, used.read.map(|bytes| bytes as f64 / total));
+                    add(&mut usage.write_bytes, used.written.map(|bytes| bytes as f64 / total));
+                }
+            }
+        }
+        for (id, used) in self.intervals.back().into_iter().flat_map(|newest| &newest.used) {
+            if let Some(recent) = sums.get_mut(id) {
+                (recent.runnable, recent.stuck) = (used.runnable, used.stuck);
+            }
+        }
+        sums
+    }
+
+    /// Whether rates are known: there were two samples.
+    pub fn has_rates(&self) -> bool {
+        self.seconds() > 0.0
+    }
+}
+
+fn add(sum: &mut Option<f64>, more: Option<f64>) {
+    if let Some(more) = more {
+        *sum = Some(sum.unwrap_or_default() + more);
+    }
+}

@@ -1,0 +1,154 @@
+//! The ring: the samples of the last minutes, bounded in time and in memory.
+//!
+//! Holds raw samples, so that a better analysis can look at them again. They are changes against each other, so a host of 5,000
+//! sleeping processes costs little; one of 5,000 busy ones is bounded by [`Limits::bytes`], at the price of a shorter ring.
+//! No threads, no clock: age is told by the samples. Tested in place.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+
+use crate::analysis::diagnosis::TrendPoint;
+use crate::sample::{Identity, Process, Sample, Task};
+use crate::units::{Nanos, ProcessId, SECOND, TaskId};
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The oldest sample is at most this much older than the newest.
+    pub span: Nanos,
+    /// All samples together take at most this much memory, but for the newest, which is always kept.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    /// Ten minutes, and what fits beside everything else into 24 MiB of resident memory.
+    fn default() -> Self {
+        Self { span: 600 * SECOND, bytes: 10 << 20 }
+    }
+}
+
+/// Samples, oldest first.
+#[derive(Debug, Default)]
+pub struct History {
+    limits: Limits,
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    trend: VecDeque<(Nanos, TrendPoint)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sample: Sample,
+    bytes: usize,
+}
+
+impl History {
+    /// An empty ring.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Adds the newest sample with what counted in the load then, and drops what is too old or too much.
+    pub fn push(&mut self, sample: Sample, point: TrendPoint) {
+        let newest = sample.since_boot;
+        let oldest = newest.saturating_sub(self.limits.span);
+        let bytes = weight(&sample);
+        self.bytes += bytes;
+        self.trend.push_back((newest, point));
+        self.kept.push_back(Kept { sample, bytes });
+        while self.kept.len() > 1 && (self.bytes > self.limits.bytes || self.kept[0].sample.since_boot < oldest) {
+            self.bytes -= self.kept.pop_front().map_or(0, |kept| kept.bytes);
+        }
+        // A point is 24 bytes: the trend goes back the whole span even where the samples do not.
+        while self.trend.front().is_some_and(|(at, _)| *at < oldest) {
+            self.trend.pop_front();
+        }
+    }
+
+    /// The samples, oldest first.
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = &Sample> {
+        self.kept.iter().map(|kept| &kept.sample)
+    }
+
+    /// Runnable and stuck tasks over the span, oldest first.
+    pub fn trend(&self) -> Vec<TrendPoint> {
+        self.trend.iter().map(|(_, point)| *point).collect()
+    }
+
+    /// Memory the samples take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// About how much memory a sample takes.
+fn weight(sample: &Sample) -> usize {
+    let identities: usize = sample
+        .identities
+        .iter()
+        .map(|(_, identity)| {
+            let words: usize = identity.argv.iter().map(|word| word.capacity() + size_of::<String>()).sum();
+            let paths =
+                [&identity.exe, &identity.user, &identity.cgroup].into_iter().flatten().map(String::capacity).sum::<usize>();
+            size_of::<(ProcessId, Identity)>() + words + paths
+        })
+        .sum();
+    size_of::<Kept>()
+        + sample.processes.capacity() * size_of::<Process>()
+        + sample.tasks.capacity() * size_of::<Task>()
+        + sample.gone_processes.capacity() * size_of::<ProcessId>()
+        + sample.gone_tasks.capacity() * size_of::<TaskId>()
+        + sample.host.disks.capacity() * size_of::<crate::sample::Disk>()
+        + identities
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::sample::{Cost, Host};
+
+    fn sample(seconds: u64, processes: usize) -> Sample {
+        Sample {
+            at: Timestamp::UNIX_EPOCH,
+            since_boot: seconds * SECOND,
+            keyframe: false,
+            host: Host::default(),
+            processes: Vec::with_capacity(processes),
+            tasks: Vec::new(),
+            gone_processes: Vec::new(),
+            gone_tasks: Vec::new(),
+            identities: Vec::new(),
+            gaps: Vec::new(),
+            cost: Cost::default(),
+        }
+    }
+
+    const POINT: TrendPoint = TrendPoint { at: Timestamp::UNIX_EPOCH, runnable: 1, uninterruptible: 2 };
+
+    #[test]
+    fn the_ring_is_bounded_in_time() {
+        let mut history = History::new(Limits { span: 600 * SECOND, bytes: usize::MAX });
+        for second in 0..2000 {
+            history.push(sample(second, 0), POINT);
+        }
+        assert_eq!(history.samples().len(), 601);
+        assert_eq!(history.trend().len(), 601);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_memory_and_keeps_the_newest() {
+        let limit = 1 << 20;
+        let mut history = History::new(Limits { span: 600 * SECOND, bytes: limit });
+        for second in 0..100 {
+            history.push(sample(second, 1000), POINT);
+            assert!(history.bytes() <= limit);
+        }
+        assert_eq!(history.samples().last().map(|s| s.since_boot), Some(99 * SECOND));
+        assert_eq!(history.trend().len(), 100, "the trend outlives the samples");
+        let mut tiny = History::new(Limits { span: SECOND, bytes: 1 });
+        tiny.push(sample(1, 1000), POINT);
+        assert_eq!(tiny.samples().len(), 1);
+    }
+}

@@ -1,0 +1,248 @@
+//! The core under screen, headless mode, replay and tests alike: a sample in, a diagnosis out.
+//!
+//! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::analysis::blame::{self, Totals};
+use crate::analysis::diagnosis::{
+    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
+    Verdict,
+};
+use crate::analysis::jobs::{Instant, Jobs};
+use crate::analysis::table::Table;
+use crate::analysis::waits;
+use crate::analysis::window::{Recent, Window};
+use crate::history::{History, Limits};
+use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
+use crate::units::{Nanos, ProcessId, SECOND};
+
+/// Folds samples into diagnoses.
+#[derive(Debug)]
+pub struct Monitor {
+    facts: Arc<HostFacts>,
+    table: Table,
+    jobs: Jobs,
+    window: Window,
+    history: History,
+    before: Option<(Nanos, Host)>,
+    trouble: Option<Trouble>,
+}
+
+/// Contention that goes on: since when, and when it was last seen.
+#[derive(Debug)]
+struct Trouble {
+    resource: Resource,
+    culprit: Option<JobId>,
+    since: Timestamp,
+}
+
+impl Monitor {
+    /// A monitor of this host, with an empty past.
+    pub fn new(facts: HostFacts, limits: Limits) -> Self {
+        Self {
+            facts: Arc::new(facts),
+            table: Table::default(),
+            jobs: Jobs::default(),
+            window: Window::default(),
+            history: History::new(limits),
+            before: None,
+            trouble: None,
+        }
+    }
+
+    /// Takes in the next sample and says what is the matter.
+    pub fn ingest(&mut self, sample: Sample) -> Diagnosis {
+        let seconds =
+            self.before.as_ref().map_or(0.0, |(before, _)| sample.since_boot.saturating_sub(*before) as f64 / SECOND as f64);
+        let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
+        // whytop runs whenever it looks: it would count itself.
+        for (id, used) in &mut used {
+            if self.facts.own_pid == Some(id.pid) {
+                (used.runnable, used.stuck) = (0, 0);
+            }
+        }
+        self.window.push(seconds, used);
+        let recent = self.window.recent();
+        let instant = Instant { at: sample.at, since_boot: sample.since_boot, ticks_per_second: self.facts.ticks_per_second };
+        self.jobs.update(&self.table, instant, |id| recent.contains_key(&id));
+
+        let cpu = self.cpu_use(&sample, seconds);
+        let disks = self.disk_use(&sample, seconds);
+        let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
+        let mut jobs = self.weigh(&recent, &disks, io_hidden);
+        let waits = waits::groups(&self.table, &self.jobs);
+        let totals = Totals { cpus: self.facts.cpus as f64, cpu_busy: cpu.map(|cpu| cpu.busy), io_hidden };
+        let mut verdict = blame::judge(&mut jobs, &waits, totals);
+        self.remember(&mut verdict, sample.at);
+        blame::order(&mut jobs, &verdict.victims);
+
+        let load = load(&sample, &jobs);
+        let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
+        let (at, since_boot, host, gaps, cost) =
+            (sample.at, sample.since_boot, sample.host.clone(), sample.gaps.clone(), sample.cost);
+        self.before = Some((since_boot, host.clone()));
+        self.history.push(sample, point);
+        Diagnosis {
+            at,
+            since_boot,
+            host: Arc::clone(&self.facts),
+            load,
+            cpu,
+            pressure: host.pressure,
+            memory: host.memory,
+            verdict,
+            jobs,
+            waits,
+            disks,
+            activity: recent.iter().map(|(id, recent)| (*id, self.activity(*id, recent))).collect(),
+            trend: self.history.trend(),
+            gaps,
+            cost,
+        }
+    }
+
+    /// The samples that are still in memory.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Every job with what it uses.
+    fn weigh(&self, recent: &std::collections::HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool) -> Vec<Job> {
+        let rates = self.window.has_rates();
+        let mut jobs: Vec<Job> = self
+            .jobs
+            .iter()
+            .map(|facts| Job {
+                facts: Arc::clone(facts),
+                role: Role::Bystander,
+                usage: Usage { cpu_cores: rates.then_some(0.0), ..Usage::default() },
+                runnable: 0,
+                uninterruptible: 0,
+                share: Share::default(),
+            })
+            .collect();
+        for entry in self.table.iter() {
+            let id = entry.process.id;
+            let Some(job) = self.jobs.index_of(id).and_then(|index| jobs.get_mut(index)) else { continue };
+            if rates && entry.process.io.is_some() {
+                // Seen, and nothing moved: a measured zero.
+                job.usage.read_bytes.get_or_insert(0.0);
+                job.usage.write_bytes.get_or_insert(0.0);
+            }
+            let Some(recent) = recent.get(&id) else { continue };
+            accumulate(&mut job.usage, &recent.usage);
+            job.runnable += recent.runnable;
+            job.uninterruptible += recent.stuck;
+        }
+        let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
+        let seen: f64 = jobs.iter().filter_map(|job| job.usage.disk_bytes()).sum();
+        // What hidden processes move shows in the disks' own counters. Stacked devices (dm, md, loop) would count it twice.
+        let stacked = |name: &str| ["dm-", "md", "loop", "zram"].iter().any(|prefix| name.starts_with(prefix));
+        let moved: f64 = disks.iter().filter(|disk| !stacked(&disk.name)).map(|disk| disk.read_bytes + disk.write_bytes).sum();
+        let bytes = if io_hidden { seen.max(moved) } else { seen };
+        for job in &mut jobs {
+            job.share.cpu = job.usage.cpu_cores.filter(|_| cpu > 0.0).map(|cores| cores / cpu);
+            job.share.disk = job.usage.disk_bytes().filter(|_| bytes > 0.0).map(|part| part / bytes);
+        }
+        jobs
+    }
+
+    fn activity(&self, id: ProcessId, recent: &Recent) -> Activity {
+        let entry = self.table.get(id.pid).filter(|entry| entry.process.id == id);
+        let resting = entry.and_then(|entry| entry.tasks.iter().find(|task| task.id.tid == id.pid)).map(|task| task.state);
+        let state = match (recent.stuck, recent.runnable, resting) {
+            (1.., _, _) => TaskState::Uninterruptible,
+            (0, 1.., _) => TaskState::Runnable,
+            (0, 0, Some(state)) => state,
+            (0, 0, None) => TaskState::Sleeping,
+        };
+        Activity { state, runnable: recent.runnable, uninterruptible: recent.stuck, usage: recent.usage }
+    }
+
+    /// Keeps the beginning of contention that goes on.
+    fn remember(&mut self, verdict: &mut Verdict, at: Timestamp) {
+        if verdict.severity != Severity::Contention {
+            self.trouble = None;
+            return;
+        }
+        let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit == verdict.culprit);
+        let since = same.map_or(at, |trouble| trouble.since);
+        self.trouble = Some(Trouble { resource: verdict.resource, culprit: verdict.culprit.clone(), since });
+        verdict.since = Some(since);
+    }
+
+    fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {
+        let (_, before) = self.before.as_ref()?;
+        let (old, new) = before.cpu.zip(sample.host.cpu)?;
+        let cpus = |old: u64, new: u64| Some(new.checked_sub(old)? as f64 / self.facts.ticks_per_second as f64 / seconds);
+        (seconds > 0.0).then_some(())?;
+        Some(CpuUse {
+            busy: cpus(old.busy, new.busy)?,
+            iowait: cpus(old.iowait, new.iowait)?,
+            steal: cpus(old.steal, new.steal)?,
+        })
+    }
+
+    fn disk_use(&self, sample: &Sample, seconds: f64) -> Vec<DiskUse> {
+        let Some((_, before)) = self.before.as_ref().filter(|_| seconds > 0.0) else { return Vec::new() };
+        let mut disks: Vec<DiskUse> = sample
+            .host
+            .disks
+            .iter()
+            .filter_map(|new| {
+                let old = before.disks.iter().find(|old| old.name == new.name)?;
+                let requests = new.requests.checked_sub(old.requests)?;
+                let (read, written) =
+                    (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
+                let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
+                (requests + busy > 0).then(|| DiskUse {
+                    name: new.name.to_string(),
+                    read_bytes: read as f64 / seconds,
+                    write_bytes: written as f64 / seconds,
+                    util: (busy as f64 / 1000.0 / seconds).min(1.0),
+                    await_ms: (requests > 0).then(|| took as f64 / requests as f64),
+                    scheduler: new.scheduler.as_ref().map(ToString::to_string),
+                })
+            })
+            .collect();
+        disks.sort_by(|a, b| b.util.total_cmp(&a.util).then_with(|| a.name.cmp(&b.name)));
+        disks
+    }
+}
+
+fn accumulate(sum: &mut Usage, more: &Usage) {
+    let add = |sum: &mut Option<f64>, more: Option<f64>| {
+        if let Some(more) = more {
+            *sum = Some(sum.unwrap_or_default() + more);
+        }
+    };
+    add(&mut sum.cpu_cores, more.cpu_cores);
+    add(&mut sum.cpu_wait, more.cpu_wait);
+    add(&mut sum.read_bytes, more.read_bytes);
+    add(&mut sum.write_bytes, more.write_bytes);
+    sum.stuck += more.stuck;
+}
+
+/// The load averages, and the tasks of now by job.
+fn load(sample: &Sample, jobs: &[Job]) -> Load {
+    let mut ledger: Vec<LedgerLine> = jobs
+        .iter()
+        .filter(|job| job.runnable + job.uninterruptible > 0)
+        .map(|job| LedgerLine {
+            job: job.facts.id.clone(),
+            name: job.facts.name.clone(),
+            runnable: job.runnable,
+            uninterruptible: job.uninterruptible,
+        })
+        .collect();
+    ledger.sort_by_key(|line| std::cmp::Reverse(line.runnable + line.uninterruptible));
+    Load {
+        averages: sample.host.load,
+        runnable: ledger.iter().map(|line| line.runnable).sum(),
+        uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
+        ledger,
+    }
+}

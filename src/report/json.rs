@@ -1,0 +1,287 @@
+//! The diagnosis as JSON, schema 1: names and meanings stay, new fields may be added.
+//!
+//! `null` is "not known", a number is measured. Tested by `tests/once.rs`, which walks the contract.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Resource, Role, Severity};
+use crate::report::gap;
+use crate::units::{Pid, SECOND};
+
+/// The version of the contract.
+const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    at: Timestamp,
+    host: Host<'a>,
+    load: Load<'a>,
+    pressure: Option<Pressure>,
+    verdict: Verdict<'a>,
+    jobs: Vec<JobOut<'a>>,
+    waits: Vec<Wait<'a>>,
+    disks: Vec<Disk<'a>>,
+    gaps: Vec<String>,
+    cost: Cost,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    name: &'a str,
+    kernel: &'a str,
+    cpus: usize,
+    uptime_s: u64,
+}
+
+#[derive(Serialize)]
+struct Load<'a> {
+    avg1: Option<f64>,
+    avg5: Option<f64>,
+    avg15: Option<f64>,
+    now: u32,
+    runnable: u32,
+    uninterruptible: u32,
+    jobs: Vec<LoadJob<'a>>,
+}
+
+#[derive(Serialize)]
+struct LoadJob<'a> {
+    job: &'a str,
+    runnable: u32,
+    uninterruptible: u32,
+}
+
+#[derive(Serialize)]
+struct Pressure {
+    cpu: CpuPressure,
+    io: FullPressure,
+    memory: FullPressure,
+}
+
+#[derive(Serialize)]
+struct CpuPressure {
+    some10: f64,
+}
+
+#[derive(Serialize)]
+struct FullPressure {
+    some10: f64,
+    full10: f64,
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    severity: &'static str,
+    resource: &'static str,
+    headline: &'a str,
+    culprit: Option<&'a str>,
+    victims: Vec<&'a str>,
+    backup: Option<&'a str>,
+    confidence: f64,
+    since: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct JobOut<'a> {
+    id: &'a str,
+    name: &'a str,
+    kind: &'static str,
+    tool: Option<&'a str>,
+    confidence: f64,
+    evidence: Vec<&'a str>,
+    launched_by: Option<&'a str>,
+    unit: Option<&'a str>,
+    container: Option<&'a str>,
+    user: Option<&'a str>,
+    root_pid: Option<Pid>,
+    pids: Vec<Pid>,
+    started_at: Option<Timestamp>,
+    role: &'static str,
+    cpu_cores: Option<f64>,
+    cpu_wait_s_per_s: Option<f64>,
+    read_bytes_s: Option<f64>,
+    write_bytes_s: Option<f64>,
+    runnable: u32,
+    uninterruptible: u32,
+    share: Share,
+}
+
+#[derive(Serialize)]
+struct Share {
+    cpu: Option<f64>,
+    disk: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Wait<'a> {
+    job: &'a str,
+    tasks: u32,
+    syscall: Option<&'a str>,
+    wchan: Option<&'a str>,
+    path: Option<&'a str>,
+    device: Option<&'a str>,
+    meaning: Option<&'a str>,
+    longest_s: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Disk<'a> {
+    name: &'a str,
+    read_bytes_s: f64,
+    write_bytes_s: f64,
+    util: f64,
+    await_ms: Option<f64>,
+    scheduler: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    tier: &'static str,
+    sample_ms: f64,
+    cpu_ms: f64,
+    tasks: u32,
+}
+
+/// The whole diagnosis as one JSON object, with a line end.
+pub fn json(diagnosis: &Diagnosis) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(&document(diagnosis))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn document(diagnosis: &Diagnosis) -> Document<'_> {
+    let averages = diagnosis.load.averages;
+    let verdict = &diagnosis.verdict;
+    Document {
+        schema: SCHEMA,
+        at: diagnosis.at,
+        host: Host {
+            name: &diagnosis.host.name,
+            kernel: &diagnosis.host.kernel,
+            cpus: diagnosis.host.cpus,
+            uptime_s: diagnosis.since_boot / SECOND,
+        },
+        load: Load {
+            avg1: averages.map(|load| load.avg1),
+            avg5: averages.map(|load| load.avg5),
+            avg15: averages.map(|load| load.avg15),
+            now: diagnosis.load.now(),
+            runnable: diagnosis.load.runnable,
+            uninterruptible: diagnosis.load.uninterruptible,
+            jobs: diagnosis
+                .load
+                .ledger
+                .iter()
+                .map(|line| LoadJob { job: line.job.as_str(), runnable: line.runnable, uninterruptible: line.uninterruptible })
+                .collect(),
+        },
+        pressure: diagnosis.pressure.map(|pressure| Pressure {
+            cpu: CpuPressure { some10: pressure.cpu_some10 },
+            io: FullPressure { some10: pressure.io_some10, full10: pressure.io_full10 },
+            memory: FullPressure { some10: pressure.memory_some10, full10: pressure.memory_full10 },
+        }),
+        verdict: Verdict {
+            severity: severity(verdict.severity),
+            resource: resource(verdict.resource),
+            headline: &verdict.headline,
+            culprit: verdict.culprit.as_ref().map(JobId::as_str),
+            victims: verdict.victims.iter().map(JobId::as_str).collect(),
+            backup: verdict.backup.as_ref().map(JobId::as_str),
+            confidence: rounded(verdict.confidence, 2),
+            since: verdict.since,
+        },
+        jobs: diagnosis.jobs.iter().map(job).collect(),
+        waits: diagnosis
+            .waits
+            .iter()
+            .map(|wait| Wait {
+                job: wait.job.as_str(),
+                tasks: wait.tasks,
+                syscall: wait.syscall.as_deref(),
+                wchan: wait.wchan.as_deref(),
+                path: wait.path.as_deref(),
+                device: wait.device.as_deref(),
+                meaning: wait.meaning.as_deref(),
+                longest_s: wait.longest,
+            })
+            .collect(),
+        disks: diagnosis
+            .disks
+            .iter()
+            .map(|disk| Disk {
+                name: &disk.name,
+                read_bytes_s: disk.read_bytes.round(),
+                write_bytes_s: disk.write_bytes.round(),
+                util: rounded(disk.util, 3),
+                await_ms: disk.await_ms.map(|ms| rounded(ms, 2)),
+                scheduler: disk.scheduler.as_deref(),
+            })
+            .collect(),
+        gaps: diagnosis.gaps.iter().map(gap).collect(),
+        cost: Cost {
+            tier: "proc",
+            sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),
+            cpu_ms: rounded(diagnosis.cost.cpu as f64 / 1e6, 2),
+            tasks: diagnosis.cost.tasks,
+        },
+    }
+}
+
+fn job(job: &Job) -> JobOut<'_> {
+    let facts = &job.facts;
+    JobOut {
+        id: facts.id.as_str(),
+        name: &facts.name,
+        kind: facts.finding.kind.name(),
+        tool: facts.finding.tool.as_deref(),
+        confidence: rounded(facts.finding.confidence, 2),
+        evidence: facts.finding.evidence.iter().map(|evidence| evidence.text.as_str()).collect(),
+        launched_by: facts.launched_by.as_deref(),
+        unit: facts.unit.as_deref(),
+        container: facts.container.as_deref(),
+        user: facts.user.as_deref(),
+        root_pid: facts.root.map(|root| root.pid),
+        pids: facts.members.iter().map(|member| member.id.pid).collect(),
+        started_at: facts.started_at,
+        role: match job.role {
+            Role::Culprit => "culprit",
+            Role::Victim => "victim",
+            Role::Bystander => "bystander",
+        },
+        cpu_cores: job.usage.cpu_cores.map(|cores| rounded(cores, 3)),
+        cpu_wait_s_per_s: job.usage.cpu_wait.map(|wait| rounded(wait, 3)),
+        read_bytes_s: job.usage.read_bytes.map(f64::round),
+        write_bytes_s: job.usage.write_bytes.map(f64::round),
+        runnable: job.runnable,
+        uninterruptible: job.uninterruptible,
+        share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
+    }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Calm => "calm",
+        Severity::Watch => "watch",
+        Severity::Contention => "contention",
+    }
+}
+
+const fn resource(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Cpu => "cpu",
+        Resource::Disk => "disk",
+        Resource::FrozenFilesystem => "frozen_filesystem",
+        Resource::NetworkFilesystem => "network_filesystem",
+        Resource::Memory => "memory",
+        Resource::Lock => "lock",
+        Resource::None => "none",
+    }
+}
+
+/// Digits that were not measured are not printed.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}

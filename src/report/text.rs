@@ -1,0 +1,162 @@
+//! The diagnosis as text, fit to paste into a chat: the verdict first, then what stands behind it.
+//!
+//! Styled with escape sequences; whoever prints it strips them where they do not belong (`anstream` does).
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+
+use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
+use crate::report::gap;
+use crate::units::{count, rate, span};
+
+/// Jobs and wait groups listed at the most; a chat is no place for all of them.
+const LISTED: usize = 8;
+
+/// The whole report.
+pub fn text(diagnosis: &Diagnosis, zone: &TimeZone) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write(&mut out, diagnosis, zone);
+    out
+}
+
+fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::Result {
+    let verdict = &diagnosis.verdict;
+    let (word, style) = match verdict.severity {
+        Severity::Calm => ("CALM", AnsiColor::Green.on_default().bold()),
+        Severity::Watch => ("WATCH", AnsiColor::Yellow.on_default().bold()),
+        Severity::Contention => ("CONTENTION", AnsiColor::Red.on_default().bold()),
+    };
+    let at = diagnosis.at.to_zoned(zone.clone());
+    writeln!(
+        out,
+        "{} ({}, Linux {}) at {}, up {}",
+        diagnosis.host.name,
+        count(diagnosis.host.cpus, "CPU"),
+        diagnosis.host.kernel,
+        at.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        span(diagnosis.since_boot as f64 / 1e9),
+    )?;
+    let headline = verdict.headline.trim_start_matches("calm: ");
+    writeln!(out, "{style}{word}{style:#}: {headline}")?;
+    load(out, diagnosis)?;
+    if let Some(suspect) = diagnosis.suspect() {
+        writeln!(out)?;
+        describe(out, diagnosis, suspect, zone)?;
+    }
+    waits(out, diagnosis)?;
+    takes(out, diagnosis)?;
+    if !diagnosis.gaps.is_empty() {
+        writeln!(out, "\nnot seen:")?;
+        for line in diagnosis.gaps.iter().map(gap) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn load(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
+    let load = &diagnosis.load;
+    match load.averages {
+        Some(avg) => write!(out, "load {:.2} {:.2} {:.2}", avg.avg1, avg.avg5, avg.avg15)?,
+        None => write!(out, "load n/a")?,
+    }
+    write!(out, "; now {} = {} runnable + {} uninterruptible", load.now(), load.runnable, load.uninterruptible)?;
+    let parts: Vec<String> =
+        load.ledger.iter().take(4).map(|line| format!("{} {}", line.name, line.runnable + line.uninterruptible)).collect();
+    if !parts.is_empty() {
+        let more = load.ledger.len().saturating_sub(parts.len());
+        let more = if more > 0 { format!(", {more} more") } else { String::new() };
+        write!(out, " ({}{more})", parts.join(", "))?;
+    }
+    writeln!(out)?;
+    match diagnosis.pressure {
+        Some(p) => writeln!(
+            out,
+            "pressure: cpu {:.0} %, io {:.0} % (full {:.0} %), memory {:.0} % (full {:.0} %)",
+            p.cpu_some10, p.io_some10, p.io_full10, p.memory_some10, p.memory_full10
+        ),
+        None => writeln!(out, "pressure: n/a"),
+    }
+}
+
+fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone) -> std::fmt::Result {
+    let facts = &job.facts;
+    let bold = Style::new().bold();
+    let title = match facts.finding.kind {
+        Kind::Backup => "CO-LOCATED BACKUP DETECTED",
+        _ => "CULPRIT",
+    };
+    let tool =
+        facts.finding.tool.as_deref().filter(|tool| *tool != facts.name).map(|tool| format!(" ({tool})")).unwrap_or_default();
+    writeln!(out, "{bold}{title}{bold:#}: {}{tool}", facts.name)?;
+    if let Some(root) = facts.root_member() {
+        writeln!(out, "  command   {}", root.command)?;
+    }
+    let by = facts.launched_by.as_deref().unwrap_or("n/a");
+    let since = facts.started_at.map_or_else(
+        || "n/a".to_owned(),
+        |start| {
+            let ago = span(diagnosis.at.duration_since(start).as_secs_f64());
+            format!("{} ({ago} ago)", start.to_zoned(zone.clone()).strftime("%H:%M:%S"))
+        },
+    );
+    writeln!(out, "  started   by {by} at {since}, as {}", facts.user.as_deref().unwrap_or("n/a"))?;
+    let members: Vec<String> =
+        facts.members.iter().take(LISTED).map(|member| format!("{} {}", member.name, member.id.pid)).collect();
+    let more = facts.members.len().saturating_sub(members.len());
+    let more = if more > 0 { format!(", {more} more") } else { String::new() };
+    writeln!(out, "  processes {}{more}", members.join(", "))?;
+    writeln!(out, "  takes     {}", usage(job))?;
+    for evidence in facts.finding.evidence.iter().filter(|evidence| evidence.weight > 0.0).take(4) {
+        writeln!(out, "  because   {}", evidence.text)?;
+    }
+    let pids: Vec<String> = facts.members.iter().map(|member| member.id.pid.to_string()).collect();
+    let own_program = !facts.members.iter().any(|member| member.kernel_thread);
+    if own_program && pids.len() <= LISTED {
+        writeln!(out, "  to end it start whytop and press k (or: kill -TERM {})", pids.join(" "))?;
+    } else if own_program {
+        writeln!(out, "  to end it start whytop and press k")?;
+    }
+    Ok(())
+}
+
+/// `0.60 CPUs, reads 6.5 MB/s, writes 0 B/s, 81 % of the disk`.
+fn usage(job: &Job) -> String {
+    let Usage { cpu_cores, read_bytes, write_bytes, .. } = job.usage;
+    let known = |value: Option<f64>| value.map_or_else(|| "n/a".to_owned(), rate);
+    let cpu = cpu_cores.map_or_else(|| "CPU n/a".to_owned(), |cores| format!("{cores:.2} CPUs"));
+    let share = job.share.disk.map(|share| format!(", {:.0} % of the disk", share * 100.0)).unwrap_or_default();
+    format!("{cpu}, reads {}, writes {}{share}", known(read_bytes), known(write_bytes))
+}
+
+fn waits(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
+    if diagnosis.waits.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nstuck:")?;
+    for wait in diagnosis.waits.iter().take(LISTED) {
+        let name = diagnosis.job(&wait.job).map_or("n/a", |job| job.facts.name.as_str());
+        let call = wait.syscall.as_deref().map(|call| format!(" in {call}")).unwrap_or_default();
+        let place = wait.wchan.as_deref().map(|wchan| format!(" ({wchan})")).unwrap_or_default();
+        let meaning = wait.meaning.as_deref().map(|meaning| format!(": {meaning}")).unwrap_or_default();
+        writeln!(out, "  {} of {name}{call}{place}{meaning}", count(wait.tasks as usize, "task"))?;
+    }
+    Ok(())
+}
+
+fn takes(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
+    let weight = |job: &&Job| job.usage.cpu_cores.unwrap_or_default() + job.share.disk.unwrap_or_default();
+    let mut takers: Vec<&Job> = diagnosis.jobs.iter().filter(|job| weight(job) >= 0.05).collect();
+    takers.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    if takers.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nbusiest:")?;
+    for job in takers.into_iter().take(LISTED) {
+        writeln!(out, "  {} ({}): {}", job.facts.name, job.facts.finding.kind.name(), usage(job))?;
+    }
+    Ok(())
+}
