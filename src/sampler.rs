@@ -1,1 +1,110 @@
-//! The thread that takes samples.
+//! The thread that takes samples: a tick, a request or a stop.
+//!
+//! Owns the rhythm and nothing else: what is read is for [`crate::kernel`], what becomes of a sample for the sink. With
+//! `kernel` it is the only place that may look at a clock or wait. Tested in place, on a small tree.
+
+use std::{
+    ops::ControlFlow,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{kernel::Reader, sample::Sample};
+
+/// The second sample comes this soon, so that there are rates, and something to show, at once.
+const FIRST_GAP: Duration = Duration::from_millis(200);
+/// A nudged sample waits this long: an action takes a moment to show, and several of them in a row make one sample.
+const NUDGE: Duration = Duration::from_millis(150);
+/// Each interval is longer or shorter by up to this share. The kernel samples the load each 5.004 s: a monitor
+/// that ticks in step with it would be running each time it counts, and show up in the load it shows.
+const JITTER: f64 = 0.05;
+/// One sweep may take a quarter of the time at the most: on a host so large or so slow the interval grows instead.
+const SHARE: u32 = 4;
+
+/// How to sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// From one sample to the next.
+    pub interval: Duration,
+}
+
+enum Request {
+    Nudge,
+    Stop,
+}
+
+/// A running sampler. Dropping it asks the thread to stop and does not wait for it: a read may be stuck.
+#[derive(Debug)]
+pub struct Sampler {
+    requests: Sender<Request>,
+}
+
+impl Sampler {
+    /// Starts to sample. The sink runs on the sampler's thread; `Break` ends it.
+    pub fn start<F>(reader: Reader, config: Config, sink: F) -> Result<Self>
+    where
+        F: FnMut(Result<Sample>) -> ControlFlow<()> + Send + 'static,
+    {
+        let (requests, inbox) = channel();
+        thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(move || run(reader, config, sink, &inbox))
+            .context("start the sampling thread")?;
+        Ok(Self { requests })
+    }
+
+    /// Asks for a sample within 200 ms, to see what an action did.
+    pub fn nudge(&self) {
+        // Nobody there to ask: it has stopped.
+        let _ = self.requests.send(Request::Nudge);
+    }
+
+    /// Asks it to stop; does not wait until it has.
+    pub fn stop(&self) {
+        let _ = self.requests.send(Request::Stop);
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run<F>(mut reader: Reader, config: Config, mut sink: F, inbox: &Receiver<Request>)
+where
+    F: FnMut(Result<Sample>) -> ControlFlow<()>,
+{
+    let mut first = true;
+    loop {
+        let start = Instant::now();
+        let sample = reader.sample();
+        let took = start.elapsed();
+        if sink(sample).is_break() {
+            return;
+        }
+        let pause = if std::mem::take(&mut first) {
+            reader.settle(FIRST_GAP.saturating_sub(start.elapsed()));
+            FIRST_GAP
+        } else {
+            config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+        };
+        if wait(inbox, start + pause.max(took * SHARE)).is_break() {
+            return;
+        }
+    }
+}
+
+/// Waits until the next sample is due; `Break` if there is to be none.
+fn wait(inbox: &Receiver<Request>, mut due: Instant) -> ControlFlow<()> {
+    loop {
+        match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(Request::Nudge) => due = due.min(Instant::now() + NUDGE),
+            Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+            Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+        }
+    }
+}

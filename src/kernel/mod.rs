@@ -1,1 +1,22 @@
-//! The only readers of the kernel.
+//! The only readers of the kernel: a proc tree goes in, [`crate::sample::Sample`]s come out.
+//!
+//! What is read on the sampling path is bounded and cannot block: numbers the kernel prints without taking a lock of the
+//! process. Command lines can block for good, so [`identity`] reads them on threads of their own. Nothing here knows
+//! of jobs, rates or the screen.
+//!
+//! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `table` and
+//! `process` (who is new, ran or is gone), `waits` (where the stuck ones are), `host` (counters of the whole host), [`reader`]
+//! (puts them together). Tested in place and, through [`Reader`], by `tests/kernel.rs` on made-up trees and the real one.
+
+mod files;
+mod host;
+pub mod identity;
+mod parse;
+mod process;
+pub mod reader;
+pub mod root;
+mod table;
+mod waits;
+
+pub use reader::Reader;
+pub use root::ProcRoot;

@@ -1,0 +1,157 @@
+//! Who processes are, read off the sampling path.
+//!
+//! Reading a command line takes a lock of the process that is looked at, and when that process is stuck the read never
+//! returns. So threads of a pool read, and the sampler asks and collects without waiting. A thread that got stuck is given up
+//! on (never joined, so it cannot keep whytop from exiting), and the process it is stuck on is named: that is evidence.
+//!
+//! [`Identities`] decides when to ask, `pool` has the threads, `read` the files. Tested through [`crate::kernel::Reader`].
+
+mod pool;
+mod read;
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use compact_str::CompactString;
+
+use self::pool::Pool;
+use super::root::ProcRoot;
+use crate::{
+    sample::{Identity, Process},
+    units::{Nanos, Pid, ProcessId, SECOND},
+};
+
+/// Programs start by stages (a shell forks, then execs; a daemon sets its title): one that was younger than this when it was
+/// first read is read once more.
+const YOUNG: Nanos = 2 * SECOND;
+/// A process that runs may change its title (`nginx: worker`, `postgres: backup`): read it again after this long.
+const STALE: Duration = Duration::from_secs(5);
+/// A gap names this many processes at the most.
+const NAMED: usize = 16;
+
+/// What is known and asked of all processes.
+pub(super) struct Identities {
+    pool: Pool,
+    entries: HashMap<ProcessId, Entry>,
+    /// Processes to ask for once more at the next sample.
+    young: Vec<ProcessId>,
+}
+
+struct Entry {
+    comm: CompactString,
+    forked_only: bool,
+    last: Option<Identity>,
+    asked: Instant,
+    pending: bool,
+    /// It changed while a read was pending: ask again when that came back.
+    again: bool,
+}
+
+impl Identities {
+    pub fn new(root: &ProcRoot) -> anyhow::Result<Self> {
+        Ok(Self { pool: Pool::start(root)?, entries: HashMap::new(), young: Vec::new() })
+    }
+
+    /// Takes the answers that came; only what differs from the last answer.
+    pub fn collect(&mut self) -> Vec<(ProcessId, Identity)> {
+        let mut fresh = Vec::new();
+        for answer in self.pool.answers() {
+            let Some(entry) = self.entries.get_mut(&answer.id) else { continue };
+            let Some(mut identity) = answer.identity else {
+                entry.pending = false;
+                continue;
+            };
+            if answer.partial {
+                // What it was called before it got stuck is better than nothing.
+                identity.argv = entry.last.as_ref().map(|last| last.argv.clone()).unwrap_or_default();
+            } else {
+                entry.pending = false;
+                if std::mem::take(&mut entry.again) {
+                    self.young.push(answer.id);
+                }
+            }
+            if entry.last.as_ref() != Some(&identity) {
+                entry.last = Some(identity.clone());
+                fresh.push((answer.id, identity));
+            }
+        }
+        fresh
+    }
+
+    /// Asks for the processes that are new, ran or were asked for too early, and forgets the ones that are gone.
+    pub fn ask<'a>(
+        &mut self,
+        active: &[ProcessId],
+        gone: &[ProcessId],
+        since_boot: Nanos,
+        tick: Nanos,
+        process: impl Fn(ProcessId) -> Option<&'a Process>,
+    ) {
+        // The one clock of this module: it only spaces questions, no number in a sample comes from it.
+        let now = Instant::now();
+        let mut asked = Vec::new();
+        let mut young = std::mem::take(&mut self.young);
+        for id in gone {
+            self.entries.remove(id);
+        }
+        if !gone.is_empty() {
+            self.pool.forget(&gone.iter().copied().collect::<HashSet<_>>());
+        }
+        for id in active {
+            let Some(process) = process(*id).filter(|process| !process.zombie) else { continue };
+            match self.entries.get_mut(id) {
+                None => {
+                    if since_boot.saturating_sub(id.start.saturating_mul(tick)) < YOUNG {
+                        self.young.push(*id);
+                    }
+                    let entry = Entry {
+                        comm: process.comm.clone(),
+                        forked_only: process.forked_only,
+                        last: None,
+                        asked: now,
+                        pending: true,
+                        again: false,
+                    };
+                    self.entries.insert(*id, entry);
+                    asked.push(*id);
+                }
+                Some(entry) => {
+                    let renamed = entry.comm != process.comm || entry.forked_only != process.forked_only;
+                    if renamed {
+                        entry.comm = process.comm.clone();
+                        entry.forked_only = process.forked_only;
+                    }
+                    if renamed || now.duration_since(entry.asked) >= STALE {
+                        young.push(*id);
+                    }
+                }
+            }
+        }
+        for id in young {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if entry.pending {
+                entry.again = true;
+            } else {
+                entry.pending = true;
+                entry.asked = now;
+                asked.push(id);
+            }
+        }
+        self.pool.ask(asked);
+    }
+
+    /// The processes whose command line did not come within the deadline.
+    pub fn overdue(&self) -> Vec<Pid> {
+        let mut pids = self.pool.overdue();
+        pids.sort_unstable();
+        pids.truncate(NAMED);
+        pids
+    }
+
+    /// Waits until nothing is pending that may still come, or until the deadline is over.
+    pub fn settle(&self, deadline: Duration) {
+        self.pool.settle(deadline);
+    }
+}

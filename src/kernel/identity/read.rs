@@ -1,0 +1,152 @@
+//! The files that say who a process is: `status`, `cgroup`, `exe`, and `cmdline`, which may never return.
+//!
+//! Runs on threads of the pool only. What cannot be read is `None`. Never reads `environ`, `maps` or `smaps`: they
+//! block as the command line does, and nobody needs them. Tested in place.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    os::fd::OwnedFd,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use sysinfo::Users;
+
+use super::super::{parse, root::ProcRoot};
+use crate::{sample::Identity, units::ProcessId};
+
+/// Most of a command line that is read: it says nothing new after that, and a stranger may make it megabytes long.
+const COMMAND_LINE: u64 = 64 * 1024;
+/// Most of any other file.
+const OTHER: u64 = 16 * 1024;
+/// The user list is read again at most this often, however many unknown numbers come along (containers have many).
+const NAMES_AGE: Duration = Duration::from_secs(60);
+
+/// Parts of a control group path that tell a job, where no version 2 or systemd hierarchy does.
+const TELLING: [&str; 6] = [".service", ".scope", "docker", "kubepods", "lxc", "libpod"];
+
+/// A process's directory, held open: it stands for this process even when its number is reused.
+pub(super) struct Opened {
+    pub id: ProcessId,
+    dir: OwnedFd,
+}
+
+/// Users' names, as far as they were asked for.
+#[derive(Default)]
+pub(super) struct Names {
+    loaded: Option<Instant>,
+    names: HashMap<u32, String>,
+}
+
+/// Everything but the command line; `None` if the process is gone or its number belongs to another.
+pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Option<(Opened, Identity)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(root.dir(), id.pid.to_string(), flags, Mode::empty()).ok()?;
+    let opened = Opened { id, dir };
+    let stat = opened.read("stat", OTHER)?;
+    parse::stat(&stat).filter(|stat| stat.start == id.start)?;
+    let uid = opened.read("status", OTHER).and_then(|status| effective_uid(&status));
+    let exe = readlinkat(&opened.dir, "exe", Vec::new()).ok();
+    let identity = Identity {
+        argv: Vec::new(),
+        exe: exe.map(|exe| lossy(exe.into_bytes())),
+        uid,
+        user: uid.and_then(|uid| names.lock().unwrap_or_else(PoisonError::into_inner).look_up(uid)),
+        cgroup: opened.read("cgroup", OTHER).and_then(|text| control_group(&lossy(text)).map(str::to_owned)),
+    };
+    Some((opened, identity))
+}
+
+/// The command line. May never return.
+pub(super) fn command_line(opened: &Opened) -> Vec<String> {
+    opened.read("cmdline", COMMAND_LINE).map(|text| arguments(&text)).unwrap_or_default()
+}
+
+impl Opened {
+    fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
+        let file = openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = Vec::new();
+        File::from(file).take(most).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+}
+
+impl Names {
+    fn look_up(&mut self, uid: u32) -> Option<String> {
+        if !self.names.contains_key(&uid) && self.loaded.is_none_or(|loaded| loaded.elapsed() >= NAMES_AGE) {
+            // A list that cannot be read leaves the numbers without names, until the next try.
+            if let Ok(users) = Users::new_with_refreshed_list() {
+                self.names = users.iter().map(|user| (**user.id(), user.name().to_owned())).collect();
+            }
+            self.loaded = Some(Instant::now());
+        }
+        self.names.get(&uid).cloned()
+    }
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Each argument ends with a zero byte. A title that a process wrote over them (`nginx: worker process`) is followed by many.
+fn arguments(text: &[u8]) -> Vec<String> {
+    let text = &text[..text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+}
+
+fn effective_uid(status: &[u8]) -> Option<u32> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    u32::try_from(parse::number(parse::words(line).nth(1)?)?).ok()
+}
+
+/// The path that tells most: version 2's unless it is the root, else systemd's own, else any that names a unit or container.
+fn control_group(text: &str) -> Option<&str> {
+    // A line is `number:controllers:path`, and the path may hold colons.
+    let lines = || {
+        text.lines().filter_map(|line| {
+            let (number, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            Some((number, controllers, path))
+        })
+    };
+    let of = |wanted: fn(&str, &str) -> bool| {
+        lines().find(|(number, controllers, path)| wanted(number, controllers) && *path != "/").map(|(.., path)| path)
+    };
+    of(|number, controllers| number == "0" && controllers.is_empty())
+        .or_else(|| of(|_, controllers| controllers == "name=systemd"))
+        .or_else(|| lines().map(|(.., path)| path).find(|path| TELLING.iter().any(|part| path.contains(part))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_keep_empty_ones_inside_and_lose_the_padding() {
+        assert_eq!(arguments(b"tar\0\0cf\0"), ["tar", "", "cf"]);
+        assert_eq!(arguments(b"nginx: worker process\0\0\0\0"), ["nginx: worker process"]);
+        assert_eq!(arguments(b"\xff\0"), ["\u{fffd}"]);
+        assert!(arguments(b"").is_empty() && arguments(b"\0\0").is_empty());
+    }
+
+    #[test]
+    fn the_second_number_is_the_effective_user() {
+        assert_eq!(effective_uid(b"Name:\tsu\nUid:\t1000\t33\t0\t0\nGid:\t1\t1\t1\t1\n"), Some(33));
+        assert_eq!(effective_uid(b"Name:\tUid:\n"), None);
+    }
+
+    #[test]
+    fn the_control_group_that_tells_most_wins() {
+        let unit = "/system.slice/cron.service";
+        assert_eq!(control_group(&format!("1:name=systemd:/x\n0::{unit}\n")), Some(unit));
+        assert_eq!(control_group(&format!("4:memory:/docker/1\n1:name=systemd:{unit}\n0::/\n")), Some(unit));
+        assert_eq!(control_group("4:memory:/docker/1:2\n1:name=systemd:/\n0::/\n"), Some("/docker/1:2"));
+        assert_eq!(control_group("4:memory:/plain\n0::/\n"), None);
+    }
+}

@@ -1,0 +1,315 @@
+//! One known process and its tasks: what was read of them last, and how to see with the least reads what changed.
+//!
+//! The order of reads matters. `schedstat` comes before `stat` and before the list of threads: whatever a task did after
+//! its `schedstat` was read, it must have run for, and the next look sees that. Tested through [`crate::kernel::Reader`].
+
+use compact_str::CompactString;
+use rustix::io::Errno;
+
+use super::{
+    files::{Files, Kept, Place},
+    parse::{SchedStat, Stat},
+};
+use crate::{
+    sample::{Process, Task, TaskState},
+    units::{Nanos, Pid, ProcessId, SECOND, TaskId},
+};
+
+/// A task, as it was at the last look.
+pub(super) struct Watched {
+    pub task: Task,
+    /// It has to be in the next sample.
+    pub dirty: bool,
+    /// It is stuck, and where has not been looked up since it last ran.
+    pub wait_due: bool,
+    /// It is stuck, and this user may not see where.
+    pub wait_denied: bool,
+    pub file: Kept,
+    sched: Option<SchedStat>,
+}
+
+/// What a look at a task showed.
+enum Look {
+    /// It did not run and was not in a state that changes without running.
+    Same,
+    /// It may have changed: its `stat` says how.
+    Due(Option<SchedStat>),
+}
+
+/// What a look at a process showed.
+pub(super) enum Visit {
+    /// It goes on; whether any of its tasks ran.
+    Alive { ran: bool },
+    /// It is gone.
+    Gone,
+    /// Its number belongs to another process now.
+    Reused,
+}
+
+/// A process, as it was at the last look.
+pub(super) struct Known {
+    pub process: Process,
+    pub leader: Watched,
+    /// Its other tasks.
+    pub others: Vec<Watched>,
+    pub dirty: bool,
+    /// Its I/O is hidden from this user.
+    pub io_denied: bool,
+    /// The last pass that found it.
+    pub pass: u64,
+    threads: u32,
+}
+
+/// Reused room and facts for looking at processes.
+pub(super) struct Looker {
+    pub files: Files,
+    pub tick: Nanos,
+    pub tids: Vec<Pid>,
+}
+
+impl Looker {
+    pub fn new(files: Files, ticks_per_second: u64) -> Self {
+        Self { files, tick: SECOND / ticks_per_second.max(1), tids: Vec::new() }
+    }
+}
+
+impl Watched {
+    /// Begins to watch a task; `None` if it is gone already or its line makes no sense.
+    fn admit(looker: &mut Looker, pid: Pid, tid: Pid) -> Option<Self> {
+        let place = Place::Thread(pid, tid);
+        let mut file = None;
+        let sched = looker.files.schedstat(place, &mut file);
+        let stat = looker.files.stat(place).ok().flatten()?;
+        Some(Self::new(pid, tid, &stat, looker.tick, sched, file))
+    }
+
+    fn new(pid: Pid, tid: Pid, stat: &Stat<'_>, tick: Nanos, sched: Option<SchedStat>, file: Kept) -> Self {
+        let id = TaskId { tid, start: stat.start };
+        let task = Task { id, pid, state: stat.state, cpu: 0, run_delay: None, wait: None };
+        let mut watched = Self { task, dirty: true, wait_due: false, wait_denied: false, file, sched: None };
+        watched.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
+        watched
+    }
+
+    fn look(&mut self, looker: &mut Looker, place: Place) -> Look {
+        let sched = looker.files.schedstat(place, &mut self.file);
+        // Runnable and stuck tasks change state without running: taken off the queue, or woken and still queued.
+        let restless = matches!(self.task.state, TaskState::Runnable | TaskState::Uninterruptible);
+        if sched.is_some() && sched == self.sched && !restless { Look::Same } else { Look::Due(sched) }
+    }
+
+    /// Takes over what was read; true if the task ran since, as far as this kernel lets one see.
+    fn apply(&mut self, state: TaskState, ticks: Nanos, sched: Option<SchedStat>) -> bool {
+        let ran = sched.is_none() || sched != self.sched;
+        self.sched = sched;
+        let stuck = state == TaskState::Uninterruptible;
+        self.wait_due = stuck && (ran || self.wait_due || self.task.wait.is_none());
+        let next = Task {
+            state,
+            cpu: sched.map_or(ticks, |sched| sched.run),
+            run_delay: sched.map(|sched| sched.delay),
+            wait: self.task.wait.take().filter(|_| stuck),
+            ..self.task
+        };
+        self.wait_denied &= stuck;
+        // A wait taken out above was in the last sample: its loss is a change, and comes with a change of state.
+        self.dirty |= (next.state, next.cpu, next.run_delay) != (self.task.state, self.task.cpu, self.task.run_delay);
+        self.task = next;
+        ran
+    }
+
+    /// Whether it ran although the kernel says it never did: then the kernel keeps no such numbers.
+    pub fn lacks_run_delay(&self) -> bool {
+        self.task.run_delay.is_none() && self.task.cpu > 0
+    }
+}
+
+impl Known {
+    /// Begins to watch a process; `None` if it is gone already or its line makes no sense.
+    pub fn admit(looker: &mut Looker, pid: Pid, pass: u64) -> Option<Self> {
+        let mut file = None;
+        let sched = looker.files.schedstat(Place::Process(pid), &mut file);
+        let tick = looker.tick;
+        let stat = looker.files.stat(Place::Process(pid)).ok().flatten()?;
+        let leader = Watched::new(pid, pid, &stat, tick, sched, file);
+        let id = ProcessId { pid, start: leader.task.id.start };
+        let process = Process {
+            id,
+            parent: stat.parent,
+            group: stat.group,
+            session: stat.session,
+            tty: stat.tty,
+            comm: CompactString::from_utf8_lossy(stat.comm),
+            kernel_thread: stat.kernel_thread,
+            forked_only: stat.forked_only,
+            zombie: false,
+            nice: stat.nice,
+            io: None,
+        };
+        let threads = stat.threads;
+        let mut known = Self { process, leader, others: Vec::new(), dirty: true, io_denied: false, pass, threads };
+        if threads > 1 {
+            known.list_threads(looker, &mut Vec::new());
+        }
+        known.correct_leader_time(looker);
+        known.settle_zombie();
+        known.read_io(looker);
+        Some(known)
+    }
+
+    /// Looks what became of it.
+    pub fn visit(&mut self, looker: &mut Looker, pass: u64, gone: &mut Vec<TaskId>) -> Visit {
+        let pid = self.process.id.pid;
+        let place = Place::Process(pid);
+        let mut ran = false;
+        if let Look::Due(sched) = self.leader.look(looker, place) {
+            let tick = looker.tick;
+            match looker.files.stat(place) {
+                // Hidden or unreadable all of a sudden (hidepid): as it was, until the directory says it is gone.
+                Err(Errno::NOENT | Errno::SRCH) => return Visit::Gone,
+                Err(_) | Ok(None) => {}
+                Ok(Some(stat)) if stat.start != self.process.id.start => return Visit::Reused,
+                Ok(Some(stat)) => {
+                    ran = self.leader.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
+                    self.threads = stat.threads;
+                    self.apply(&stat);
+                }
+            }
+        }
+        if self.threads > 1 || !self.others.is_empty() {
+            ran |= self.visit_threads(looker, ran, gone);
+        }
+        if ran {
+            self.correct_leader_time(looker);
+            self.read_io(looker);
+        }
+        self.settle_zombie();
+        self.pass = pass;
+        Visit::Alive { ran }
+    }
+
+    /// Reads the process's own line again, for what others change about it (its parent's death gives it a new one).
+    pub fn reread(&mut self, looker: &mut Looker) {
+        if let Ok(Some(stat)) = looker.files.stat(Place::Process(self.process.id.pid))
+            && stat.start == self.process.id.start
+        {
+            self.apply(&stat);
+        }
+    }
+
+    /// How many tasks it has.
+    pub fn tasks(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// All its tasks.
+    pub fn watched(&self) -> impl Iterator<Item = &Watched> {
+        std::iter::once(&self.leader).chain(&self.others)
+    }
+
+    fn apply(&mut self, stat: &Stat<'_>) {
+        let next = Process {
+            id: self.process.id,
+            parent: stat.parent,
+            group: stat.group,
+            session: stat.session,
+            tty: stat.tty,
+            comm: CompactString::from_utf8_lossy(stat.comm),
+            kernel_thread: stat.kernel_thread,
+            forked_only: stat.forked_only,
+            zombie: self.process.zombie,
+            nice: stat.nice,
+            io: self.process.io,
+        };
+        if next != self.process {
+            self.process = next;
+            self.dirty = true;
+        }
+    }
+
+    /// The first thread may end long before the others: a process is a zombie only when the last one ended.
+    fn settle_zombie(&mut self) {
+        let zombie = self.leader.task.state == TaskState::Dead && self.others.is_empty();
+        self.dirty |= zombie != self.process.zombie;
+        self.process.zombie = zombie;
+    }
+
+    /// True if any of its other tasks ran, came or went. The list is read only when one of them ran: only a thread of
+    /// the process can start another.
+    fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<TaskId>) -> bool {
+        let pid = self.process.id.pid;
+        let mut changed = false;
+        let tick = looker.tick;
+        self.others.retain_mut(|thread| {
+            let place = Place::Thread(pid, thread.task.id.tid);
+            let Look::Due(sched) = thread.look(looker, place) else { return true };
+            match looker.files.stat(place) {
+                Ok(Some(stat)) if stat.start == thread.task.id.start => {
+                    changed |= thread.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
+                    true
+                }
+                Ok(None) => true,
+                Ok(Some(_)) | Err(_) => {
+                    gone.push(thread.task.id);
+                    changed = true;
+                    false
+                }
+            }
+        });
+        if changed || leader_ran {
+            self.list_threads(looker, gone);
+        }
+        changed
+    }
+
+    fn list_threads(&mut self, looker: &mut Looker, gone: &mut Vec<TaskId>) {
+        let pid = self.process.id.pid;
+        let mut tids = std::mem::take(&mut looker.tids);
+        if looker.files.list_threads(pid, &mut tids).is_ok() && !tids.is_empty() {
+            tids.sort_unstable();
+            self.others.retain(|thread| {
+                let stays = tids.binary_search(&thread.task.id.tid).is_ok();
+                if !stays {
+                    gone.push(thread.task.id);
+                }
+                stays
+            });
+            let watched = self.others.len();
+            for tid in &tids {
+                // The ones watched so far are in order: they came in order, and removals keep it.
+                if *tid != pid && self.others[..watched].binary_search_by_key(tid, |thread| thread.task.id.tid).is_err() {
+                    self.others.extend(Watched::admit(looker, pid, *tid));
+                }
+            }
+            self.others.sort_unstable_by_key(|thread| thread.task.id.tid);
+            self.threads = self.others.len() as u32 + 1;
+        }
+        looker.tids = tids;
+    }
+
+    /// Without schedstat the CPU time comes from `stat`, where the first task's line counts the whole process: its own
+    /// is below `task/`.
+    fn correct_leader_time(&mut self, looker: &mut Looker) {
+        if self.leader.task.run_delay.is_some() || self.others.is_empty() {
+            return;
+        }
+        let pid = self.process.id.pid;
+        let tick = looker.tick;
+        if let Ok(Some(stat)) = looker.files.stat(Place::Thread(pid, pid)) {
+            self.leader.task.cpu = stat.ticks.saturating_mul(tick);
+        }
+    }
+
+    fn read_io(&mut self, looker: &mut Looker) {
+        let read = looker.files.read(Place::Process(self.process.id.pid), "io").map(super::parse::io);
+        self.io_denied = matches!(read, Err(Errno::ACCESS | Errno::PERM));
+        let io = match read {
+            Ok(Some(io)) => Some(io),
+            _ if self.io_denied => None,
+            // Gone while it was read, or nonsense: as it was.
+            _ => self.process.io,
+        };
+        self.dirty |= io != self.process.io;
+        self.process.io = io;
+    }
+}

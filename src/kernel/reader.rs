@@ -1,0 +1,141 @@
+//! One reader for one proc tree: keeps what it saw and gives samples of what changed.
+//!
+//! Puts the parts together, takes the clocks and names the gaps. Decides nothing about what the numbers mean. Tested by
+//! `tests/kernel.rs`, on made-up trees and the real one.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use rustix::{
+    param::clock_ticks_per_second,
+    process::geteuid,
+    time::{ClockId, Timespec, clock_gettime},
+};
+use sysinfo::System;
+
+use super::{files::Files, host::HostReader, identity::Identities, process::Looker, root::ProcRoot, table::Table};
+use crate::{
+    sample::{Cost, Gap, HostFacts, Sample},
+    units::{Nanos, SECOND},
+};
+
+/// Reads one proc tree, again and again.
+pub struct Reader {
+    root: ProcRoot,
+    looker: Looker,
+    table: Table,
+    host: HostReader,
+    identities: Identities,
+    cpu: Nanos,
+    begun: bool,
+}
+
+impl Reader {
+    /// A reader that has not read anything yet. Raises the process's limit of open files, and starts the threads that read
+    /// command lines.
+    pub fn new(root: ProcRoot) -> anyhow::Result<Self> {
+        let identities = Identities::new(&root)?;
+        Ok(Self {
+            looker: Looker::new(Files::new(root.clone()), clock_ticks_per_second()),
+            table: Table::default(),
+            host: HostReader::new(root.clone()),
+            identities,
+            root,
+            cpu: 0,
+            begun: false,
+        })
+    }
+
+    /// What does not change about this host.
+    pub fn facts(&self) -> HostFacts {
+        let below = |name: &str| {
+            let text = fs::read_to_string(self.root.path().join("sys/kernel").join(name)).ok()?;
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty() && !self.root.is_live())
+        };
+        let stat = fs::read_to_string(self.root.path().join("stat")).unwrap_or_default();
+        let is_cpu = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        HostFacts {
+            name: below("hostname").or_else(|| System::host_name().ok()).unwrap_or_default(),
+            kernel: below("osrelease").or_else(|| System::kernel_version().ok()).unwrap_or_default(),
+            cpus: stat.lines().filter(is_cpu).count().max(1),
+            ticks_per_second: clock_ticks_per_second(),
+            own_pid: self.root.is_live().then(|| std::process::id().cast_signed()),
+            root: geteuid().is_root(),
+        }
+    }
+
+    /// Takes a sample: everything the first time, what changed after that. Fails only if the tree itself cannot be listed.
+    pub fn sample(&mut self) -> anyhow::Result<Sample> {
+        let start = Instant::now();
+        let mut gaps = Vec::new();
+        let at = Timestamp::now();
+        let since_boot = self.since_boot(&mut gaps);
+        let host = self.host.read(&mut gaps);
+        let changes =
+            self.table.sweep(&mut self.looker).with_context(|| format!("list processes in {}", self.root.path().display()))?;
+        let identities = self.identities.collect();
+        let table = &self.table;
+        let tick = self.looker.tick;
+        self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
+        let identities = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
+
+        gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));
+        gaps.extend((changes.wait_denied > 0).then_some(Gap::WaitDenied { tasks: changes.wait_denied }));
+        gaps.extend(changes.no_run_delay.then_some(Gap::NoRunDelay));
+        let overdue = self.identities.overdue();
+        gaps.extend((!overdue.is_empty()).then_some(Gap::IdentityOverdue { pids: overdue }));
+
+        let cpu = nanos(clock_gettime(ClockId::ProcessCPUTime));
+        let cost = Cost {
+            sampling: start.elapsed().as_nanos() as Nanos,
+            cpu: cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu)),
+            tasks: changes.total as u32,
+        };
+        Ok(Sample {
+            at,
+            since_boot,
+            keyframe: !std::mem::replace(&mut self.begun, true),
+            host,
+            processes: changes.processes,
+            tasks: changes.tasks,
+            gone_processes: changes.gone_processes,
+            gone_tasks: changes.gone_tasks,
+            identities,
+            gaps,
+            cost,
+        })
+    }
+
+    /// Waits until the command lines asked for have come, or until the deadline is over. Returns early when only reads are left
+    /// that are overdue already.
+    pub fn settle(&self, deadline: Duration) {
+        self.identities.settle(deadline);
+    }
+
+    /// The uptime of the tree that is read: of a tree from another host, the clock here knows nothing.
+    fn since_boot(&self, gaps: &mut Vec<Gap>) -> Nanos {
+        if self.root.is_live() {
+            return nanos(clock_gettime(ClockId::Boottime));
+        }
+        let uptime = fs::read_to_string(self.root.path().join("uptime")).map_err(|error| error.to_string());
+        let seconds = uptime.and_then(|text| {
+            let word = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+            word.filter(|seconds| seconds.is_finite()).ok_or_else(|| "its first word is no number".to_owned())
+        });
+        match seconds {
+            Ok(seconds) => (seconds * SECOND as f64).round() as Nanos,
+            Err(why) => {
+                gaps.push(Gap::Host { file: "uptime".to_owned(), why });
+                nanos(clock_gettime(ClockId::Boottime))
+            }
+        }
+    }
+}
+
+fn nanos(time: Timespec) -> Nanos {
+    Nanos::try_from(time.tv_sec).unwrap_or(0).saturating_mul(SECOND).saturating_add(Nanos::try_from(time.tv_nsec).unwrap_or(0))
+}

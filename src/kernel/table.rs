@@ -1,0 +1,140 @@
+//! All processes known, and one pass over them: who is new, who ran, who is gone.
+//!
+//! Gives [`Changes`], in the terms of a sample. Reads through `files` only and knows no clock. Tested through
+//! [`crate::kernel::Reader`].
+
+use std::collections::HashMap;
+
+use rustix::io::Errno;
+
+use super::{
+    process::{Known, Looker, Visit},
+    waits,
+};
+use crate::{
+    sample::{Process, Task},
+    units::{Pid, ProcessId, TaskId},
+};
+
+/// What one pass found.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub processes: Vec<Process>,
+    pub tasks: Vec<Task>,
+    pub gone_processes: Vec<ProcessId>,
+    pub gone_tasks: Vec<TaskId>,
+    /// User processes that are new or ran, for whoever wants to know who they are.
+    pub active: Vec<ProcessId>,
+    /// Tasks there are now.
+    pub total: usize,
+    /// Processes whose I/O is hidden.
+    pub io_denied: u32,
+    /// Stuck user tasks whose wait channel is hidden.
+    pub wait_denied: u32,
+    /// The kernel keeps no run delay.
+    pub no_run_delay: bool,
+}
+
+/// All processes known.
+#[derive(Default)]
+pub(super) struct Table {
+    processes: HashMap<Pid, Known>,
+    pids: Vec<Pid>,
+    pass: u64,
+    /// Some process has a parent that is not known: look again whether it has another by now.
+    loose_ends: bool,
+}
+
+impl Table {
+    /// A process, by number.
+    pub fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
+    }
+
+    /// One pass.
+    pub fn sweep(&mut self, looker: &mut Looker) -> Result<Changes, Errno> {
+        let mut changes = Changes::default();
+        looker.files.list_processes(&mut self.pids)?;
+        self.pass += 1;
+        let mut unrest = self.loose_ends;
+        for pid in self.pids.iter().copied() {
+            let visit = match self.processes.get_mut(&pid) {
+                Some(known) => {
+                    let was_zombie = known.process.zombie;
+                    let visit = known.visit(looker, self.pass, &mut changes.gone_tasks);
+                    // Children get another parent when theirs ends, not when it is reaped.
+                    unrest |= known.process.zombie && !was_zombie;
+                    if matches!(visit, Visit::Alive { ran: true }) && !known.process.kernel_thread {
+                        changes.active.push(known.process.id);
+                    }
+                    visit
+                }
+                None => Visit::Reused,
+            };
+            match visit {
+                // Gone ones keep an old pass number and are swept out below.
+                Visit::Alive { .. } | Visit::Gone => continue,
+                Visit::Reused => unrest = true,
+            }
+            if let Some(old) = self.processes.remove(&pid) {
+                changes.gone_processes.push(old.process.id);
+            }
+            if let Some(known) = Known::admit(looker, pid, self.pass) {
+                if !known.process.kernel_thread {
+                    changes.active.push(known.process.id);
+                }
+                self.processes.insert(pid, known);
+            }
+        }
+        let pass = self.pass;
+        self.processes.retain(|_, known| {
+            let stays = known.pass == pass;
+            if !stays {
+                changes.gone_processes.push(known.process.id);
+            }
+            stays
+        });
+        if unrest || !changes.gone_processes.is_empty() {
+            self.tie_loose_ends(looker);
+        }
+        waits::look_up(&mut self.processes, looker);
+        self.hand_over(looker, &mut changes);
+        Ok(changes)
+    }
+
+    /// A process whose parent died has another one now although it did not run itself.
+    fn tie_loose_ends(&mut self, looker: &mut Looker) {
+        let orphans = |processes: &HashMap<Pid, Known>| -> Vec<Pid> {
+            let lost = |parent: Pid| parent != 0 && processes.get(&parent).is_none_or(|known| known.process.zombie);
+            processes.values().filter(|known| lost(known.process.parent)).map(|known| known.process.id.pid).collect()
+        };
+        for pid in orphans(&self.processes) {
+            if let Some(known) = self.processes.get_mut(&pid) {
+                known.reread(looker);
+            }
+        }
+        self.loose_ends = !orphans(&self.processes).is_empty();
+    }
+
+    /// Puts what changed into the changes, and counts.
+    fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
+        let mut kept = 0;
+        for known in self.processes.values_mut() {
+            if std::mem::take(&mut known.dirty) {
+                changes.processes.push(known.process.clone());
+            }
+            changes.total += known.tasks();
+            changes.io_denied += u32::from(known.io_denied);
+            let user = !known.process.kernel_thread;
+            for watched in std::iter::once(&mut known.leader).chain(&mut known.others) {
+                if std::mem::take(&mut watched.dirty) {
+                    changes.tasks.push(watched.task.clone());
+                }
+                kept += usize::from(watched.file.is_some());
+                changes.wait_denied += u32::from(watched.wait_denied && user);
+                changes.no_run_delay |= watched.lacks_run_delay();
+            }
+        }
+        looker.files.recount(kept);
+    }
+}
