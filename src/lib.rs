@@ -11,6 +11,8 @@
 pub mod act;
 pub mod action;
 pub mod analysis;
+pub mod app;
+pub mod cli;
 pub mod history;
 pub mod kernel;
 pub mod monitor;

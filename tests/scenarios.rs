@@ -156,7 +156,13 @@ impl Row {
         let bytes = |mb: f64| (mb * 1e6 * self.worked(second)) as u64;
         Process {
             id: self.id(),
-            parent: if self.pid == 1 { 0 } else if parent_lives { self.parent } else { 1 },
+            parent: if self.pid == 1 {
+                0
+            } else if parent_lives {
+                self.parent
+            } else {
+                1
+            },
             group: self.group.unwrap_or(self.pid),
             session: self.session.unwrap_or(self.pid),
             tty: if self.tty { 136 << 8 } else { 0 },
@@ -286,9 +292,12 @@ fn differences(expect: &Expect, diagnosis: &Diagnosis, first: &Diagnosis) -> Vec
         }
     }
     for want in &expect.job {
-        let found = diagnosis.jobs.iter().find(|job| job.facts.name == want.name && want.root.is_none_or(|root| job.facts.root.is_some_and(|id| id.pid == root)));
+        let found = diagnosis.jobs.iter().find(|job| {
+            job.facts.name == want.name && want.root.is_none_or(|root| job.facts.root.is_some_and(|id| id.pid == root))
+        });
         let Some(job) = found else {
-            let names: Vec<String> = diagnosis.jobs.iter().map(|job| format!("{} {:?}", job.facts.name, job.facts.root.map(|r| r.pid))).collect();
+            let names: Vec<String> =
+                diagnosis.jobs.iter().map(|job| format!("{} {:?}", job.facts.name, job.facts.root.map(|r| r.pid))).collect();
             wrong.push(format!("job {}: not there, only {names:?}", want.name));
             continue;
         };
@@ -320,7 +329,8 @@ fn every_scenario_is_told_rightly() {
     paths.sort();
     let mut failures = Vec::new();
     for path in &paths {
-        let scenario: Scenario = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let scenario: Scenario =
+            toml::from_str(&fs::read_to_string(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let diagnoses = scenario.run();
         let by = scenario.expect.by.unwrap_or(scenario.seconds - 0.01);
         let judged: Vec<_> = diagnoses.iter().filter(|(second, _)| *second >= by - 1e-9).collect();
@@ -329,7 +339,12 @@ fn every_scenario_is_told_rightly() {
             let wrong = differences(&scenario.expect, diagnosis, &diagnoses[0].1);
             if !wrong.is_empty() {
                 let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-                failures.push(format!("{name} ({}) at {second} s, {:?}:\n    {}", scenario.about, diagnosis.verdict.headline, wrong.join("\n    ")));
+                failures.push(format!(
+                    "{name} ({}) at {second} s, {:?}:\n    {}",
+                    scenario.about,
+                    diagnosis.verdict.headline,
+                    wrong.join("\n    ")
+                ));
             }
         }
     }

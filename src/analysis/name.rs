@@ -17,7 +17,9 @@ pub fn display_name(comm: &str, argv: &[String]) -> String {
     if !is_interpreter(program) {
         // A title (`nginx: worker process`, `sshd: ann@pts/0`) is one argument with blanks: its first word is the name.
         let word = program.split([' ', ':']).next().unwrap_or(program);
-        return if word.is_empty() { comm.to_owned() } else { word.to_owned() };
+        // A program started through a descriptor (`/proc/self/fd/3`) has a number there, which names nobody.
+        let nameless = word.bytes().all(|byte| byte.is_ascii_digit());
+        return if nameless { comm.to_owned() } else { word.to_owned() };
     }
     let mut rest = argv.iter().skip(1).map(String::as_str);
     while let Some(argument) = rest.next() {

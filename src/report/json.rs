@@ -219,7 +219,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 scheduler: disk.scheduler.as_deref(),
             })
             .collect(),
-        gaps: diagnosis.gaps.iter().map(gap).collect(),
+        gaps: diagnosis.gaps.iter().map(|known| gap(known, diagnosis.host.root)).collect(),
         cost: Cost {
             tier: "proc",
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),

@@ -11,15 +11,12 @@ pub use text::text;
 use crate::sample::Gap;
 use crate::units::count;
 
-/// A gap as a sentence: what is not known, why, and what would help.
-pub fn gap(gap: &Gap) -> String {
+/// A gap as a sentence: what is not known, why, and what would help. `root`: whytop runs as root already.
+pub fn gap(gap: &Gap, root: bool) -> String {
+    let help = if root { " even from root" } else { "; run as root to see it" };
     match gap {
-        Gap::IoDenied { processes } => {
-            format!("disk use of {} is hidden; run as root to see it", count(*processes as usize, "process"))
-        }
-        Gap::WaitDenied { tasks } => {
-            format!("what {} wait in is hidden; run as root to see it", count(*tasks as usize, "stuck task"))
-        }
+        Gap::IoDenied { processes } => format!("disk use of {} is hidden{help}", count(*processes as usize, "process")),
+        Gap::WaitDenied { tasks } => format!("what {} wait in is hidden{help}", count(*tasks as usize, "stuck task")),
         Gap::NoRunDelay => "this kernel does not say how long tasks wait for a CPU".to_owned(),
         Gap::NoPressure => "this kernel keeps no pressure information (PSI)".to_owned(),
         Gap::IdentityOverdue { pids } => {

@@ -13,6 +13,10 @@ use crate::units::{count, rate, span};
 
 /// Jobs and wait groups listed at the most; a chat is no place for all of them.
 const LISTED: usize = 8;
+/// CPUs, or a share of the disk, that make a job worth a line.
+const NOTABLE: f64 = 0.05;
+/// Bytes per second below which a share of the disk is a share of nothing.
+const NOTABLE_BYTES: f64 = 100_000.0;
 
 /// The whole report.
 pub fn text(diagnosis: &Diagnosis, zone: &TimeZone) -> String {
@@ -50,7 +54,7 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     takes(out, diagnosis)?;
     if !diagnosis.gaps.is_empty() {
         writeln!(out, "\nnot seen:")?;
-        for line in diagnosis.gaps.iter().map(gap) {
+        for line in diagnosis.gaps.iter().map(|known| gap(known, diagnosis.host.root)) {
             writeln!(out, "  {line}")?;
         }
     }
@@ -148,8 +152,10 @@ fn waits(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
 }
 
 fn takes(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
-    let weight = |job: &&Job| job.usage.cpu_cores.unwrap_or_default() + job.share.disk.unwrap_or_default();
-    let mut takers: Vec<&Job> = diagnosis.jobs.iter().filter(|job| weight(job) >= 0.05).collect();
+    let moves = |job: &Job| job.usage.disk_bytes().is_some_and(|bytes| bytes >= NOTABLE_BYTES);
+    let disk = |job: &Job| job.share.disk.filter(|_| moves(job)).unwrap_or_default();
+    let weight = |job: &&Job| job.usage.cpu_cores.unwrap_or_default() + disk(job);
+    let mut takers: Vec<&Job> = diagnosis.jobs.iter().filter(|job| weight(job) >= NOTABLE).collect();
     takers.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
     if takers.is_empty() {
         return Ok(());

@@ -1,0 +1,21 @@
+//! Puts the rooms together: reader and monitor for [`once`], and with them screen, keys and actions for [`screen`].
+//!
+//! The only place that knows all rooms. Decides nothing about the host. Tested by `tests/once.rs` and `tests/outage.rs`, which
+//! run the binary.
+
+mod once;
+mod screen;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+use crate::kernel::{ProcRoot, Reader};
+
+/// Does what the command line asks; answers the exit code.
+pub fn run(cli: &Cli) -> Result<u8> {
+    let reader = Reader::new(ProcRoot::open(&cli.proc)?)?;
+    match cli.command {
+        Some(Command::Once { json }) => once::run(reader, json),
+        None => screen::run(reader, cli),
+    }
+}

@@ -1,0 +1,47 @@
+//! The verdict without a terminal: look for a second, print, leave.
+
+use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
+
+use crate::analysis::diagnosis::{Diagnosis, Severity};
+use crate::history::Limits;
+use crate::kernel::Reader;
+use crate::monitor::Monitor;
+use crate::report;
+
+/// Pauses between samples. The first is short so that command lines are in the picture early; together a second, so that a
+/// disk's bursts even out and the answer still comes at once.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(400)];
+
+/// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
+pub fn run(mut reader: Reader, json: bool) -> Result<u8> {
+    let mut monitor = Monitor::new(reader.facts(), Limits::default());
+    let mut diagnosis = monitor.ingest(reader.sample()?);
+    for pause in PAUSES {
+        let due = Instant::now() + pause;
+        reader.settle(pause);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        diagnosis = monitor.ingest(reader.sample()?);
+    }
+    print(&diagnosis, json)?;
+    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+}
+
+fn print(diagnosis: &Diagnosis, json: bool) -> Result<()> {
+    let text = if json {
+        report::json(diagnosis).context("put the diagnosis into JSON")?
+    } else {
+        report::text(diagnosis, &TimeZone::system())
+    };
+    // Strips colours where no terminal is, or NO_COLOR is set.
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read along has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
+}

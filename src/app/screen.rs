@@ -1,0 +1,158 @@
+//! The screen in the real world: terminal, input, signals, sampler and actor, all sending to the one channel.
+
+use std::io::{IsTerminal, stdout};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::act::{Hand, Worker};
+use crate::action::{Aim, Candidate, Signal};
+use crate::cli::Cli;
+use crate::history::Limits;
+use crate::kernel::Reader;
+use crate::monitor::Monitor;
+use crate::sampler::{Config, Sampler};
+use crate::ui::event::{Event, Events};
+use crate::ui::state::State;
+use crate::ui::terminal::{self, Guard};
+use crate::ui::{World, theme};
+
+/// The clock on the screen moves this often, also between samples.
+const TICK: Duration = Duration::from_secs(1);
+/// Whoever was told to end ends within a second, even if the terminal takes no more output.
+const LAST_WORDS: Duration = Duration::from_millis(700);
+
+/// Opens the screen and stays until somebody leaves it.
+pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
+    if !stdout().is_terminal() {
+        bail!("standard output is no terminal; `whytop once` prints the verdict without one");
+    }
+    let facts = reader.facts();
+    let own_host = facts.own_pid.is_some();
+    // Reads a file: before the first frame, not on the way of a key.
+    let zone = TimeZone::system();
+    let (send, inbox) = channel();
+    let told = end_on_signals(send.clone())?;
+    let mut monitor = Monitor::new(facts, Limits::default());
+    let diagnoses = send.clone();
+    let sampler = Sampler::start(reader, Config { interval: cli.interval }, move |sample| {
+        let event = match sample {
+            Ok(sample) => Event::Diagnosis(Arc::new(monitor.ingest(sample))),
+            Err(error) => Event::SamplerFailed(format!("{error:#}")),
+        };
+        let failed = matches!(event, Event::SamplerFailed(_));
+        if diagnoses.send(event).is_err() || failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let sampler = Arc::new(sampler);
+    let guard = Guard::enter()?;
+    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, State::new(zone, theme::Depth::from_env()));
+    drop(guard);
+    match told.load(Ordering::SeqCst) {
+        0 => {}
+        signal => emulate_default_handler(signal).context("end as the signal asks")?,
+    }
+    match ran {
+        Err(error) if !terminal::is_gone(&error) => Err(error),
+        _ => Ok(0),
+    }
+}
+
+fn show(
+    guard: &Guard,
+    mut inbox: Inbox,
+    send: &Sender<Event>,
+    sampler: &Arc<Sampler>,
+    own_host: bool,
+    state: State,
+) -> Result<()> {
+    let input = send.clone();
+    terminal::spawn_input(move |event| input.send(event).is_ok())?;
+    let (outcomes, look_again) = (send.clone(), Arc::clone(sampler));
+    let worker = Worker::start(move |outcome| {
+        // Nobody there to hear: the screen was left.
+        let _ = outcomes.send(Event::Outcome(outcome));
+        look_again.nudge();
+    });
+    let mut world = Host { guard, hand: Hand::new(own_host), worker };
+    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+}
+
+/// Turns signals into events; answers where the one that ends the program is written down.
+fn end_on_signals(send: Sender<Event>) -> Result<Arc<AtomicI32>> {
+    let told = Arc::new(AtomicI32::new(0));
+    let written = Arc::clone(&told);
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP]).context("listen to signals")?;
+    let listen = move || {
+        for signal in signals.forever() {
+            if signal == SIGTSTP {
+                let _ = send.send(Event::Suspend);
+                continue;
+            }
+            written.store(signal, Ordering::SeqCst);
+            let _ = send.send(Event::Quit);
+            thread::sleep(LAST_WORDS);
+            // The screen is stuck in a write to a terminal that nobody reads.
+            terminal::restore();
+            let _ = emulate_default_handler(signal);
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(listen).context("start the signal thread")?;
+    Ok(told)
+}
+
+/// The channel, with the clock for when nothing comes.
+struct Inbox(Receiver<Event>);
+
+impl Events for Inbox {
+    fn next(&mut self) -> Option<Event> {
+        match self.0.recv_timeout(TICK) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => Some(Event::Tick(Timestamp::now())),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn pending(&mut self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+}
+
+/// The hands of the screen on this host.
+struct Host<'a> {
+    guard: &'a Guard,
+    hand: Hand,
+    worker: Worker,
+}
+
+impl World for Host<'_> {
+    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim {
+        self.hand.aim(job, candidates)
+    }
+
+    fn send(&mut self, signal: Signal) {
+        if let Some(armed) = self.hand.arm() {
+            self.worker.hit(armed, signal);
+        }
+    }
+
+    fn release(&mut self) {
+        self.hand.release();
+    }
+
+    fn suspend(&mut self) -> Result<()> {
+        self.guard.lend(|| emulate_default_handler(SIGTSTP).context("stop"))
+    }
+}

@@ -1,0 +1,334 @@
+//! The outage itself, and the terminal's survival, with nothing made up: real processes stuck in state D, a real
+//! `tar | gzip` under a script, the real binary in a real pseudo-terminal, keys typed, the recovery read off the screen.
+//!
+//! Has a main function of its own because the victims must be processes that do as they are told: this program starts itself
+//! again under another name and with a role.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "common/screen.rs"]
+mod screen;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use screen::{PATIENCE, Terminal, await_end};
+
+const WHYTOP: &str = env!("CARGO_BIN_EXE_whytop");
+/// Stuck tasks: more than any disk of a test machine keeps waiting by itself.
+const STUCK: usize = 16;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("role=site-worker") => roles::site_workers(Path::new(&arguments[2])),
+        Some("role=panic") => roles::panic_on_the_screen(),
+        Some("role=busy") => roles::busy(),
+        _ => {}
+    }
+    let trials = vec![
+        Trial::test("the_outage_from_the_panel_to_the_recovery", || test(the_outage)),
+        Trial::test("a_backup_that_burns_the_cpus", || test(the_cpu_outage)),
+        Trial::test("the_terminal_is_given_back_at_the_end", || test(quits)),
+        Trial::test("the_terminal_is_given_back_on_signals", || test(signals)),
+        Trial::test("the_terminal_is_given_back_on_a_panic", || test(panics)),
+        Trial::test("a_lost_terminal_ends_the_program_within_a_second", || test(hang_up)),
+        Trial::test("stopping_and_going_on", || test(stop_and_continue)),
+        Trial::test("any_size_and_back", || test(sizes)),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn test(run: fn() -> Result<(), String>) -> Result<(), Failed> {
+    if let Err(why) = run() {
+        eprintln!("skipped: {why}");
+    }
+    Ok(())
+}
+
+/// Processes of a test, ended with it whatever happens.
+struct Stage {
+    folder: tempfile::TempDir,
+    children: Vec<Child>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), children: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// This program under another name, in a role, in a session of its own: the leader's number is that of the session.
+    fn play(&mut self, name: &str, arguments: &[&str]) -> i32 {
+        let program = self.path(name);
+        if !program.exists() {
+            fs::copy(env::current_exe().unwrap(), &program).unwrap();
+        }
+        self.start(Command::new(program).args(arguments))
+    }
+
+    fn start(&mut self, command: &mut Command) -> i32 {
+        #[allow(unsafe_code, reason = "a session of its own needs code between fork and exec")]
+        // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+        unsafe {
+            command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = child.id().cast_signed();
+        self.children.push(child);
+        pid
+    }
+
+    /// A script with these lines, run as cron runs one.
+    fn script(&mut self, name: &str, lines: &str) -> i32 {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.start(Command::new(path).arg(self.folder.path()))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            for pid in session(child.id().cast_signed()) {
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Field of `/proc/PID/stat` after the name: 0 is the state, 3 the session.
+fn stat_field(pid: i32, field: usize) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
+}
+
+/// Living processes of a session.
+fn session(leader: i32) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat_field(*pid, 3) == Some(leader.to_string()) && stat_field(*pid, 0).as_deref() != Some("Z")).collect()
+}
+
+fn in_state_d(leader: i32) -> usize {
+    session(leader).into_iter().filter(|pid| stat_field(*pid, 0).as_deref() == Some("D")).count()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not so within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn needs(programs: &[&str]) -> Result<(), String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    for program in programs {
+        if !env::split_paths(&path).any(|folder| folder.join(program).exists()) {
+            return Err(format!("{program} is not installed"));
+        }
+    }
+    Ok(())
+}
+
+/// Workers stuck in D for as long as a real backup lives; the backup is found, ended with two keys, and the host recovers.
+fn the_outage() -> Result<(), String> {
+    needs(&["tar", "gzip", "mkfifo"])?;
+    let mut stage = Stage::new();
+    let pipe = stage.path("held");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::create_dir(stage.path("srv")).unwrap();
+    // Sparse: tar reads zeros for minutes, and the disk of the test machine is left alone.
+    File::create(stage.path("srv/database")).unwrap().set_len(64 << 30).unwrap();
+
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms"], 120, 40);
+    terminal.wait_for(&["LOAD"]);
+    let workers = stage.play("site-worker", &["role=site-worker", pipe.to_str().unwrap()]);
+    let backup = stage.script("nightly-backup.sh", r#"exec 9>"$1/held"; cd "$1/srv" && tar cf - . | gzip -1 >"$1/srv.tar.gz""#);
+    wait_until("the workers are stuck", || in_state_d(workers) == STUCK);
+    wait_until("tar and gzip run", || session(backup).len() >= 3);
+
+    let seen = terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "nightly-backup.sh", "tar", "site-worker"]);
+    assert!(seen < Duration::from_secs(5), "the panel came after {seen:?}");
+    terminal.wait("the stuck workers are counted", |screen| screen.contents().contains(&format!("{STUCK} D")));
+
+    terminal.send("k");
+    terminal.wait_for(&["SIGTERM", "nightly-backup.sh", "tar", "gzip", "Enter", "Esc"]);
+    terminal.send("\r");
+    terminal.wait_for(&["SIGTERM sent to nightly-backup.sh"]);
+    wait_until("script, tar and gzip are gone", || session(backup).is_empty());
+    wait_until("no worker is stuck", || in_state_d(workers) == 0);
+    terminal.wait_for(&["RECOVERED"]);
+    assert_eq!(session(workers).len(), STUCK + 1, "the workers live on");
+
+    terminal.send("q");
+    assert!(terminal.end().success());
+    Ok(())
+}
+
+/// A service that needs the CPUs beside a backup that has them.
+fn the_cpu_outage() -> Result<(), String> {
+    needs(&["tar", "gzip"])?;
+    let mut stage = Stage::new();
+    fs::create_dir(stage.path("srv")).unwrap();
+    File::create(stage.path("srv/database")).unwrap().set_len(64 << 30).unwrap();
+    let cpus = thread::available_parallelism().unwrap().get();
+    let pipeline = r#"(cd "$1/srv" && tar cf - . | gzip -9 >/dev/null) &"#;
+    for _ in 0..cpus {
+        stage.play("shop-server", &["role=busy"]);
+    }
+    let backup = stage.script("full-backup.sh", &format!("{}\nwait", [pipeline].repeat(cpus).join("\n")));
+
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms"], 100, 30);
+    terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "full-backup.sh", "shop-server", "CONTENTION"]);
+    terminal.send("k");
+    terminal.wait_for(&["SIGTERM", "full-backup.sh", "gzip"]);
+    terminal.send("\r");
+    wait_until("the whole backup is gone", || session(backup).is_empty());
+    terminal.wait_for(&["SIGTERM sent to full-backup.sh"]);
+    terminal.send("q");
+    assert!(terminal.end().success());
+    Ok(())
+}
+
+fn started() -> Terminal {
+    let terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "250ms"], 80, 24);
+    terminal.wait_for(&["LOAD"]);
+    assert!(terminal.is_alternate());
+    assert!(!terminal.is_cooked());
+    terminal
+}
+
+fn assert_given_back(terminal: &Terminal) {
+    terminal.wait("the main screen is back", |screen| !screen.alternate_screen());
+    assert!(terminal.is_cooked(), "line editing and echo are back");
+}
+
+fn quits() -> Result<(), String> {
+    for keys in ["q", "\x03"] {
+        let mut terminal = started();
+        terminal.send(keys);
+        assert!(terminal.end().success());
+        assert_given_back(&terminal);
+    }
+    Ok(())
+}
+
+fn signal(terminal: &Terminal, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(terminal.pid()).unwrap(), signal).unwrap();
+}
+
+fn signals() -> Result<(), String> {
+    for kind in [rustix::process::Signal::TERM, rustix::process::Signal::HUP, rustix::process::Signal::INT] {
+        let mut terminal = started();
+        signal(&terminal, kind);
+        terminal.end();
+        assert_given_back(&terminal);
+    }
+    Ok(())
+}
+
+fn panics() -> Result<(), String> {
+    let mut terminal = Terminal::start(&env::current_exe().unwrap(), &["role=panic"], 80, 24);
+    assert!(!terminal.end().success());
+    assert_given_back(&terminal);
+    terminal.wait_for(&["the test panics here"]);
+    Ok(())
+}
+
+fn hang_up() -> Result<(), String> {
+    let took = started().hang_up();
+    assert!(took < Duration::from_secs(1), "it went on for {took:?}");
+    Ok(())
+}
+
+fn stop_and_continue() -> Result<(), String> {
+    let mut terminal = started();
+    terminal.send("\x1a");
+    let pid = terminal.pid();
+    wait_until("it is stopped", || stat_field(pid, 0).as_deref() == Some("T"));
+    assert_given_back(&terminal);
+    signal(&terminal, rustix::process::Signal::CONT);
+    terminal.wait("the screen is back", |screen| screen.alternate_screen() && screen.contents().contains("LOAD"));
+    assert!(!terminal.is_cooked());
+    terminal.send("q");
+    assert!(terminal.end().success());
+    Ok(())
+}
+
+fn sizes() -> Result<(), String> {
+    let mut terminal = started();
+    for (columns, rows) in [(1, 1), (20, 5), (200, 60), (1, 1), (80, 24)] {
+        terminal.resize(columns, rows);
+    }
+    terminal.wait_for(&["LOAD"]);
+    terminal.send("q");
+    assert!(terminal.end().success());
+    Ok(())
+}
+
+/// What this program does when it plays a part in its own tests.
+#[allow(unsafe_code, reason = "state D without root takes clone(CLONE_VFORK), for which no safe wrapper exists")]
+mod roles {
+    use std::fs::File;
+    use std::io::Read;
+    use std::path::Path;
+    use std::process::exit;
+
+    use super::STUCK;
+
+    /// Processes that sit in uninterruptible sleep until everybody has closed the pipe, and live on then.
+    pub fn site_workers(pipe: &Path) -> ! {
+        let mut held = File::open(pipe).unwrap();
+        for _ in 0..STUCK {
+            // SAFETY: this process has one thread; the children only sleep, read and exit.
+            unsafe {
+                if libc::fork() == 0 {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    let child = libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0);
+                    if child == 0 {
+                        // The parent stays in D until this child is gone.
+                        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                        let _ = held.read(&mut [0; 1]);
+                        libc::_exit(0);
+                    }
+                    libc::waitpid(child as i32, std::ptr::null_mut(), 0);
+                    loop {
+                        libc::pause();
+                    }
+                }
+            }
+        }
+        drop(held);
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    }
+
+    /// Keeps a CPU busy.
+    pub fn busy() -> ! {
+        loop {
+            std::hint::black_box(0);
+        }
+    }
+
+    /// Opens the screen as the program does, and panics.
+    pub fn panic_on_the_screen() -> ! {
+        let _screen = whytop::ui::terminal::enter();
+        let stop = std::panic::catch_unwind(|| panic!("the test panics here"));
+        exit(i32::from(stop.is_err()) * 101);
+    }
+}
