@@ -26,6 +26,9 @@ fn main() -> anyhow::Result<()> {
     let samples = f64::from(samples);
     let (cpu, wall) = (ms(cpu) / samples, ms(wall) / samples);
     let each = cpu * 1e3 / f64::from(tasks.max(1));
-    println!("then: {tasks} tasks, {:.0} of them changed, {cpu:.2} ms CPU, {wall:.2} ms wall, {each:.2} µs a task", rows as f64 / samples);
+    println!(
+        "then: {tasks} tasks, {:.0} of them changed, {cpu:.2} ms CPU, {wall:.2} ms wall, {each:.2} µs a task",
+        rows as f64 / samples
+    );
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! unless one is given, and so are the slices in `schedstat`, so a number used twice makes two processes.
 
 #![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::{
     cell::Cell,
@@ -19,6 +20,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use whytop::units::ProcessId;
 
 /// The tree. Its directory goes when it does.
 pub struct FakeProc {
@@ -165,6 +167,11 @@ impl FakeProcess {
     /// The process number.
     pub fn pid(&self) -> i32 {
         self.main.tid
+    }
+
+    /// Number and start, as samples have them.
+    pub fn id(&self) -> ProcessId {
+        ProcessId { pid: self.main.tid, start: self.main.start }
     }
 
     /// Another name, as after an exec.
