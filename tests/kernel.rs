@@ -220,14 +220,14 @@ fn a_line_that_makes_no_sense_leaves_the_row_as_it_was() {
 fn hostile_names_are_names() {
     let proc = FakeProc::new();
     let names = ["(a b)", ") R 1 (", "a\nb", "", "x) D 1 2 3 4 5", "))))((", "\u{1b}]0;x\u{7}"];
-    for (index, name) in names.iter().enumerate() {
-        proc.process(10 + index as i32, name).parent(0).write();
+    for (pid, name) in (10..).zip(names) {
+        proc.process(pid, name).parent(0).write();
     }
     proc.process_of_bytes(9, b"\xff\xfe)").parent(0).write();
     let sample = reader(proc.path()).sample().unwrap();
-    for (index, name) in names.iter().enumerate() {
-        let process = process(&sample, 10 + index as i32);
-        assert_eq!((process.comm.as_str(), process.parent), (*name, 0));
+    for (pid, name) in (10..).zip(names) {
+        let process = process(&sample, pid);
+        assert_eq!((process.comm.as_str(), process.parent), (name, 0));
         assert_eq!(task(&sample, process.id.pid).state, TaskState::Sleeping);
     }
     assert_eq!(process(&sample, 9).comm, "\u{fffd}\u{fffd})");
@@ -322,7 +322,7 @@ fn io_of_others_is_hidden_and_counted() {
     }
     let proc = FakeProc::new();
     let other = proc.process(7, "other").write();
-    fs::set_permissions(proc.path().join("7/io"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(proc.path().join("7/io"), Permissions::from_mode(0o0)).unwrap();
     let mut reader = reader(proc.path());
     let sample = reader.sample().unwrap();
     assert_eq!((process(&sample, 7).io, sample.gaps), (None, vec![Gap::IoDenied { processes: 1 }]));
@@ -447,19 +447,19 @@ fn more_stuck_command_lines_than_threads_leave_the_rest_their_units() {
 fn the_sampler_ticks_nudges_and_stops() {
     let proc = FakeProc::new();
     proc.process(1, "init").write();
-    let (sink, samples) = mpsc::channel();
-    let config = Config { interval: Duration::from_secs(3600) };
+    let (sink, inbox) = mpsc::channel();
+    let config = Config { interval: Duration::from_hours(1) };
     let sampler = Sampler::start(reader(proc.path()), config, move |sample| {
         if sink.send(sample).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
-    assert!(samples.recv_timeout(LONG).unwrap().unwrap().keyframe);
-    assert_eq!(samples.recv_timeout(LONG).unwrap().unwrap().identities.len(), 1);
-    assert!(samples.try_recv().is_err(), "an hour to the next");
+    assert!(inbox.recv_timeout(LONG).unwrap().unwrap().keyframe);
+    assert_eq!(inbox.recv_timeout(LONG).unwrap().unwrap().identities.len(), 1);
+    assert!(inbox.try_recv().is_err(), "an hour to the next");
     sampler.nudge();
-    assert!(samples.recv_timeout(LONG).unwrap().is_ok());
+    assert!(inbox.recv_timeout(LONG).unwrap().is_ok());
     sampler.stop();
-    assert!(matches!(samples.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected)));
+    assert!(matches!(inbox.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected)));
 }
 
 // The real thing, as root and as anybody.
@@ -480,7 +480,7 @@ fn reap(mut child: Child) {
 fn live_the_host_is_read() {
     let mut reader = live();
     let first = reader.sample().unwrap();
-    let own = std::process::id() as i32;
+    let own = std::process::id().cast_signed();
     let facts = reader.facts();
     assert_eq!((facts.own_pid, facts.root), (Some(own), rustix::process::geteuid().is_root()));
     assert!(facts.cpus >= 1 && !facts.name.is_empty() && !facts.kernel.is_empty());
@@ -506,9 +506,9 @@ fn live_a_child_is_seen_to_start_and_to_end() {
     let mut reader = live();
     reader.sample().unwrap();
     let mut child = start("cat", &[]);
-    let pid = child.id() as i32;
+    let pid = child.id().cast_signed();
     let sample = reader.sample().unwrap();
-    assert_eq!(process(&sample, pid).parent, std::process::id() as i32);
+    assert_eq!(process(&sample, pid).parent, std::process::id().cast_signed());
     assert_eq!(identity(&mut reader, pid).argv, ["cat"]);
     drop(child.stdin.take());
     child.wait().unwrap();
@@ -519,7 +519,7 @@ fn live_a_child_is_seen_to_start_and_to_end() {
 fn live_an_exec_changes_who_it_is() {
     let mut reader = live();
     let mut child = start("sh", &["-c", "echo; read x; exec sleep 60"]);
-    let pid = child.id() as i32;
+    let pid = child.id().cast_signed();
     std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     reader.sample().unwrap();
     assert_eq!(identity(&mut reader, pid).argv[0], "sh");

@@ -179,7 +179,7 @@ mod tests {
         let line = line(b"backup", TAIL);
         let expected = Stat {
             comm: b"backup",
-            state: TaskState::Uninterruptible,
+            state: Uninterruptible,
             parent: 1,
             group: 40,
             session: 41,
@@ -252,7 +252,7 @@ mod tests {
             let line = line(inner.as_bytes(), TAIL);
             let stat = stat(&line).unwrap();
             prop_assert_eq!(stat.comm, inner.as_bytes());
-            prop_assert_eq!(stat.state, TaskState::Uninterruptible);
+            prop_assert_eq!(stat.state, Uninterruptible);
         }
 
         #[test]

@@ -176,7 +176,7 @@ impl FakeProcess {
 
     /// Another name, as after an exec.
     pub fn comm(mut self, comm: &str) -> Self {
-        self.main.comm = comm.as_bytes().to_owned();
+        comm.as_bytes().clone_into(&mut self.main.comm);
         self
     }
 
@@ -282,14 +282,13 @@ impl FakeProcess {
 
     /// Another thread, or what became of it; it started with the process.
     pub fn thread(mut self, tid: i32, comm: &str, state: char) -> Self {
-        match self.threads.iter_mut().find(|thread| thread.tid == tid) {
-            Some(thread) => thread.state = state,
-            None => {
-                let mut thread = FakeTask::new(tid, comm.as_bytes(), state, self.main.start);
-                thread.schedstat = self.main.schedstat.map(|_| (0, 0, tid.unsigned_abs().into()));
-                self.threads.push(thread);
-            }
+        if let Some(thread) = self.threads.iter_mut().find(|thread| thread.tid == tid) {
+            thread.state = state;
+            return self;
         }
+        let mut thread = FakeTask::new(tid, comm.as_bytes(), state, self.main.start);
+        thread.schedstat = self.main.schedstat.map(|_| (0, 0, tid.unsigned_abs().into()));
+        self.threads.push(thread);
         self
     }
 
