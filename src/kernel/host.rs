@@ -53,8 +53,7 @@ impl HostReader {
 
     fn load(&self) -> Result<LoadAverage, String> {
         let load = procfs::LoadAverage::from_read(self.open("loadavg")?).map_err(|error| error.to_string())?;
-        let [avg1, avg5, avg15] = [load.one, load.five, load.fifteen].map(hundredths);
-        Ok(LoadAverage { avg1, avg5, avg15 })
+        Ok(LoadAverage { avg1: hundredths(load.one), avg5: hundredths(load.five), avg15: hundredths(load.fifteen) })
     }
 
     fn cpu(&self) -> Result<CpuTimes, String> {

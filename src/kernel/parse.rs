@@ -166,6 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sample::TaskState::{Dead, Runnable, Sleeping, Stopped, Uninterruptible};
 
     const TAIL: &str = " D 1 40 41 34816 -1 4194368 1 2 3 4 500 60 7 8 20 -5 3 0 9876 1234 5 18446744073709551615";
 
@@ -178,7 +179,7 @@ mod tests {
         let line = line(b"backup", TAIL);
         let expected = Stat {
             comm: b"backup",
-            state: TaskState::Uninterruptible,
+            state: Uninterruptible,
             parent: 1,
             group: 40,
             session: 41,
@@ -203,7 +204,6 @@ mod tests {
     #[test]
     fn letters_have_meanings() {
         let states: Vec<TaskState> = b"RDSITtZXPQ".iter().map(|letter| state(*letter)).collect();
-        use TaskState::{Dead, Runnable, Sleeping, Stopped, Uninterruptible};
         let expected = [Runnable, Uninterruptible, Sleeping, Sleeping, Stopped, Stopped, Dead, Dead, Sleeping, Sleeping].to_vec();
         assert_eq!(states, expected);
     }
@@ -252,7 +252,7 @@ mod tests {
             let line = line(inner.as_bytes(), TAIL);
             let stat = stat(&line).unwrap();
             prop_assert_eq!(stat.comm, inner.as_bytes());
-            prop_assert_eq!(stat.state, TaskState::Uninterruptible);
+            prop_assert_eq!(stat.state, Uninterruptible);
         }
 
         #[test]

@@ -151,7 +151,11 @@ impl Known {
         if threads > 1 {
             known.list_threads(looker, &mut Vec::new());
         }
-        known.correct_leader_time(looker);
+        if known.leader.sched.is_none()
+            && let Some(ticks) = known.leader_ticks(looker)
+        {
+            known.leader.task.cpu = ticks;
+        }
         known.settle_zombie();
         known.read_io(looker);
         Some(known)
@@ -170,9 +174,11 @@ impl Known {
                 Err(_) | Ok(None) => {}
                 Ok(Some(stat)) if stat.start != self.process.id.start => return Visit::Reused,
                 Ok(Some(stat)) => {
-                    ran = self.leader.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
+                    let (state, ticks) = (stat.state, stat.ticks.saturating_mul(tick));
                     self.threads = stat.threads;
                     self.apply(&stat);
+                    let ticks = if sched.is_none() { self.leader_ticks(looker).unwrap_or(ticks) } else { ticks };
+                    ran = self.leader.apply(state, ticks, sched);
                 }
             }
         }
@@ -180,7 +186,6 @@ impl Known {
             ran |= self.visit_threads(looker, ran, gone);
         }
         if ran {
-            self.correct_leader_time(looker);
             self.read_io(looker);
         }
         self.settle_zombie();
@@ -200,11 +205,6 @@ impl Known {
     /// How many tasks it has.
     pub fn tasks(&self) -> usize {
         1 + self.others.len()
-    }
-
-    /// All its tasks.
-    pub fn watched(&self) -> impl Iterator<Item = &Watched> {
-        std::iter::once(&self.leader).chain(&self.others)
     }
 
     fn apply(&mut self, stat: &Stat<'_>) {
@@ -288,16 +288,12 @@ impl Known {
     }
 
     /// Without schedstat the CPU time comes from `stat`, where the first task's line counts the whole process: its own
-    /// is below `task/`.
-    fn correct_leader_time(&mut self, looker: &mut Looker) {
-        if self.leader.task.run_delay.is_some() || self.others.is_empty() {
-            return;
-        }
+    /// is below `task/`. `None` for a process of one task.
+    fn leader_ticks(&self, looker: &mut Looker) -> Option<Nanos> {
         let pid = self.process.id.pid;
         let tick = looker.tick;
-        if let Ok(Some(stat)) = looker.files.stat(Place::Thread(pid, pid)) {
-            self.leader.task.cpu = stat.ticks.saturating_mul(tick);
-        }
+        let stat = (self.threads > 1).then(|| looker.files.stat(Place::Thread(pid, pid)).ok().flatten()).flatten()?;
+        Some(stat.ticks.saturating_mul(tick))
     }
 
     fn read_io(&mut self, looker: &mut Looker) {

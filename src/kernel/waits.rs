@@ -62,10 +62,8 @@ fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut L
     }
     watched.wait_denied = hidden;
     let wchan = wchan.ok().flatten();
-    let syscall = match kernel {
-        true => None,
-        false => looker.files.read(place, "syscall").ok().and_then(parse::syscall),
-    };
+    let read = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall));
+    let syscall = read.flatten();
     let wait = Some(Wait { wchan, syscall });
     watched.dirty |= wait != watched.task.wait;
     watched.task.wait = wait;

@@ -120,7 +120,7 @@ impl Identities {
                 Some(entry) => {
                     let renamed = entry.comm != process.comm || entry.forked_only != process.forked_only;
                     if renamed {
-                        entry.comm = process.comm.clone();
+                        entry.comm.clone_from(&process.comm);
                         entry.forked_only = process.forked_only;
                     }
                     if renamed || now.duration_since(entry.asked) >= STALE {

@@ -23,7 +23,7 @@ const COMMAND_LINE: u64 = 64 * 1024;
 /// Most of any other file.
 const OTHER: u64 = 16 * 1024;
 /// The user list is read again at most this often, however many unknown numbers come along (containers have many).
-const NAMES_AGE: Duration = Duration::from_secs(60);
+const NAMES_AGE: Duration = Duration::from_mins(1);
 
 /// Parts of a control group path that tell a job, where no version 2 or systemd hierarchy does.
 const TELLING: [&str; 6] = [".service", ".scope", "docker", "kubepods", "lxc", "libpod"];
