@@ -53,6 +53,11 @@ impl Signal {
     pub const fn ends(self) -> bool {
         matches!(self, Self::Terminate | Self::Interrupt | Self::Kill)
     }
+
+    /// Whether a process may catch it, clean up, and end in its own time.
+    pub const fn is_request(self) -> bool {
+        matches!(self, Self::Terminate | Self::Interrupt)
+    }
 }
 
 impl fmt::Display for Signal {
@@ -95,6 +100,8 @@ pub enum Refusal {
     NotPermitted,
     /// The processes on the screen are not this host's (`--proc`), so nothing here may be hit.
     OtherHost,
+    /// Started by a member in answer to the signal: most likely its clean-up, so it is left alone.
+    Answer,
     /// Something else, as the system call says.
     Failed(String),
 }
@@ -110,6 +117,7 @@ impl fmt::Display for Refusal {
             Self::Ancestor => f.write_str("is what whytop runs in"),
             Self::NotPermitted => f.write_str("belongs to another user"),
             Self::OtherHost => f.write_str("is read from another proc tree than this host's"),
+            Self::Answer => f.write_str("was started in answer to the signal (clean-up?) and is left alone"),
             Self::Failed(why) => write!(f, "could not be reached: {why}"),
         }
     }
@@ -174,7 +182,7 @@ pub struct Outcome {
     pub signal: Signal,
     /// One entry a process, in the order in which they were hit.
     pub hits: Vec<Hit>,
-    /// Of these, how many were found by the second look: born after the dialog had opened.
+    /// Of those hit, how many were not among the candidates: born into the job meanwhile, and found by a second look.
     pub late: usize,
 }
 

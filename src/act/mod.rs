@@ -1,1 +1,47 @@
-//! The only code that changes the world.
+//! The only code that changes the world: it sends signals to the processes of a job, and answers what became of each.
+//!
+//! [`Hand`] aims while the dialog is open, [`Armed::send`] sends, [`Worker`] does the sending off the screen's thread.
+//! It decides nothing about jobs: whom to hit is the caller's word, whom never to hit is [`guard`]'s.
+//!
+//! # Never the wrong process
+//! A number in `/proc` may belong to somebody else by the time a signal is sent. So each target is opened first (pidfd),
+//! then its start time is compared with the one on the screen, and every signal goes through the descriptor that was
+//! compared. If the number changes hands before the comparison the start time differs; if after, the descriptor still
+//! means the process that has ended, and the signal goes nowhere.
+//!
+//! # Nobody left over
+//! A job forks while it is being killed. Between the last look at `/proc` and the signal a member may have borne a child;
+//! the member dies at once and the child's parent becomes PID 1 or a subreaper: the family tree no longer shows it. But
+//! - a child born before the last look was seen below its parent, whatever session it moves to afterwards;
+//! - a child born after it has its parent's session and process group and a start time later than the aim;
+//! - a process with a fatal signal pending bears no more children (`copy_process` gives up), so all children of the dead
+//!   are there to be seen when `pidfd_send_signal` returns, and the looks come to an end.
+//!
+//! So [`salvo`] looks at all processes before the first signal, sends, and looks again until two looks in a row find nobody
+//! new ([`family`] says who belongs). Two, because reading `/proc` takes time, and a process may appear behind the reader.
+//! Not seen is a child that is born between look and signal *and* starts a session of its own before the next look.
+//!
+//! Stopping the job first (SIGSTOP) would freeze the tree, but an interactive shell above it notices that its job has
+//! stopped and takes the terminal, and whoever waits with `WUNTRACED` acts on it; and a stopped job whose operator loses
+//! the connection in that second keeps its locks for ever.
+//!
+//! # Clean-up is not hit
+//! SIGTERM and SIGINT ask. Who catches them starts its clean-up: `lvremove`, `fsfreeze -u`, `rm` of a lock. Those are
+//! children born meanwhile as well, and to hit them would leave behind what makes a killed backup dangerous. So a child
+//! that a process with a handler started after it was asked is left alone, and the answer names it.
+//!
+//! Tested in place (parsing, kinship) and by `tests/act.rs` with real processes.
+
+#![forbid(unsafe_code)]
+
+mod family;
+mod guard;
+mod hand;
+mod held;
+mod look;
+mod salvo;
+mod stat;
+mod worker;
+
+pub use hand::{Armed, Hand};
+pub use worker::Worker;

@@ -1,0 +1,159 @@
+//! Sending: the signal to everybody who is held, then the looks for those born meanwhile.
+//!
+//! Takes up to [`PATIENCE`], so it belongs on a thread that nobody waits for. The reasons stand in [`super`].
+//! One of the homes of clocks. Tested by `tests/act.rs`.
+
+#![allow(clippy::disallowed_methods, reason = "looking again takes a pause and an end in real time")]
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::family::{Family, Kin};
+use super::guard::Guard;
+use super::hand::{Armed, Target};
+use super::held::{Held, kernel_signal};
+use super::look::Look;
+use super::stat::{Stat, answers, now_in_ticks};
+use crate::action::{Candidate, Hit, Outcome, Refusal, Signal};
+use crate::units::{ProcessId, clean};
+
+/// How long the looks go on at the most. A job that still bears children then ignores the signal.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many looks there are at the most.
+const LOOKS: usize = 50;
+/// How many looks in a row must find nobody new.
+const QUIET_LOOKS: usize = 2;
+/// Between two looks that found nobody: one tick, the resolution of start times.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Armed {
+    /// Sends the signal to every process that is held, the first candidate first, and then to those born meanwhile.
+    /// Blocks for some ten milliseconds, and up to two seconds with a job that keeps forking. Always answers.
+    pub fn send(self, signal: Signal) -> Outcome {
+        let mut outcome = Outcome { at: Timestamp::now(), job: self.job, signal, hits: Vec::new(), late: 0 };
+        let planned: Vec<(ProcessId, String)> =
+            self.targets.iter().map(|target| (target.candidate.id, target.candidate.name.clone())).collect();
+        let salvo = Salvo {
+            outcome: &mut outcome,
+            guard: Guard::now(),
+            family: Family::since(self.since),
+            sent: HashSet::new(),
+            woken: HashSet::new(),
+        };
+        let complete = catch_unwind(AssertUnwindSafe(|| salvo.fire(self.targets)));
+        if complete.is_err() {
+            // A fault of ours must not hide what was done before it.
+            for (id, name) in planned.into_iter().skip(outcome.hits.len()) {
+                outcome.hits.push(Hit { id, name, result: Err(Refusal::Failed("whytop failed on the way".to_owned())) });
+            }
+        }
+        outcome
+    }
+}
+
+struct Salvo<'outcome> {
+    outcome: &'outcome mut Outcome,
+    guard: Guard,
+    family: Family,
+    /// Whom the signal went out to.
+    sent: HashSet<ProcessId>,
+    /// Who was stopped and is told to go on.
+    woken: HashSet<ProcessId>,
+}
+
+impl Salvo<'_> {
+    fn fire(mut self, targets: Vec<Target>) {
+        for target in &targets {
+            if let Ok(held) = &target.held {
+                self.family.admit(held.id);
+            }
+        }
+        // Before the first signal, as long as all children are below their parents.
+        let born = Look::now().map(|look| self.family.find_new(&look, &self.guard)).unwrap_or_default();
+        for Target { candidate: Candidate { id, name, .. }, held } in targets {
+            let result = held.and_then(|held| self.hit(&held));
+            self.outcome.hits.push(Hit { id, name, result });
+        }
+        self.hit_late(born);
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        for _ in 0..LOOKS {
+            let is_quiet = match Look::now() {
+                Ok(look) => {
+                    let woke = self.wake(&look);
+                    let born = self.family.find_new(&look, &self.guard);
+                    !self.hit_late(born) && !woke
+                }
+                Err(_) => true,
+            };
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if quiet >= QUIET_LOOKS || Instant::now() >= end {
+                return;
+            }
+            if is_quiet {
+                sleep(PAUSE);
+            }
+        }
+    }
+
+    fn hit(&mut self, held: &Held) -> Result<(), Refusal> {
+        let signal = self.outcome.signal;
+        if signal.is_request() && answers(held.id.pid, kernel_signal(signal).as_raw()) {
+            self.family.may_answer(held.id, now_in_ticks());
+        }
+        let result = held.send(signal);
+        match &result {
+            Ok(()) => {
+                self.sent.insert(held.id);
+            }
+            // Who has ended was a member still, and so are its orphans.
+            Err(Refusal::Gone) => {}
+            Err(_) => self.family.disown(held.id),
+        }
+        result
+    }
+
+    /// Hits those whom a look has found; whether a signal went out.
+    fn hit_late(&mut self, kin: Vec<(Stat, Kin)>) -> bool {
+        let late_before = self.outcome.late;
+        for (stat, kin) in kin {
+            let result = match kin {
+                Kin::Born => Held::open(stat.id).and_then(|held| self.hit(&held)),
+                Kin::Answer => Err(Refusal::Answer),
+            };
+            match &result {
+                Ok(()) => self.outcome.late += 1,
+                // Ended by itself before it could be hit: it was never part of the answer.
+                Err(Refusal::Gone | Refusal::Reused) => continue,
+                Err(Refusal::Answer) => {}
+                Err(_) => self.family.disown(stat.id),
+            }
+            self.outcome.hits.push(Hit { id: stat.id, name: clean(&stat.name), result });
+        }
+        self.outcome.late > late_before
+    }
+
+    /// A stopped process keeps SIGTERM and SIGINT pending until it goes on. It is told to after all have been asked, so that
+    /// none goes on working in between. Whether there was one.
+    fn wake(&mut self, look: &Look) -> bool {
+        if !self.outcome.signal.is_request() {
+            return false;
+        }
+        let woken_before = self.woken.len();
+        for stat in look.eldest_first().filter(|stat| stat.is_stopped()) {
+            if self.sent.contains(&stat.id) && self.woken.insert(stat.id) {
+                // If it has ended meanwhile, all the better.
+                let _ = Held::open(stat.id).and_then(|held| held.send(Signal::Continue));
+            }
+        }
+        self.woken.len() > woken_before
+    }
+}
