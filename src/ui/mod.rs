@@ -1,1 +1,101 @@
-//! The screen.
+//! The screen: event → update → effect, and a drawing of the state after each.
+//!
+//! [`run`] is the whole loop. It is generic over the terminal's backend and gets its events and its hands
+//! ([`World`]) passed in, so tests run this very loop on a `TestBackend` with scripted events. Nothing in here reads a
+//! clock, a file or a process.
+
+pub mod event;
+pub mod keys;
+pub mod state;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod view;
+
+use anyhow::Result;
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use ratatui::layout::{Position, Rect};
+
+use crate::action::{Aim, Candidate, Signal};
+use event::Events;
+use state::State;
+use update::{Effect, aimed, suspend_failed, update};
+
+/// How many events are taken in before the screen is drawn again, however many more are there: held keys must not lag, and
+/// a flood of them must not starve the picture.
+const EVENTS_A_FRAME: usize = 256;
+
+/// The hands of the screen.
+pub trait World {
+    /// Checks these processes and holds them until [`World::send`] or [`World::release`]. Must be quick: a key waits for it.
+    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim;
+    /// Sends to what is held. The outcome comes as an event.
+    fn send(&mut self, signal: Signal);
+    /// Lets go of what is held.
+    fn release(&mut self);
+    /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
+    fn suspend(&mut self) -> Result<()>;
+}
+
+/// Runs the screen until somebody quits or the events end. An error is the terminal's; see [`terminal::is_gone`].
+pub fn run<B>(terminal: &mut Terminal<B>, mut state: State, events: &mut dyn Events, world: &mut dyn World) -> Result<()>
+where
+    B: Backend,
+    B::Error: Send + Sync + 'static,
+{
+    let mut drawn = None;
+    loop {
+        if drawn != Some(state.revision) {
+            terminal.draw(|frame| {
+                state.area = frame.area();
+                view::draw(frame, &state);
+            })?;
+            drawn = Some(state.revision);
+        }
+        let Some(mut event) = events.next() else { return Ok(()) };
+        for taken in 1.. {
+            for effect in update(&mut state, event) {
+                match effect {
+                    Effect::Quit => return Ok(()),
+                    Effect::Aim { job, name, candidates, preselect } => {
+                        let aim = world.aim(&name, &candidates);
+                        aimed(&mut state, job, preselect, aim);
+                    }
+                    Effect::Send { signal } => world.send(signal),
+                    Effect::Release => world.release(),
+                    Effect::Suspend => {
+                        if let Err(error) = world.suspend() {
+                            suspend_failed(&mut state, &format!("{error:#}"));
+                        }
+                        forget(terminal)?;
+                        drawn = None;
+                    }
+                    Effect::Redraw => {
+                        forget(terminal)?;
+                        drawn = None;
+                    }
+                }
+            }
+            if taken >= EVENTS_A_FRAME {
+                break;
+            }
+            match events.pending() {
+                Some(next) => event = next,
+                None => break,
+            }
+        }
+    }
+}
+
+/// Clears the terminal, so that the next frame is drawn in full. Not `Terminal::clear`: that one asks the terminal where
+/// the cursor is, and waits for an answer that the input thread would take away.
+fn forget<B>(terminal: &mut Terminal<B>) -> Result<()>
+where
+    B: Backend,
+    B::Error: Send + Sync + 'static,
+{
+    let area = Rect::from((Position::ORIGIN, terminal.size()?));
+    terminal.resize(area)?;
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! All that the screen knows, owned by one thread. Only `update` changes it; `view` reads it.
+//!
+//! A selection is a job's identity, never a row: re-sorting cannot move it to another job. What can be derived from a
+//! diagnosis and is needed with every frame (which job is in which list) is derived once, when the diagnosis comes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use ratatui::layout::Rect;
+
+use super::keys::Screen;
+use super::theme::{Depth, Theme};
+use crate::action::{Aim, Candidate, Signal};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Member, Resource, Role};
+use crate::recovery::Recovery;
+use crate::units::ProcessId;
+
+/// How long a message stays if no key dismisses it, in seconds: long enough to read two lines aloud.
+const MESSAGE_SECONDS: i64 = 20;
+/// From how many waiting tasks on average a job is listed among those that wait. Less is the noise of any busy host.
+const WAITS_FROM: f64 = 0.05;
+
+/// What is open, with what belongs to it.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// Verdict, suspect, lists.
+    Overview,
+    /// One job.
+    Detail(Detail),
+    /// Keys and words.
+    Help {
+        /// First line shown.
+        scroll: usize,
+    },
+    /// Which signal to which processes.
+    Dialog(Box<Dialog>),
+}
+
+impl Mode {
+    /// Which keys are in force.
+    pub const fn screen(&self) -> Screen {
+        match self {
+            Self::Overview => Screen::Overview,
+            Self::Detail(_) => Screen::Detail,
+            Self::Help { .. } => Screen::Help,
+            Self::Dialog(_) => Screen::Dialog,
+        }
+    }
+}
+
+/// The job that the detail screen is about.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    /// Which.
+    pub job: JobId,
+    /// Its name, which outlives it.
+    pub name: String,
+    /// First line shown.
+    pub scroll: usize,
+}
+
+/// The signal dialog. Frozen while it is open: what it lists is what it hits.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    /// Which job.
+    pub job: JobId,
+    /// Its processes, each checked.
+    pub aim: Aim,
+    /// The signal that Enter sends.
+    pub signal: Signal,
+    /// What is known of ending this tool.
+    pub consequence: Option<String>,
+    /// The signal this tool takes best, where it is not SIGTERM.
+    pub better_signal: Option<String>,
+    /// First process shown.
+    pub scroll: usize,
+    /// The detail screen it was opened from, to go back to.
+    pub from: Option<Detail>,
+}
+
+/// One of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Jobs that wait.
+    Waits,
+    /// Jobs by what they take: all there are, the idle ones last.
+    Takes,
+}
+
+/// A job that the user chose or that an action would hit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which.
+    pub job: JobId,
+    /// Its name, which outlives it.
+    pub name: String,
+}
+
+/// How a message is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// For your information.
+    Plain,
+    /// It worked.
+    Good,
+    /// It did not.
+    Bad,
+}
+
+/// The visible line.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The words.
+    pub text: String,
+    /// How they are meant.
+    pub tone: Tone,
+    /// When it goes away by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// A signal on its way: what the outcome will belong to.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The job.
+    pub job: JobId,
+    /// What the operator saw when sending it.
+    pub before: Option<Arc<Diagnosis>>,
+}
+
+/// An action that is being watched.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// How far it has come.
+    pub recovery: Recovery,
+    /// The diagnosis that the operator acted on.
+    pub before: Arc<Diagnosis>,
+}
+
+/// All that the screen knows.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The newest answer. `None` until the first one came.
+    pub diagnosis: Option<Arc<Diagnosis>>,
+    /// Rows of the list of those that wait: indices into the diagnosis's jobs.
+    pub waits: Vec<usize>,
+    /// Rows of the list of those that take.
+    pub takes: Vec<usize>,
+    /// What is open.
+    pub mode: Mode,
+    /// The list that the arrows move in.
+    pub focus: List,
+    /// The job that the user chose, if any; it may have ended meanwhile.
+    pub selected: Option<Target>,
+    /// The row where it was last seen, for the next step of the arrows only.
+    pub row: usize,
+    /// The signal that was sent and not answered yet.
+    pub pending: Option<Pending>,
+    /// What became of the last action.
+    pub watch: Option<Watch>,
+    /// The visible line.
+    pub message: Option<Message>,
+    /// Why no more samples come.
+    pub failed: Option<String>,
+    /// The newest instant that any event told.
+    pub now: Option<Timestamp>,
+    /// For clock times.
+    pub zone: TimeZone,
+    /// Styles.
+    pub theme: Theme,
+    /// Size of the screen when it was last drawn, for pages and the ends of scrolling.
+    pub area: Rect,
+    /// Counts visible changes: an unchanged screen is not drawn again.
+    pub revision: u64,
+}
+
+impl State {
+    /// Before the first event.
+    pub fn new(zone: TimeZone, depth: Depth) -> Self {
+        Self {
+            diagnosis: None,
+            waits: Vec::new(),
+            takes: Vec::new(),
+            mode: Mode::Overview,
+            focus: List::Takes,
+            selected: None,
+            row: 0,
+            pending: None,
+            watch: None,
+            message: None,
+            failed: None,
+            now: None,
+            zone,
+            theme: Theme::new(depth),
+            area: Rect::ZERO,
+            revision: 0,
+        }
+    }
+
+    /// Shows a line for a while.
+    pub fn say(&mut self, text: impl Into<String>, tone: Tone) {
+        let until = self.now.and_then(|now| now.checked_add(SignedDuration::from_secs(MESSAGE_SECONDS)).ok());
+        self.message = Some(Message { text: text.into(), tone, until });
+    }
+
+    /// Takes in a new answer: what depends on it alone is derived here, once.
+    pub fn learn(&mut self, diagnosis: Arc<Diagnosis>) {
+        self.waits = rows_of_waits(&diagnosis);
+        self.takes = rows_of_takes(&diagnosis);
+        if let Some(watch) = &mut self.watch {
+            watch.recovery.observe(&diagnosis);
+        }
+        self.diagnosis = Some(diagnosis);
+    }
+
+    /// The rows of a list.
+    pub fn rows(&self, list: List) -> &[usize] {
+        match list {
+            List::Waits => &self.waits,
+            List::Takes => &self.takes,
+        }
+    }
+
+    /// The job in this row of a list.
+    pub fn job_at(&self, list: List, row: usize) -> Option<&Job> {
+        self.diagnosis.as_ref()?.jobs.get(*self.rows(list).get(row)?)
+    }
+
+    /// The row of the selected job in this list.
+    pub fn selected_row(&self, list: List) -> Option<usize> {
+        let selected = self.selected.as_ref()?;
+        let jobs = &self.diagnosis.as_ref()?.jobs;
+        self.rows(list).iter().position(|index| jobs.get(*index).is_some_and(|job| job.facts.id == selected.job))
+    }
+
+    /// The job that the panel is about: the culprit, else a backup that runs, as long as it has processes.
+    pub fn suspect(&self) -> Option<&Job> {
+        let diagnosis = self.diagnosis.as_ref()?;
+        let verdict = &diagnosis.verdict;
+        let find = |id: &Option<JobId>| id.as_ref().and_then(|id| diagnosis.job(id));
+        find(&verdict.culprit).or_else(|| find(&verdict.backup))
+    }
+
+    /// The job that `k` and Enter are about: the one on the detail screen, the one the user chose, one that outlived
+    /// its signal, the suspect, else the first of the list in focus.
+    pub fn target(&self) -> Option<Target> {
+        if let Mode::Detail(detail) = &self.mode {
+            return Some(Target { job: detail.job.clone(), name: detail.name.clone() });
+        }
+        if self.selected.is_some() {
+            return self.selected.clone();
+        }
+        if let Some(watch) = &self.watch
+            && watch.recovery.outlived()
+        {
+            return Some(Target { job: watch.recovery.job.clone(), name: watch.recovery.outcome.job.clone() });
+        }
+        let job = self.suspect().or_else(|| self.job_at(self.focus, 0))?;
+        Some(target_of(job))
+    }
+
+    /// Every process that an action on this job is meant for, root first. A job that was hit and lost its root has its
+    /// survivors under other names by now: they are still meant.
+    pub fn candidates(&self, id: &JobId) -> Vec<Candidate> {
+        let Some(diagnosis) = &self.diagnosis else { return Vec::new() };
+        let mut found: Vec<Candidate> = Vec::new();
+        if let Some(job) = diagnosis.job(id) {
+            found.extend(job.facts.root_member().map(|member| candidate_of(member)));
+            let rest = job.facts.members.iter().filter(|member| Some(member.id) != job.facts.root);
+            found.extend(rest.map(|member| candidate_of(member)));
+        }
+        let survivors: HashSet<ProcessId> = match &self.watch {
+            Some(watch) if watch.recovery.job == *id => watch.recovery.alive.iter().map(|(id, _)| *id).collect(),
+            _ => HashSet::new(),
+        };
+        let known: HashSet<ProcessId> = found.iter().map(|candidate| candidate.id).collect();
+        let members = diagnosis.jobs.iter().flat_map(|job| &job.facts.members);
+        let elsewhere = members.filter(|member| survivors.contains(&member.id) && !known.contains(&member.id));
+        found.extend(elsewhere.map(|member| candidate_of(member)));
+        found
+    }
+}
+
+/// A job as a target.
+pub fn target_of(job: &Job) -> Target {
+    Target { job: job.facts.id.clone(), name: job.facts.name.clone() }
+}
+
+/// Whether the job is the kernel's own work, which takes no signals.
+pub fn is_kernel(job: &Job) -> bool {
+    job.facts.finding.kind == Kind::Kernel
+        || !job.facts.members.is_empty() && job.facts.members.iter().all(|member| member.kernel_thread)
+}
+
+fn candidate_of(member: &Member) -> Candidate {
+    Candidate {
+        id: member.id,
+        name: member.name.to_string(),
+        command: member.command.clone(),
+        user: member.user.as_ref().map(ToString::to_string),
+        kernel_thread: member.kernel_thread,
+    }
+}
+
+/// Tasks of a job that wait, now or on average: whichever is more, so that a burst between two samples shows too.
+pub fn waiting_of(job: &Job) -> f64 {
+    f64::from(job.uninterruptible).max(job.usage.stuck) + job.usage.cpu_wait.unwrap_or_default()
+}
+
+fn rows_of_waits(diagnosis: &Diagnosis) -> Vec<usize> {
+    let mut rows: Vec<(usize, f64)> =
+        diagnosis.jobs.iter().enumerate().map(|(index, job)| (index, waiting_of(job))).filter(|row| row.1 >= WAITS_FROM).collect();
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    rows.into_iter().map(|row| row.0).collect()
+}
+
+fn rows_of_takes(diagnosis: &Diagnosis) -> Vec<usize> {
+    let resource = diagnosis.verdict.resource;
+    let weight = |job: &Job| -> f64 {
+        let cpu = job.usage.cpu_cores.unwrap_or_default() / diagnosis.host.cpus.max(1) as f64;
+        let disk = job.share.disk.unwrap_or_default();
+        // The culprit leads, then who takes most of what is short; the other resource only orders the rest.
+        let taken = match resource {
+            Resource::Cpu => cpu + disk / 1000.0,
+            Resource::Disk | Resource::FrozenFilesystem => disk + cpu / 1000.0,
+            _ => cpu + disk / 10.0,
+        };
+        taken + if job.role == Role::Culprit { 10.0 } else { 0.0 }
+    };
+    let mut rows: Vec<(usize, f64)> = diagnosis.jobs.iter().enumerate().map(|(index, job)| (index, weight(job))).collect();
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    rows.into_iter().map(|row| row.0).collect()
+}

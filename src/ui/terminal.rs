@@ -1,0 +1,189 @@
+//! The real terminal: raw mode and the alternate screen, given back under all circumstances; and the keys from it.
+//!
+//! Everything here can be called twice, and on a terminal that is dead or no longer read by anybody: nothing hangs, nothing
+//! panics. Tested through a pty.
+
+use std::io::{self, IsTerminal, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, KeyEventKind};
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::{cursor, queue};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use rustix::io::Errno;
+
+use super::event::Event;
+
+/// How long the last bytes may take. A terminal whose other end is gone, but not hung up yet, takes none at all.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// How often to look whether the terminal is still there.
+const PULSE: Duration = Duration::from_millis(500);
+
+/// Whether the terminal is ours, so that it is given back once.
+static OURS: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// The backend of the real screen.
+pub type Screen = CrosstermBackend<Writer>;
+
+/// Collects a frame and writes it at once. After an error it swallows everything: ratatui's own clean-up writes too, and
+/// complains on standard error, which is the same dead terminal.
+#[derive(Debug)]
+pub struct Writer {
+    stdout: Stdout,
+    frame: Vec<u8>,
+    dead: bool,
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.dead {
+            self.frame.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.dead || self.frame.is_empty() {
+            return Ok(());
+        }
+        let mut stdout = self.stdout.lock();
+        let result = stdout.write_all(&self.frame).and_then(|()| stdout.flush());
+        self.frame.clear();
+        self.dead = result.is_err();
+        result
+    }
+}
+
+/// The terminal is ours as long as this lives.
+#[derive(Debug)]
+pub struct Guard(());
+
+impl Guard {
+    /// Takes the terminal, and makes sure that a panic gives it back before it prints.
+    pub fn enter() -> Result<Self> {
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                restore();
+                before(panic);
+            }));
+        });
+        take()?;
+        Ok(Self(()))
+    }
+
+    /// The screen on it.
+    pub fn screen(&self) -> Result<Terminal<Screen>> {
+        let writer = Writer { stdout: io::stdout(), frame: Vec::new(), dead: false };
+        Terminal::new(CrosstermBackend::new(writer)).context("open the terminal")
+    }
+
+    /// Gives the terminal back, lets `stop` stop this process, and takes the terminal again. For `World::suspend`.
+    pub fn lend(&self, stop: impl FnOnce() -> Result<()>) -> Result<()> {
+        restore();
+        let stopped = stop();
+        take()?;
+        stopped
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn take() -> Result<()> {
+    enable_raw_mode().context("switch the terminal to raw mode")?;
+    OURS.store(true, Ordering::SeqCst);
+    // Bracketed paste makes a pasted "k" and line end one event, which is ignored, instead of two keys that end a job.
+    let mut bytes = Vec::new();
+    queue!(bytes, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(&bytes).and_then(|()| stdout.flush()).context("write to the terminal")
+}
+
+/// Gives the terminal back, if it is ours.
+pub fn restore() {
+    if !OURS.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    // Takes effect at once: `TCSANOW` does not wait for output.
+    let _ = disable_raw_mode();
+    let mut bytes = Vec::new();
+    let _ = queue!(bytes, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    // In a thread: a write to a terminal that nobody reads blocks for good. Past standard output's lock, which somebody
+    // stuck in a write may hold.
+    let (done, finished) = mpsc::channel();
+    let farewell = thread::Builder::new().name("farewell".to_owned()).spawn(move || {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match rustix::io::write(io::stdout(), rest) {
+                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        let _ = done.send(());
+    });
+    if farewell.is_ok() {
+        let _ = finished.recv_timeout(FAREWELL);
+    }
+}
+
+/// Whether this error of [`super::run`] only says that the terminal is gone: then nobody is left to read about it.
+pub fn is_gone(error: &anyhow::Error) -> bool {
+    let gone = [Errno::IO, Errno::PIPE, Errno::NXIO, Errno::BADF, Errno::NODEV].map(Errno::raw_os_error);
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
+        cause.kind() == io::ErrorKind::BrokenPipe || cause.raw_os_error().is_some_and(|number| gone.contains(&number))
+    })
+}
+
+/// Reads keys and sends them until the receiver is gone; sends [`Event::Quit`] when the terminal is.
+///
+/// Two threads: crossterm's reader never returns from a terminal that was hung up (crossterm 0.29 takes the end of file and
+/// `EIO` for "try again"), so another one feels the pulse and quits for it.
+pub fn spawn_input(send: impl Fn(Event) -> bool + Clone + Send + 'static) -> Result<()> {
+    let pulse = send.clone();
+    thread::Builder::new().name("keys".to_owned()).spawn(move || read_keys(&send)).context("start the input thread")?;
+    thread::Builder::new().name("pulse".to_owned()).spawn(move || feel_pulse(&pulse)).context("start the input thread")?;
+    Ok(())
+}
+
+fn read_keys(send: &impl Fn(Event) -> bool) {
+    loop {
+        let event = match crossterm::event::read() {
+            Ok(crossterm::event::Event::Key(key)) if key.kind == KeyEventKind::Press => Event::Key(key),
+            Ok(crossterm::event::Event::Resize(..)) => Event::Resize,
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => Event::Quit,
+        };
+        let last = matches!(event, Event::Quit);
+        if !send(event) || last {
+            return;
+        }
+    }
+}
+
+fn feel_pulse(send: &impl Fn(Event) -> bool) {
+    // The file that crossterm reads, if it is a terminal at all; else the one that is drawn on.
+    let from_stdin = io::stdin().is_terminal();
+    loop {
+        thread::park_timeout(PULSE);
+        let state =
+            if from_stdin { rustix::termios::tcgetattr(io::stdin()) } else { rustix::termios::tcgetattr(io::stdout()) };
+        if let Err(error) = state
+            && error != Errno::INTR
+        {
+            send(Event::Quit);
+            return;
+        }
+    }
+}

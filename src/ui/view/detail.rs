@@ -1,0 +1,211 @@
+//! One job: who it is, the evidence for and against, its processes as a tree, and where it waits.
+//!
+//! A job may have thousands of processes: rows are only named here, and formatted when they are seen.
+
+use std::collections::HashMap;
+
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::suspect::{role, started, takes};
+use super::text::{Pieces, UNKNOWN, cores, known, left, percent, right, wrap};
+use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, WaitGroup};
+use crate::sample::TaskState;
+use crate::ui::state::{Detail, State};
+use crate::units::{bytes, count, span};
+
+/// A line that is not formatted yet.
+enum Row<'a> {
+    Blank,
+    Section(String),
+    Field(&'static str, Vec<(String, Style)>),
+    Evidence(&'a Evidence),
+    Header,
+    Process(&'a Member, usize),
+    Wait(&'a WaitGroup),
+}
+
+/// The title of the screen.
+pub fn title(detail: &Detail, job: Option<&Job>) -> String {
+    match job {
+        None => format!("{} has ended", detail.name),
+        Some(job) => {
+            let tool = job.facts.finding.tool.as_ref().map(|tool| format!(" ({tool})")).unwrap_or_default();
+            format!("{}: {}{tool}, {}", job.facts.name, job.facts.finding.kind.name(), role(job.role))
+        }
+    }
+}
+
+/// The style of the title's bar.
+pub fn bar(state: &State, job: Option<&Job>) -> Style {
+    match job.map(|job| job.role) {
+        Some(Role::Culprit) => state.theme.culprit_bar,
+        _ => state.theme.amber_bar,
+    }
+}
+
+/// How many lines there are to scroll through.
+pub fn length(state: Option<&State>, job: Option<&Job>, diagnosis: Option<&Diagnosis>, width: usize) -> usize {
+    match (job, diagnosis) {
+        (Some(job), Some(diagnosis)) => rows(state, job, diagnosis, width).len(),
+        _ => 0,
+    }
+}
+
+/// The lines that are seen.
+pub fn lines(state: &State, job: &Job, diagnosis: &Diagnosis, scroll: usize, width: usize, height: usize) -> Vec<Line<'static>> {
+    let rows = rows(Some(state), job, diagnosis, width);
+    let first = scroll.min(rows.len().saturating_sub(height));
+    rows.iter().skip(first).take(height).map(|row| line(state, diagnosis, row, width)).collect()
+}
+
+fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width: usize) -> Vec<Row<'a>> {
+    let facts = &job.facts;
+    let plain = Style::new();
+    let text = |words: String| vec![(words, plain)];
+    let mut rows = Vec::new();
+    let begun = state.map_or_else(Vec::new, |state| started(state, facts, plain));
+    rows.push(Row::Field("started", begun));
+    let places: Vec<String> = [("unit", &facts.unit), ("container", &facts.container)]
+        .iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}")))
+        .collect();
+    if !places.is_empty() {
+        rows.push(Row::Field("runs in", text(places.join(", "))));
+    }
+    rows.push(Row::Field("takes", takes(diagnosis, job, plain, plain)));
+    let waiting = known(job.usage.cpu_wait, super::text::tasks);
+    let now = format!("{} stuck, {} runnable now; {waiting} want a CPU on average", job.uninterruptible, job.runnable);
+    rows.push(Row::Field("tasks", text(now)));
+    for (label, words) in [("ending it", &facts.finding.consequence), ("best by", &facts.finding.better_signal)] {
+        let Some(words) = words else { continue };
+        for (index, part) in wrap(words, width.saturating_sub(14), 6).into_iter().enumerate() {
+            rows.push(Row::Field(if index == 0 { label } else { "" }, text(part)));
+        }
+    }
+    rows.push(Row::Blank);
+    rows.push(Row::Section(format!(
+        "EVIDENCE that it is a {} job: {} sure",
+        facts.finding.kind.name(),
+        percent(facts.finding.confidence)
+    )));
+    if facts.finding.evidence.is_empty() {
+        rows.push(Row::Field("", text("none for or against".to_owned())));
+    }
+    rows.extend(facts.finding.evidence.iter().map(Row::Evidence));
+    rows.push(Row::Blank);
+    rows.push(Row::Section(format!("PROCESSES: {}", count(facts.members.len(), "process"))));
+    rows.push(Row::Header);
+    rows.extend(tree(facts.members.iter().map(AsRef::as_ref)).into_iter().map(|(member, depth)| Row::Process(member, depth)));
+    let waits: Vec<&WaitGroup> = diagnosis.waits.iter().filter(|wait| wait.job == facts.id).collect();
+    if !waits.is_empty() {
+        rows.push(Row::Blank);
+        rows.push(Row::Section("WAITS".to_owned()));
+        rows.extend(waits.into_iter().map(Row::Wait));
+    }
+    rows
+}
+
+/// The processes in the order of a tree, with their depth. A process whose parent is not in the job starts a tree.
+fn tree<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<(&'a Member, usize)> {
+    let members: Vec<&Member> = members.collect();
+    let known: HashMap<i32, ()> = members.iter().map(|member| (member.id.pid, ())).collect();
+    let mut children: HashMap<i32, Vec<&Member>> = HashMap::new();
+    let mut stack: Vec<(&Member, usize)> = Vec::new();
+    for member in members.iter().rev() {
+        if known.contains_key(&member.parent) && member.parent != member.id.pid {
+            children.entry(member.parent).or_default().push(member);
+        } else {
+            stack.push((member, 0));
+        }
+    }
+    let mut out = Vec::with_capacity(members.len());
+    while let Some((member, depth)) = stack.pop() {
+        out.push((member, depth));
+        // Taken out, so that numbers that contradict each other cannot make a circle.
+        for child in children.remove(&member.id.pid).unwrap_or_default() {
+            stack.push((child, depth + 1));
+        }
+    }
+    out
+}
+
+fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let mut line = Pieces::new(width);
+    line.push(" ", theme.plain);
+    match row {
+        Row::Blank => {}
+        Row::Section(text) => {
+            line.push(text, theme.title);
+        }
+        Row::Field(label, text) => {
+            line.push(&left(label, 11), theme.dim);
+            for (text, style) in text {
+                line.push(text, *style);
+            }
+        }
+        Row::Evidence(evidence) => {
+            let (sign, style) = if evidence.weight < 0.0 { ("against", theme.dim) } else { ("for", theme.strong) };
+            line.push(&left(sign, 8), style).push(&right(&format!("{:+.2}", evidence.weight), 6), theme.dim);
+            line.push("  ", theme.plain).push(&evidence.text, theme.plain);
+        }
+        Row::Header => {
+            line.push(&process_head(width), theme.dim);
+        }
+        Row::Process(member, depth) => process(state, diagnosis.activity.get(&member.id), member, *depth, width, &mut line),
+        Row::Wait(wait) => {
+            line.push(&right(&count(wait.tasks as usize, "task"), 10), theme.victim).push("  ", theme.plain);
+            line.push(wait.meaning.as_deref().unwrap_or(UNKNOWN), theme.plain);
+            let longest = wait.longest.map(|seconds| format!("longest {}", span(seconds)));
+            let known = [&longest, &wait.syscall, &wait.wchan, &wait.path, &wait.device];
+            for text in known.into_iter().flatten() {
+                line.push(" · ", theme.dim).push(text, theme.dim);
+            }
+        }
+    }
+    line.line()
+}
+
+/// Whether the columns of what a process uses have room.
+const fn has_usage(width: usize) -> bool {
+    width >= 60
+}
+
+fn process_head(width: usize) -> String {
+    let usage = if has_usage(width) { "   cpu    read   write" } else { "" };
+    format!("{}  {} S{usage}  command", right("pid", 8), left("user", 9))
+}
+
+fn process(state: &State, activity: Option<&Activity>, member: &Member, depth: usize, width: usize, line: &mut Pieces) {
+    let theme = &state.theme;
+    let user = member.user.as_deref().unwrap_or("-");
+    line.push(&right(&member.id.pid.to_string(), 8), theme.plain).push("  ", theme.plain);
+    line.push(&left(user, 9), theme.dim);
+    // A process without activity slept: that is measured, not unknown.
+    let letter = activity.map_or("S", |activity| letter(activity.state));
+    line.push(&format!(" {letter}"), if letter == "D" { theme.victim } else { theme.plain });
+    if has_usage(width) {
+        let usage = activity.map(|activity| activity.usage);
+        let style = if usage.is_some() { theme.plain } else { theme.dim };
+        let column = |value: Option<f64>, print: fn(f64) -> String| if usage.is_some() { known(value, print) } else { "-".to_owned() };
+        line.push(&right(&column(usage.and_then(|u| u.cpu_cores), cores), 6), style);
+        line.push(&right(&column(usage.and_then(|u| u.read_bytes), bytes), 8), style);
+        line.push(&right(&column(usage.and_then(|u| u.write_bytes), bytes), 8), style);
+    }
+    line.push("  ", theme.plain);
+    if depth > 0 {
+        line.push(&format!("{}└ ", "  ".repeat((depth - 1).min(12))), theme.dim);
+    }
+    line.push(&member.command, theme.plain);
+}
+
+const fn letter(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Runnable => "R",
+        TaskState::Uninterruptible => "D",
+        TaskState::Sleeping => "S",
+        TaskState::Stopped => "T",
+        TaskState::Dead => "Z",
+    }
+}

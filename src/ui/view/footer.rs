@@ -1,0 +1,88 @@
+//! The last two lines: what there is to say, and the keys that work here, straight from the key table.
+
+use ratatui::text::Line;
+
+use super::text::{Pieces, fit, wrap};
+use crate::action::Signal;
+use crate::sample::Gap;
+use crate::ui::keys::{BINDINGS, Command, Screen};
+use crate::ui::state::{State, Tone};
+use crate::units::count;
+
+/// The keys of this screen. The one that acts says on whom.
+pub fn keys(state: &State, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let screen = state.mode.screen();
+    let mut line = Pieces::new(width);
+    for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
+        let hint = match binding.command {
+            Command::Aim(Signal::Terminate) => match state.target() {
+                Some(target) => format!("{} {}", binding.hint, fit(&target.name, 20)),
+                None => continue,
+            },
+            Command::Back if screen == Screen::Overview => match (&state.watch, &state.selected) {
+                (Some(_), _) => "dismiss".to_owned(),
+                (None, Some(_)) => "unselect".to_owned(),
+                (None, None) => continue,
+            },
+            _ => binding.hint.to_owned(),
+        };
+        line.push_whole(&[
+            (" ", theme.plain),
+            (binding.shown, theme.key),
+            (" ", theme.plain),
+            (&hint, theme.plain),
+            ("  ", theme.plain),
+        ]);
+    }
+    line.line()
+}
+
+/// The visible line: what just happened, else that the samples stopped, else what cannot be seen.
+pub fn message(state: &State, width: usize, lines: usize) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let (text, style) = match (&state.message, &state.failed) {
+        (Some(message), _) => match message.tone {
+            Tone::Plain => (message.text.clone(), theme.plain),
+            Tone::Good => (message.text.clone(), theme.good),
+            Tone::Bad => (message.text.clone(), theme.culprit),
+        },
+        (None, Some(why)) => (format!("no new samples: {why}"), theme.culprit),
+        (None, None) => (gaps(state), theme.dim),
+    };
+    wrap(&text, width.saturating_sub(2), lines)
+        .into_iter()
+        .map(|text| {
+            let mut line = Pieces::new(width);
+            line.push(" ", theme.plain).push(&text, style);
+            line.line()
+        })
+        .collect()
+}
+
+/// How many lines the message would like, at most three.
+pub fn wanted(state: &State, width: usize) -> usize {
+    message(state, width, 3).len().max(1)
+}
+
+fn gaps(state: &State) -> String {
+    let Some(diagnosis) = &state.diagnosis else { return String::new() };
+    let words: Vec<String> = diagnosis.gaps.iter().map(gap).collect();
+    if words.is_empty() { String::new() } else { format!("not seen: {}", words.join("; ")) }
+}
+
+/// A gap as part of a sentence.
+pub fn gap(gap: &Gap) -> String {
+    match gap {
+        Gap::IoDenied { processes } => format!("disk use of {} (needs root)", count(*processes as usize, "process")),
+        Gap::WaitDenied { tasks } => format!("where {} wait (needs root)", count(*tasks as usize, "task")),
+        Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
+        Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
+        Gap::IdentityOverdue { pids } => {
+            let named: Vec<String> = pids.iter().take(4).map(ToString::to_string).collect();
+            let more = if pids.len() > named.len() { ", …" } else { "" };
+            format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
+        }
+        Gap::Host { file, why } => format!("{file}: {why}"),
+    }
+}

@@ -1,0 +1,151 @@
+//! The top: which host this is and what whytop itself costs; then the load averages beside the tasks of now.
+
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::text::{Pieces, UNKNOWN, clock, cores, known, percent};
+use crate::analysis::diagnosis::Diagnosis;
+use crate::ui::state::State;
+use crate::units::{SECOND, bytes, count, rate, span};
+
+/// `whytop  web-07  Linux 6.18.5  2 CPUs  up 12 d 4 h      self 1.2 % of a CPU  14:27:31`
+pub fn host(state: &State, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let mut line = Pieces::new(width);
+    line.push(" whytop", theme.strong);
+    let time = state.now.map(|now| clock(now, None, &state.zone)).unwrap_or_default();
+    let mut end = vec![time];
+    if let Some(diagnosis) = &state.diagnosis {
+        let host = &diagnosis.host;
+        line.push("  ", theme.plain).push(&host.name, theme.strong);
+        end.insert(0, own_cost(diagnosis));
+        let facts = [
+            format!("Linux {}", host.kernel),
+            count(host.cpus, "CPU"),
+            format!("up {}", span(diagnosis.since_boot as f64 / SECOND as f64)),
+        ];
+        // The clock is worth more than the kernel's name.
+        let clock_room = 12;
+        for fact in facts {
+            if line.room() >= fact.len() + 2 + clock_room {
+                line.push_whole(&[("  ", theme.dim), (&fact, theme.dim)]);
+            }
+        }
+    }
+    while !end.is_empty() && !line.push_right(&format!("{} ", end.join("   ")), theme.dim) {
+        end.remove(0);
+    }
+    line.line()
+}
+
+/// What whytop takes: CPU where two samples tell it, else the time one sample took.
+fn own_cost(diagnosis: &Diagnosis) -> String {
+    let interval = match diagnosis.trend.as_slice() {
+        [.., before, last] => last.at.duration_since(before.at).as_secs_f64(),
+        _ => 0.0,
+    };
+    if interval > 0.0 {
+        format!("self {:.1} % cpu", diagnosis.cost.cpu as f64 / SECOND as f64 / interval * 100.0)
+    } else {
+        format!("self {:.0} ms a sample", diagnosis.cost.sampling as f64 / 1e6)
+    }
+}
+
+/// `LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   PRESSURE cpu 12 % io 93 % mem 0 %   CPU 1.9 of 2   MEM 61 %`
+pub fn load(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let load = &diagnosis.load;
+    let mut line = Pieces::new(width);
+    let averages = load.averages.map_or_else(
+        || vec![(UNKNOWN.to_owned(), theme.dim)],
+        |averages| {
+            vec![
+                (format!("{:.1}", averages.avg1), theme.strong),
+                (format!(" {:.1} {:.1}", averages.avg5, averages.avg15), theme.dim),
+            ]
+        },
+    );
+    line.push(" LOAD ", theme.dim);
+    for (text, style) in averages {
+        line.push(&text, style);
+    }
+    let stuck = if load.uninterruptible > 0 { theme.victim } else { theme.plain };
+    line.push_whole(&[
+        ("   NOW ", theme.dim),
+        (&load.now().to_string(), theme.strong),
+        (" = ", theme.dim),
+        (&load.runnable.to_string(), theme.plain),
+        (" R + ", theme.plain),
+        (&load.uninterruptible.to_string(), stuck),
+        (" D", stuck),
+    ]);
+    // Pressure: share of the time in which somebody was held up.
+    let pressure = diagnosis.pressure.map_or_else(
+        || vec![("n/a".to_owned(), theme.dim)],
+        |p| {
+            [("cpu", p.cpu_some10), ("io", p.io_some10), ("mem", p.memory_some10)]
+                .iter()
+                .map(|(name, value)| (format!("{name} {value:.0} %  "), heat(state, *value / 100.0)))
+                .collect()
+        },
+    );
+    let room = line.room();
+    let needed: usize = pressure.iter().map(|piece| piece.0.len()).sum::<usize>() + 10;
+    if needed <= room {
+        line.push("   STALL ", theme.dim);
+        let last = pressure.len() - 1;
+        for (index, (text, style)) in pressure.iter().enumerate() {
+            line.push(if index == last { text.trim_end() } else { text }, *style);
+        }
+    }
+    if let Some(memory) = diagnosis.memory
+        && let Some(available) = memory.available
+        && memory.total > 0
+    {
+        let used = 1.0 - available as f64 / memory.total as f64;
+        let of = format!(" of {}", bytes(memory.total as f64));
+        if !line.push_whole(&[("   MEM ", theme.dim), (&percent(used), theme.plain), (&of, theme.dim)]) {
+            line.push_whole(&[("   MEM ", theme.dim), (&percent(used), theme.plain)]);
+        }
+    }
+    let busy = diagnosis.cpu.map(|cpu| cpu.busy);
+    let of = format!(" of {}", diagnosis.host.cpus);
+    line.push_whole(&[("   CPU ", theme.dim), (&known(busy, cores), theme.plain), (&of, theme.dim)]);
+    line.line()
+}
+
+/// `DISK sda 98 % busy, a request takes 42 ms, reads 8.1 MB/s, writes 2.1 MB/s`; only where there is room for it.
+pub fn disks(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let mut line = Pieces::new(width);
+    line.push(" DISK ", theme.dim);
+    if diagnosis.disks.is_empty() {
+        line.push("none moves anything", theme.dim);
+    }
+    for (index, disk) in diagnosis.disks.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "   " };
+        let busy = format!(" {} busy", percent(disk.util));
+        let wait = disk.await_ms.map(|ms| format!("  {ms:.0} ms a request")).unwrap_or_default();
+        let moved = format!("  reads {}  writes {}", rate(disk.read_bytes), rate(disk.write_bytes));
+        let whole = [
+            (gap, theme.dim),
+            (disk.name.as_str(), theme.strong),
+            (busy.as_str(), heat(state, disk.util)),
+            (wait.as_str(), theme.plain),
+            (moved.as_str(), theme.plain),
+        ];
+        if !line.push_whole(&whole) {
+            line.push_whole(&[(gap, theme.dim), (disk.name.as_str(), theme.strong), (busy.as_str(), heat(state, disk.util))]);
+        }
+    }
+    line.line()
+}
+
+/// The number tells; the colour only helps to find it.
+fn heat(state: &State, share: f64) -> Style {
+    match share {
+        x if x >= 0.5 => state.theme.culprit,
+        x if x >= 0.1 => state.theme.amber,
+        _ => state.theme.plain,
+    }
+}

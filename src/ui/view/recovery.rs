@@ -1,0 +1,96 @@
+//! After an action: does the host recover, what remains of the job, and when the load average will have noticed.
+
+use ratatui::style::Style;
+
+use super::panel::{Panel, Row, gauge};
+use super::text::{clock, tasks};
+use crate::action::Signal;
+use crate::analysis::diagnosis::Resource;
+use crate::recovery::{PATIENCE_SECONDS, Recovery};
+use crate::ui::keys::{Command, Screen, shown};
+use crate::ui::state::{State, Watch};
+use crate::units::{count, span};
+
+/// The panel, or `None` without an action to watch.
+pub fn panel(state: &State, width: usize) -> Option<Panel> {
+    let Watch { recovery, before } = state.watch.as_ref()?;
+    let theme = &state.theme;
+    let ended = recovery.outcome.signal.ends() && recovery.alive.is_empty();
+    let quiet = recovery.waiting_before < 1.0;
+    let (title, bar, edge) = match recovery.recovered_after {
+        _ if recovery.outlived() => (outlived(state, recovery), theme.culprit_bar, theme.culprit),
+        Some(seconds) => (format!("RECOVERED after {}", span(seconds)), theme.good_bar, theme.good),
+        None if quiet && ended => ("ENDED: nobody waited for it".to_owned(), theme.good_bar, theme.good),
+        None => (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar, theme.amber),
+    };
+    let row = |rank, label, text| Row { rank, label, text };
+    let noun = if before.verdict.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
+    let mut rows = vec![row(0, "", waiting(recovery, noun, width, theme.victim, theme.good, theme.dim))];
+    rows.push(row(1, "job", remains(recovery, theme.good, theme.amber)));
+    let load = match recovery.forecast {
+        Some(forecast) => {
+            let at = clock(forecast.at, state.now, &state.zone);
+            format!("the load average will read {} at {at}", tasks(forecast.load))
+        }
+        None => "the load average is back where it belongs, or the tasks of now keep it up".to_owned(),
+    };
+    rows.push(row(3, "load", vec![(load, theme.plain)]));
+    rows.push(row(4, "sent", vec![(recovery.outcome.to_string(), theme.dim)]));
+    if recovery.recovered_after.is_some() && recovery.outlived() {
+        let text = format!("RECOVERED after {}", span(recovery.recovered_after.unwrap_or_default()));
+        rows.insert(0, row(2, "", vec![(text, theme.good)]));
+    }
+    let back = shown(Screen::Overview, Command::Back);
+    rows.push(row(2, "", vec![(back.to_owned(), theme.key), (" dismiss".to_owned(), theme.strong)]));
+    let aside = format!("{} to {}", recovery.outcome.signal, recovery.outcome.job);
+    Some(Panel { title, aside, bar, edge, label: theme.dim, rows })
+}
+
+/// `stuck tasks 38 → 3   ██████████░░`: the bar is what is done.
+fn waiting(recovery: &Recovery, noun: &str, width: usize, victim: Style, good: Style, dim: Style) -> Vec<(String, Style)> {
+    let before = tasks(recovery.waiting_before.round());
+    let now = tasks(recovery.waiting_now.round());
+    let style = if recovery.recovered_after.is_some() { good } else { victim };
+    let mut text = vec![(format!("{noun} {before} → {now}   "), style)];
+    if recovery.waiting_before >= 1.0 {
+        let done = 1.0 - recovery.waiting_now / recovery.waiting_before;
+        let cells = width.saturating_sub(44).clamp(8, 40);
+        text.extend(gauge(done, cells, style, dim).into_iter().map(|span| (span.content.into_owned(), span.style)));
+    }
+    text
+}
+
+/// What is left of the job.
+fn remains(recovery: &Recovery, good: Style, amber: Style) -> Vec<(String, Style)> {
+    let alive = &recovery.alive;
+    let text = match (recovery.outcome.signal, alive.as_slice()) {
+        (Signal::Stop, []) => ("nothing of it is left".to_owned(), good),
+        (Signal::Stop, _) => (format!("{} paused", count(alive.len(), "process")), amber),
+        (_, []) => ("nothing of it runs any more".to_owned(), good),
+        (_, alive) => {
+            let verb = if alive.len() == 1 { "runs" } else { "run" };
+            (format!("{} still {verb}", names(recovery)), amber)
+        }
+    };
+    vec![text]
+}
+
+/// `tar 4712, gzip 4713 and 3 more`
+fn names(recovery: &Recovery) -> String {
+    const NAMED: usize = 4;
+    let named: Vec<String> = recovery.alive.iter().take(NAMED).map(|(id, name)| format!("{name} {}", id.pid)).collect();
+    let more = recovery.alive.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+}
+
+/// `tar still runs after 10 s: press K to send SIGKILL`; names the key only where it would act on this job.
+fn outlived(state: &State, recovery: &Recovery) -> String {
+    let who = recovery.alive.first().map_or_else(|| recovery.outcome.job.clone(), |alive| alive.1.clone());
+    let who = if recovery.alive.len() > 1 { format!("{who} and {} more", recovery.alive.len() - 1) } else { who };
+    let verb = if recovery.alive.len() > 1 { "run" } else { "runs" };
+    let after = span(recovery.elapsed.max(PATIENCE_SECONDS).floor());
+    let key = shown(Screen::Overview, Command::Aim(Signal::Kill));
+    let ready = state.target().is_some_and(|target| target.job == recovery.job);
+    let hint = if ready { format!("press {key} to send SIGKILL") } else { "unselect with Esc to send SIGKILL".to_owned() };
+    format!("{who} still {verb} after {after}: {hint}")
+}

@@ -1,0 +1,208 @@
+//! The suspect: who takes what the others wait for, or which backup runs; who started it, and the keys that end it.
+
+use ratatui::style::Style;
+
+use super::panel::{Panel, Row};
+use super::text::{UNKNOWN, ago, clock, cores, known, percent, tasks, width as cells};
+use crate::action::Signal;
+use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, Role};
+use crate::ui::keys::{Command, Screen, shown};
+use crate::ui::state::State;
+use crate::units::{count, rate, span};
+
+/// Whether the panel is about a job that others wait for, not about a backup that merely runs.
+fn is_culprit(diagnosis: &Diagnosis, job: &Job) -> bool {
+    diagnosis.verdict.culprit.as_ref() == Some(&job.facts.id)
+}
+
+/// The words on the bar.
+pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
+    let backup = job.facts.finding.kind == Kind::Backup;
+    if !is_culprit(diagnosis, job) {
+        return "CO-LOCATED BACKUP DETECTED: it runs, nobody waits for it".to_owned();
+    }
+    let takes = match (diagnosis.verdict.resource, job.facts.finding.kind) {
+        (Resource::Cpu, Kind::Kernel) => "TAKE THE CPU",
+        (Resource::Cpu, _) => "TAKES THE CPU",
+        (Resource::Disk, Kind::Kernel) => "TAKE THE DISK",
+        (Resource::Disk, _) => "TAKES THE DISK",
+        (Resource::FrozenFilesystem, _) => "FROZE A FILESYSTEM",
+        (Resource::NetworkFilesystem, _) => "LOADS THE FILE SERVER",
+        (Resource::Memory, _) => "TAKES THE MEMORY",
+        (Resource::Lock, _) => "HOLDS A LOCK",
+        (Resource::None, _) => "RUNS",
+    };
+    if backup {
+        return format!("CO-LOCATED BACKUP DETECTED: IT {takes}");
+    }
+    let kind = match job.facts.finding.kind {
+        Kind::Batch | Kind::Backup => "BATCH JOB",
+        Kind::Service => "SERVICE",
+        Kind::Interactive => "COMMAND OF A LOGIN",
+        Kind::Kernel => "KERNEL THREADS",
+        Kind::Unknown => "A JOB",
+    };
+    format!("{kind} {takes}")
+}
+
+/// The panel, or `None` without a suspect.
+pub fn panel(state: &State, width: usize) -> Option<Panel> {
+    let diagnosis = state.diagnosis.as_deref()?;
+    let job = state.suspect()?;
+    let theme = &state.theme;
+    let culprit = is_culprit(diagnosis, job);
+    let (bar, edge, name) = if culprit {
+        (theme.culprit_bar, theme.culprit, theme.culprit)
+    } else {
+        (theme.amber_bar, theme.amber, theme.amber)
+    };
+    let facts = &job.facts;
+    let room = width.saturating_sub(12);
+    let row = |rank, label, text| Row { rank, label, text };
+    let mut rows = vec![
+        row(0, "who", who(facts, room, name, theme.plain)),
+        row(5, "command", vec![(working_command(facts), theme.plain)]),
+        row(3, "started", started(state, facts, theme.plain)),
+        row(1, "takes", takes(diagnosis, job, name, theme.plain)),
+    ];
+    if culprit {
+        rows.push(row(2, "waiting", waiting(diagnosis, theme.victim, theme.plain)));
+    }
+    if let Some(evidence) = facts.finding.evidence.iter().find(|evidence| evidence.weight > 0.0) {
+        rows.push(row(4, "because", vec![(evidence.text.clone(), theme.plain)]));
+    }
+    if let Some(other) = diagnosis.verdict.backup.as_ref().filter(|id| **id != facts.id).and_then(|id| diagnosis.job(id)) {
+        rows.push(row(4, "also", vec![(format!("{} runs: a backup", other.facts.name), theme.amber)]));
+    }
+    rows.push(row(1, "", hints(state, job)));
+    let sure = if culprit { diagnosis.verdict.confidence } else { facts.finding.confidence };
+    Some(Panel { title: title(diagnosis, job), aside: format!("{} sure", percent(sure)), bar, edge, label: theme.dim, rows })
+}
+
+/// `tar in nightly.sh 4711 → tar 4712 | gzip 4713`
+fn who(facts: &JobFacts, room: usize, name: Style, plain: Style) -> Vec<(String, Style)> {
+    let mut text = vec![(facts.name.clone(), name)];
+    if let Some(tool) = facts.finding.tool.as_ref().filter(|tool| **tool != facts.name) {
+        text.push((format!(" ({tool})"), name));
+    }
+    let taken: usize = text.iter().map(|piece| cells(&piece.0)).sum::<usize>() + 3;
+    text.push(("   ".to_owned(), plain));
+    text.push((chain(facts, room.saturating_sub(taken)), plain));
+    text
+}
+
+/// The processes as `nightly.sh 4711 → tar 4712 | gzip 4713`, in at most so many cells.
+pub fn chain(facts: &JobFacts, room: usize) -> String {
+    let mut out = String::new();
+    let mut before: Option<&Member> = None;
+    let members = &facts.members;
+    for (index, member) in members.iter().enumerate() {
+        let join = match before {
+            None => "",
+            Some(before) if member.parent == before.id.pid => " → ",
+            Some(_) => " | ",
+        };
+        let part = format!("{join}{} {}", member.name, member.id.pid);
+        let left = members.len() - index;
+        let rest = format!(" + {left} more");
+        let reserve = if left == 1 { 0 } else { rest.len() };
+        if index > 0 && cells(&out) + cells(&part) + reserve > room {
+            out.push_str(&rest);
+            break;
+        }
+        out.push_str(&part);
+        before = Some(member);
+    }
+    out
+}
+
+/// The command line of the process that does the work.
+fn working_command(facts: &JobFacts) -> String {
+    let tool = facts.finding.tool.as_deref();
+    let worker = facts.members.iter().find(|member| Some(member.name.as_str()) == tool);
+    worker.or_else(|| facts.root_member()).map_or_else(|| UNKNOWN.to_owned(), |member| member.command.clone())
+}
+
+/// `14:17:02, 12 s ago, by cron, as root`
+pub fn started(state: &State, facts: &JobFacts, plain: Style) -> Vec<(String, Style)> {
+    let mut parts = Vec::new();
+    match facts.started_at {
+        Some(at) => {
+            parts.push(clock(at, state.now, &state.zone));
+            parts.extend(ago(at, state.now));
+        }
+        None => parts.push(UNKNOWN.to_owned()),
+    }
+    parts.extend(facts.launched_by.as_ref().map(|by| format!("by {by}")));
+    parts.extend(facts.user.as_ref().map(|user| format!("as {user}")));
+    vec![(parts.join(", "), plain)]
+}
+
+/// `0.94 CPUs (47 %)   reads 8.1 MB/s, writes 2.1 MB/s (91 % of the disk traffic)`
+pub fn takes(diagnosis: &Diagnosis, job: &Job, strong: Style, plain: Style) -> Vec<(String, Style)> {
+    let usage = &job.usage;
+    let of = |share: Option<f64>| share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
+    let on_cpu = diagnosis.verdict.resource == Resource::Cpu;
+    let (cpu_style, disk_style) = if on_cpu { (strong, plain) } else { (plain, strong) };
+    let cpu = format!("{} CPUs{}", known(usage.cpu_cores, cores), of(job.share.cpu));
+    let disk = match usage.disk_bytes() {
+        None => format!("disk {UNKNOWN}"),
+        Some(_) => {
+            format!("reads {}, writes {}{}", known(usage.read_bytes, rate), known(usage.write_bytes, rate), of(job.share.disk))
+        }
+    };
+    let mut parts = vec![(cpu, cpu_style), (disk, disk_style)];
+    if !on_cpu {
+        parts.reverse();
+    }
+    parts.insert(1, ("   ".to_owned(), plain));
+    parts
+}
+
+/// `38 tasks of site-worker, the longest for 2 m 14 s`
+fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, Style)> {
+    let verdict = &diagnosis.verdict;
+    let Some(first) = verdict.victims.first() else {
+        return vec![("nobody yet".to_owned(), plain)];
+    };
+    let name = diagnosis.job(first).map_or_else(|| first.to_string(), |job| job.facts.name.clone());
+    let noun = if tasks(verdict.waiting) == "1" { "task" } else { "tasks" };
+    let mut text = format!("{} {noun} of {name}", tasks(verdict.waiting));
+    if verdict.victims.len() > 1 {
+        text = format!("{text} and {}", count(verdict.victims.len() - 1, "other job"));
+    }
+    let of_victims = diagnosis.waits.iter().filter(|wait| verdict.victims.contains(&wait.job));
+    let longest = of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
+    let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();
+    vec![(text, victim), (longest, plain)]
+}
+
+/// The keys that act on the suspect; if something else is selected, that is what they would act on.
+fn hints(state: &State, job: &Job) -> Vec<(String, Style)> {
+    let theme = &state.theme;
+    let target = state.target();
+    if target.as_ref().is_some_and(|target| target.job != job.facts.id) {
+        let name = target.map(|target| target.name).unwrap_or_default();
+        return vec![
+            (shown(Screen::Overview, Command::Back).to_owned(), theme.key),
+            (format!(" unselects {name}; then the keys act on {} again", job.facts.name), theme.dim),
+        ];
+    }
+    let end = shown(Screen::Overview, Command::Aim(Signal::Terminate));
+    let evidence = shown(Screen::Overview, Command::Detail);
+    vec![
+        (end.to_owned(), theme.key),
+        (" end it   ".to_owned(), theme.strong),
+        (evidence.to_owned(), theme.key),
+        (" evidence".to_owned(), theme.strong),
+    ]
+}
+
+/// `culprit`, `victim`, or nothing.
+pub const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Culprit => "culprit",
+        Role::Victim => "victim",
+        Role::Bystander => "bystander",
+    }
+}

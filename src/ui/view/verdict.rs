@@ -1,0 +1,102 @@
+//! The answer in words: the load as a sum over jobs, and the verdict's sentence.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::text::{Pieces, ago, clock, fit, percent, width as cells, wrap};
+use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
+use crate::ui::state::State;
+use crate::units::count;
+
+/// `41 = site-worker 38 + nightly.sh 3`, largest first, as far as there is room: `+ 12 others 14`.
+pub fn ledger(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let load = &diagnosis.load;
+    let mut line = Pieces::new(width);
+    if load.ledger.is_empty() {
+        line.push(" nobody runs or is stuck", theme.dim);
+        return line.line();
+    }
+    line.push(&format!(" {} ", load.now()), theme.strong).push("=", theme.dim);
+    let parts = load.ledger.len();
+    for (index, part) in load.ledger.iter().enumerate() {
+        let tasks = part.runnable + part.uninterruptible;
+        let name = format!(" {}", fit(&part.name, 24));
+        let number = format!(" {tasks}");
+        let plus = if index == 0 { "" } else { " +" };
+        let left: u32 = load.ledger[index..].iter().map(|part| part.runnable + part.uninterruptible).sum();
+        let others = format!(" + {} {left}", count(parts - index, "other"));
+        let needed = cells(&name) + number.len() + plus.len();
+        let reserve = if index + 1 == parts { 0 } else { others.len() };
+        if index > 0 && needed + reserve > line.room() {
+            line.push(&others, theme.dim);
+            break;
+        }
+        line.push(plus, theme.dim).push(&name, style_of(state, diagnosis, &part.job)).push(&number, theme.strong);
+    }
+    line.line()
+}
+
+/// How a job's name is shown: as what it has to do with the trouble.
+pub fn style_of(state: &State, diagnosis: &Diagnosis, job: &JobId) -> Style {
+    let verdict = &diagnosis.verdict;
+    if verdict.culprit.as_ref() == Some(job) {
+        state.theme.culprit
+    } else if verdict.backup.as_ref() == Some(job) {
+        state.theme.amber
+    } else if verdict.victims.contains(job) {
+        state.theme.victim
+    } else {
+        state.theme.plain
+    }
+}
+
+/// The severity's word and the sentence, in at most so many lines; then since when, where a line is left.
+pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let verdict = &diagnosis.verdict;
+    let (word, style) = match verdict.severity {
+        Severity::Calm => (" CALM ", theme.good_bar),
+        Severity::Watch => (" WATCH ", theme.amber_bar),
+        Severity::Contention => (" CONTENTION ", theme.culprit_bar),
+    };
+    let indent = word.len() + 2;
+    let room = width.saturating_sub(indent);
+    // Where the word would eat the line, the sentence starts on the next one.
+    if room < 24 && lines > 1 {
+        let mut out = vec![Line::from(vec![Span::raw(" "), Span::styled(word.trim(), style)])];
+        let rest = wrap(&verdict.headline, width.saturating_sub(1), lines - 1);
+        out.extend(rest.into_iter().map(|text| Line::from(vec![Span::raw(" "), Span::styled(text, theme.strong)])));
+        return out;
+    }
+    let mut out: Vec<Line<'static>> = Vec::new();
+    for (index, text) in wrap(&verdict.headline, room, lines).into_iter().enumerate() {
+        let start = if index == 0 { Span::styled(word, style) } else { Span::raw(" ".repeat(word.len())) };
+        out.push(Line::from(vec![Span::raw(" "), start, Span::raw(" "), Span::styled(text, theme.strong)]));
+    }
+    if out.len() < lines
+        && let Some(since) = since(state, diagnosis)
+    {
+        let mut line = Pieces::new(width);
+        line.push(&" ".repeat(indent), theme.plain).push(&since, theme.dim);
+        out.push(line.line());
+    }
+    out
+}
+
+/// `since 14:17:04 (10 m 27 s ago), 91 % sure`
+fn since(state: &State, diagnosis: &Diagnosis) -> Option<String> {
+    let since = diagnosis.verdict.since?;
+    let ago = ago(since, state.now).map(|ago| format!(" ({ago})")).unwrap_or_default();
+    let sure = match diagnosis.verdict.severity {
+        Severity::Calm => String::new(),
+        _ => format!(", {} sure", percent(diagnosis.verdict.confidence)),
+    };
+    Some(format!("since {}{ago}{sure}", clock(since, state.now, &state.zone)))
+}
+
+/// How many lines the verdict would like, at most three.
+pub fn wanted(diagnosis: &Diagnosis, width: usize) -> usize {
+    let indent = 14;
+    wrap(&diagnosis.verdict.headline, width.saturating_sub(indent), 3).len().clamp(1, 3)
+}
