@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
-const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(60);
+const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_mins(1);
 
 /// Says why the load is high, who waits, who takes it, and gives you the key that ends it.
 ///

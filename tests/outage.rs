@@ -17,8 +17,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use libtest_mimic::{Arguments, Failed, Trial};
-use screen::{PATIENCE, Terminal, await_end};
+use libtest_mimic::{Arguments, Trial};
+use screen::{PATIENCE, Terminal};
 
 const WHYTOP: &str = env!("CARGO_BIN_EXE_whytop");
 /// Stuck tasks: more than any disk of a test machine keeps waiting by itself.
@@ -33,23 +33,34 @@ fn main() -> ExitCode {
         _ => {}
     }
     let trials = vec![
-        Trial::test("the_outage_from_the_panel_to_the_recovery", || test(the_outage)),
-        Trial::test("a_backup_that_burns_the_cpus", || test(the_cpu_outage)),
-        Trial::test("the_terminal_is_given_back_at_the_end", || test(quits)),
-        Trial::test("the_terminal_is_given_back_on_signals", || test(signals)),
-        Trial::test("the_terminal_is_given_back_on_a_panic", || test(panics)),
-        Trial::test("a_lost_terminal_ends_the_program_within_a_second", || test(hang_up)),
-        Trial::test("stopping_and_going_on", || test(stop_and_continue)),
-        Trial::test("any_size_and_back", || test(sizes)),
+        test_with(&["tar", "gzip", "mkfifo"], "the_outage_from_the_panel_to_the_recovery", the_outage),
+        test_with(&["tar", "gzip"], "a_backup_that_burns_the_cpus", the_cpu_outage),
+        test("the_terminal_is_given_back_at_the_end", quits),
+        test("the_terminal_is_given_back_on_signals", signals),
+        test("the_terminal_is_given_back_on_a_panic", panics),
+        test("a_lost_terminal_ends_the_program_within_a_second", hang_up),
+        test("stopping_and_going_on", stop_and_continue),
+        test("any_size_and_back", sizes),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn test(run: fn() -> Result<(), String>) -> Result<(), Failed> {
-    if let Err(why) = run() {
-        eprintln!("skipped: {why}");
+/// A test that fails by panicking, as usual.
+fn test(name: &str, run: fn()) -> Trial {
+    Trial::test(name, move || {
+        run();
+        Ok(())
+    })
+}
+
+/// A test that needs these programs; without them it is reported as skipped.
+fn test_with(programs: &[&str], name: &str, run: fn()) -> Trial {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let missing = programs.iter().find(|program| !env::split_paths(&path).any(|folder| folder.join(program).exists()));
+    if let Some(program) = missing {
+        eprintln!("{name}: skipped, because {program} is not installed");
     }
-    Ok(())
+    test(name, run).with_ignored_flag(missing.is_some())
 }
 
 /// Processes of a test, ended with it whatever happens.
@@ -133,19 +144,8 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn needs(programs: &[&str]) -> Result<(), String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    for program in programs {
-        if !env::split_paths(&path).any(|folder| folder.join(program).exists()) {
-            return Err(format!("{program} is not installed"));
-        }
-    }
-    Ok(())
-}
-
 /// Workers stuck in D for as long as a real backup lives; the backup is found, ended with two keys, and the host recovers.
-fn the_outage() -> Result<(), String> {
-    needs(&["tar", "gzip", "mkfifo"])?;
+fn the_outage() {
     let mut stage = Stage::new();
     let pipe = stage.path("held");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -175,12 +175,10 @@ fn the_outage() -> Result<(), String> {
 
     terminal.send("q");
     assert!(terminal.end().success());
-    Ok(())
 }
 
 /// A service that needs the CPUs beside a backup that has them.
-fn the_cpu_outage() -> Result<(), String> {
-    needs(&["tar", "gzip"])?;
+fn the_cpu_outage() {
     let mut stage = Stage::new();
     fs::create_dir(stage.path("srv")).unwrap();
     File::create(stage.path("srv/database")).unwrap().set_len(64 << 30).unwrap();
@@ -200,7 +198,6 @@ fn the_cpu_outage() -> Result<(), String> {
     terminal.wait_for(&["SIGTERM sent to full-backup.sh"]);
     terminal.send("q");
     assert!(terminal.end().success());
-    Ok(())
 }
 
 fn started() -> Terminal {
@@ -216,45 +213,41 @@ fn assert_given_back(terminal: &Terminal) {
     assert!(terminal.is_cooked(), "line editing and echo are back");
 }
 
-fn quits() -> Result<(), String> {
+fn quits() {
     for keys in ["q", "\x03"] {
         let mut terminal = started();
         terminal.send(keys);
         assert!(terminal.end().success());
         assert_given_back(&terminal);
     }
-    Ok(())
 }
 
 fn signal(terminal: &Terminal, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_raw(terminal.pid()).unwrap(), signal).unwrap();
 }
 
-fn signals() -> Result<(), String> {
+fn signals() {
     for kind in [rustix::process::Signal::TERM, rustix::process::Signal::HUP, rustix::process::Signal::INT] {
         let mut terminal = started();
         signal(&terminal, kind);
         terminal.end();
         assert_given_back(&terminal);
     }
-    Ok(())
 }
 
-fn panics() -> Result<(), String> {
+fn panics() {
     let mut terminal = Terminal::start(&env::current_exe().unwrap(), &["role=panic"], 80, 24);
     assert!(!terminal.end().success());
     assert_given_back(&terminal);
     terminal.wait_for(&["the test panics here"]);
-    Ok(())
 }
 
-fn hang_up() -> Result<(), String> {
+fn hang_up() {
     let took = started().hang_up();
     assert!(took < Duration::from_secs(1), "it went on for {took:?}");
-    Ok(())
 }
 
-fn stop_and_continue() -> Result<(), String> {
+fn stop_and_continue() {
     let mut terminal = started();
     terminal.send("\x1a");
     let pid = terminal.pid();
@@ -265,10 +258,9 @@ fn stop_and_continue() -> Result<(), String> {
     assert!(!terminal.is_cooked());
     terminal.send("q");
     assert!(terminal.end().success());
-    Ok(())
 }
 
-fn sizes() -> Result<(), String> {
+fn sizes() {
     let mut terminal = started();
     for (columns, rows) in [(1, 1), (20, 5), (200, 60), (1, 1), (80, 24)] {
         terminal.resize(columns, rows);
@@ -276,7 +268,6 @@ fn sizes() -> Result<(), String> {
     terminal.wait_for(&["LOAD"]);
     terminal.send("q");
     assert!(terminal.end().success());
-    Ok(())
 }
 
 /// What this program does when it plays a part in its own tests.
@@ -327,7 +318,7 @@ mod roles {
 
     /// Opens the screen as the program does, and panics.
     pub fn panic_on_the_screen() -> ! {
-        let _screen = whytop::ui::terminal::enter();
+        let _screen = whytop::ui::terminal::Guard::enter();
         let stop = std::panic::catch_unwind(|| panic!("the test panics here"));
         exit(i32::from(stop.is_err()) * 101);
     }

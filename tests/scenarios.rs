@@ -153,7 +153,14 @@ impl Row {
 
     fn process(&self, second: f64, rows: &[Row]) -> Process {
         let parent_lives = rows.iter().any(|row| row.pid == self.parent && row.alive(second));
-        let bytes = |mb: f64| (mb * 1e6 * self.worked(second)) as u64;
+        let reaped: Vec<&Row> =
+            rows.iter().filter(|row| row.parent == self.pid && row.ends.is_some_and(|ends| second >= ends)).collect();
+        // The kernel adds what a child moved to its parent's count when the child is reaped.
+        let bytes = |mb: fn(&Row) -> f64| {
+            let own = mb(self) * self.worked(second);
+            let children: f64 = reaped.iter().map(|row| mb(row) * row.worked(row.ends.unwrap_or_default())).sum();
+            ((own + children) * 1e6) as u64
+        };
         Process {
             id: self.id(),
             parent: if self.pid == 1 {
@@ -172,10 +179,10 @@ impl Row {
             zombie: false,
             nice: 0,
             io: (!self.io_hidden).then(|| IoBytes {
-                read: bytes(self.read_mb),
-                written: bytes(self.write_mb),
-                read_any: bytes(self.read_mb),
-                written_any: bytes(self.write_mb),
+                read: bytes(|row| row.read_mb),
+                written: bytes(|row| row.write_mb),
+                read_any: bytes(|row| row.read_mb),
+                written_any: bytes(|row| row.write_mb),
             }),
         }
     }

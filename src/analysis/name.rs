@@ -17,9 +17,8 @@ pub fn display_name(comm: &str, argv: &[String]) -> String {
     if !is_interpreter(program) {
         // A title (`nginx: worker process`, `sshd: ann@pts/0`) is one argument with blanks: its first word is the name.
         let word = program.split([' ', ':']).next().unwrap_or(program);
-        // A program started through a descriptor (`/proc/self/fd/3`) has a number there, which names nobody.
-        let nameless = word.bytes().all(|byte| byte.is_ascii_digit());
-        return if nameless { comm.to_owned() } else { word.to_owned() };
+        // So has a program started through one, or a title may be empty.
+        return if is_number(word) { comm.to_owned() } else { word.to_owned() };
     }
     let mut rest = argv.iter().skip(1).map(String::as_str);
     while let Some(argument) = rest.next() {
@@ -29,10 +28,16 @@ pub fn display_name(comm: &str, argv: &[String]) -> String {
                 return rest.next().map_or_else(|| program.to_owned(), |line| name_of_line(line, program));
             }
             _ if argument.starts_with('-') => {}
+            // A script read through a descriptor (`/dev/fd/3`) has a number for a name.
+            script if is_number(base(script)) => return program.to_owned(),
             script => return base(script).to_owned(),
         }
     }
     program.to_owned()
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `-c` of a shell, alone or with other letters (`-lc`, `-ec`).
@@ -48,7 +53,7 @@ fn name_of_line(line: &str, shell: &str) -> String {
             !word.is_empty()
                 && !word.starts_with(['-', '$', '[', '<', '>', '!'])
                 && !word.contains('=')
-                && !word.bytes().all(|byte| byte.is_ascii_digit())
+                && !is_number(word)
                 && !PREFIXES.contains(&base(word))
                 && !is_interpreter(base(word))
         });
@@ -108,6 +113,7 @@ mod tests {
         assert_eq!(name(&["nginx: worker process"]), "nginx");
         assert_eq!(name(&["sshd: ann@pts/0"]), "sshd");
         assert_eq!(name(&["-bash"]), "bash");
+        assert_eq!(name(&["bash", "/dev/fd/63"]), "bash");
         assert_eq!(name(&[]), "comm");
         assert_eq!(name(&[""]), "comm");
     }

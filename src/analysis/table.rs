@@ -21,6 +21,10 @@ pub struct Table {
     entries: HashMap<Pid, Entry>,
     structure: u64,
     before: Option<Nanos>,
+    /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
+    /// (`kernel/exit.c`, `wait_task_zombie`), although it was seen already, in the children's. Kept for this sample and the next,
+    /// because the parent may have been read before the child was reaped.
+    inherited: HashMap<ProcessId, (IoBytes, u8)>,
 }
 
 /// One process.
@@ -59,15 +63,25 @@ impl Table {
     /// Folds one sample in; answers what each process used since the one before. Processes that did nothing are left out.
     pub fn apply(&mut self, sample: &Sample, ticks_per_second: u64) -> HashMap<ProcessId, Used> {
         let mut used: HashMap<ProcessId, Used> = HashMap::new();
-        let newborn = |start: u64| self.before.is_some_and(|before| start * (SECOND / ticks_per_second) >= before);
+        let before = self.before;
+        let newborn = |start: u64| before.is_some_and(|before| start * (SECOND / ticks_per_second) >= before);
+        self.inherited.retain(|_, (_, samples)| {
+            *samples -= 1;
+            *samples > 0
+        });
         if sample.keyframe {
             let present: std::collections::HashSet<ProcessId> = sample.processes.iter().map(|p| p.id).collect();
-            let count = self.entries.len();
-            self.entries.retain(|_, entry| present.contains(&entry.process.id));
-            self.structure += u64::from(self.entries.len() != count);
+            let gone: Vec<Pid> =
+                self.entries.values().map(|entry| entry.process.id).filter(|id| !present.contains(id)).map(|id| id.pid).collect();
+            for pid in gone {
+                self.bequeath(pid);
+                self.entries.remove(&pid);
+                self.structure += 1;
+            }
         }
         for id in &sample.gone_processes {
             if self.entries.get(&id.pid).is_some_and(|entry| entry.process.id == *id) {
+                self.bequeath(id.pid);
                 self.entries.remove(&id.pid);
                 self.structure += 1;
             }
@@ -75,7 +89,10 @@ impl Table {
         for process in &sample.processes {
             let entry = self.entries.get_mut(&process.id.pid).filter(|entry| entry.process.id == process.id);
             let moved = match &entry {
-                Some(entry) => moved_bytes(entry.process.io, process.io),
+                Some(entry) => moved_bytes(entry.process.io, process.io).map(|moved| match self.inherited.get_mut(&process.id) {
+                    Some((inherited, _)) => without(moved, inherited),
+                    None => moved,
+                }),
                 None if newborn(process.id.start) => process.io,
                 None => None,
             };
@@ -144,6 +161,18 @@ impl Table {
         used
     }
 
+    /// Notes what this process, which is gone, leaves to its parent's count.
+    fn bequeath(&mut self, pid: Pid) {
+        let Some(child) = self.entries.get(&pid) else { return };
+        let (Some(io), Some(parent)) = (child.process.io, self.entries.get(&child.process.parent)) else { return };
+        let (sum, samples) = self.inherited.entry(parent.process.id).or_default();
+        *samples = 2;
+        sum.read += io.read;
+        sum.written += io.written;
+        sum.read_any += io.read_any;
+        sum.written_any += io.written_any;
+    }
+
     /// Makes the cleaned facts anew for those whose name or identity came with this sample.
     fn refresh_members(&mut self, sample: &Sample) {
         let changed = sample.processes.iter().map(|p| p.id.pid).chain(sample.identities.iter().map(|(id, _)| id.pid));
@@ -188,6 +217,21 @@ fn moved_bytes(old: Option<IoBytes>, new: Option<IoBytes>) -> Option<IoBytes> {
         read_any: new.read_any.checked_sub(old.read_any)?,
         written_any: new.written_any.checked_sub(old.written_any)?,
     })
+}
+
+/// What was moved less what was inherited; takes off the inheritance what it explained.
+fn without(moved: IoBytes, inherited: &mut IoBytes) -> IoBytes {
+    let take = |moved: u64, inherited: &mut u64| {
+        let explained = moved.min(*inherited);
+        *inherited -= explained;
+        moved - explained
+    };
+    IoBytes {
+        read: take(moved.read, &mut inherited.read),
+        written: take(moved.written, &mut inherited.written),
+        read_any: take(moved.read_any, &mut inherited.read_any),
+        written_any: take(moved.written_any, &mut inherited.written_any),
+    }
 }
 
 /// The facts for people, made harmless.

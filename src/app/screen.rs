@@ -1,10 +1,11 @@
 //! The screen in the real world: terminal, input, signals, sampler and actor, all sending to the one channel.
 
+use std::env;
 use std::io::{IsTerminal, stdout};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -22,10 +23,11 @@ use crate::history::Limits;
 use crate::kernel::Reader;
 use crate::monitor::Monitor;
 use crate::sampler::{Config, Sampler};
+use crate::ui::World;
 use crate::ui::event::{Event, Events};
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
-use crate::ui::{World, theme};
+use crate::ui::theme::Depth;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
     })?;
     let sampler = Arc::new(sampler);
     let guard = Guard::enter()?;
-    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, State::new(zone, theme::Depth::from_env()));
+    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, State::new(zone, colours()));
     drop(guard);
     match told.load(Ordering::SeqCst) {
         0 => {}
@@ -85,6 +87,12 @@ fn show(
     });
     let mut world = Host { guard, hand: Hand::new(own_host), worker };
     crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+}
+
+/// How many colours the terminal has, by its own word.
+fn colours() -> Depth {
+    let [no_color, term, colorterm] = ["NO_COLOR", "TERM", "COLORTERM"].map(|name| env::var(name).ok());
+    Depth::choose(no_color.as_deref(), term.as_deref(), colorterm.as_deref())
 }
 
 /// Turns signals into events; answers where the one that ends the program is written down.
@@ -123,10 +131,7 @@ impl Events for Inbox {
     }
 
     fn pending(&mut self) -> Option<Event> {
-        match self.0.try_recv() {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.0.try_recv().ok()
     }
 }
 

@@ -309,8 +309,13 @@ pub fn waiting_of(job: &Job) -> f64 {
 }
 
 fn rows_of_waits(diagnosis: &Diagnosis) -> Vec<usize> {
-    let mut rows: Vec<(usize, f64)> =
-        diagnosis.jobs.iter().enumerate().map(|(index, job)| (index, waiting_of(job))).filter(|row| row.1 >= WAITS_FROM).collect();
+    let mut rows: Vec<(usize, f64)> = diagnosis
+        .jobs
+        .iter()
+        .enumerate()
+        .map(|(index, job)| (index, waiting_of(job)))
+        .filter(|row| row.1 >= WAITS_FROM)
+        .collect();
     rows.sort_by(|a, b| b.1.total_cmp(&a.1));
     rows.into_iter().map(|row| row.0).collect()
 }

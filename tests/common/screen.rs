@@ -1,6 +1,7 @@
 //! The real binary in a real pseudo-terminal, read by a terminal emulator: keys in, screens out.
 
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
@@ -33,24 +34,20 @@ struct Shared {
 impl Terminal {
     /// Starts a program at this size.
     pub fn start(program: &Path, arguments: &[&str], columns: u16, rows: u16) -> Self {
+        let [lines, width] = [rows, columns].map(|size| NonZero::new(size).expect("a size"));
         let (pty, pts) = pty_process::blocking::open().expect("open a pseudo-terminal");
         pty.resize(Size::new(rows, columns)).expect("size the pseudo-terminal");
         let command = Command::new(program).args(arguments).env("TERM", "xterm-256color").env_remove("NO_COLOR");
         let child = command.spawn(pts).expect("start the program");
         let pty = Arc::new(pty);
         let shared = Arc::new(Shared {
-            parser: Mutex::new(vt100::Parser::new(rows, columns, 0)),
+            parser: Mutex::new(vt100::Parser::new(lines, width, 0)),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
         });
         let (from, to) = (Arc::clone(&pty), Arc::clone(&shared));
         let reader = Some(thread::spawn(move || read(&from, &to)));
         Self { pty, child, shared, reader }
-    }
-
-    /// The text on the screen.
-    pub fn text(&self) -> String {
-        self.shared.parser.lock().unwrap().screen().contents()
     }
 
     /// Whether the program has the alternate screen.
@@ -88,7 +85,12 @@ impl Terminal {
 
     /// Changes the size, here and for the program.
     pub fn resize(&self, columns: u16, rows: u16) {
-        self.shared.parser.lock().unwrap().screen_mut().set_size(rows, columns);
+        self.shared
+            .parser
+            .lock()
+            .unwrap()
+            .screen_mut()
+            .set_size(NonZero::new(rows).expect("a size"), NonZero::new(columns).expect("a size"));
         self.pty.resize(Size::new(rows, columns)).expect("resize");
     }
 
@@ -116,7 +118,7 @@ impl Terminal {
 }
 
 fn read(pty: &Pty, shared: &Shared) {
-    let mut bytes = [0; 65536];
+    let mut bytes = vec![0; 65536];
     while !shared.stop.load(Ordering::SeqCst) {
         let mut ready = [PollFd::new(pty, PollFlags::IN)];
         let timeout = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

@@ -188,7 +188,8 @@ fn process(state: &State, activity: Option<&Activity>, member: &Member, depth: u
     if has_usage(width) {
         let usage = activity.map(|activity| activity.usage);
         let style = if usage.is_some() { theme.plain } else { theme.dim };
-        let column = |value: Option<f64>, print: fn(f64) -> String| if usage.is_some() { known(value, print) } else { "-".to_owned() };
+        let column =
+            |value: Option<f64>, print: fn(f64) -> String| if usage.is_some() { known(value, print) } else { "-".to_owned() };
         line.push(&right(&column(usage.and_then(|u| u.cpu_cores), cores), 6), style);
         line.push(&right(&column(usage.and_then(|u| u.read_bytes), bytes), 8), style);
         line.push(&right(&column(usage.and_then(|u| u.write_bytes), bytes), 8), style);

@@ -51,11 +51,8 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let job = state.suspect()?;
     let theme = &state.theme;
     let culprit = is_culprit(diagnosis, job);
-    let (bar, edge, name) = if culprit {
-        (theme.culprit_bar, theme.culprit, theme.culprit)
-    } else {
-        (theme.amber_bar, theme.amber, theme.amber)
-    };
+    let (bar, edge, name) =
+        if culprit { (theme.culprit_bar, theme.culprit, theme.culprit) } else { (theme.amber_bar, theme.amber, theme.amber) };
     let facts = &job.facts;
     let room = width.saturating_sub(12);
     let row = |rank, label, text| Row { rank, label, text };
@@ -172,7 +169,8 @@ fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, S
         text = format!("{text} and {}", count(verdict.victims.len() - 1, "other job"));
     }
     let of_victims = diagnosis.waits.iter().filter(|wait| verdict.victims.contains(&wait.job));
-    let longest = of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
+    let longest =
+        of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
     let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();
     vec![(text, victim), (longest, plain)]
 }
