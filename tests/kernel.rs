@@ -55,15 +55,17 @@ fn nothing() -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
     Default::default()
 }
 
-/// Takes samples until the identity of a process came, and gives the last one.
+/// Takes samples until the identity of a process comes. One that was overdue is not waited for by `settle`, so this asks again.
 fn identity(reader: &mut Reader, pid: i32) -> Identity {
-    let mut found = None;
-    for _ in 0..2 {
+    let begin = Instant::now();
+    while begin.elapsed() < LONG {
         reader.settle(LONG);
         let sample = reader.sample().unwrap();
-        found = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| identity).or(found);
+        if let Some((_, identity)) = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid) {
+            return identity;
+        }
     }
-    found.unwrap_or_else(|| panic!("no identity of {pid}"))
+    panic!("no identity of {pid}")
 }
 
 #[test]
