@@ -303,6 +303,19 @@ fn a_runnable_task_is_looked_at_although_it_did_not_run() {
 }
 
 #[test]
+fn a_task_that_was_woken_and_got_no_cpu_yet_is_found() {
+    let proc = FakeProc::new();
+    let woken = proc.process(7, "woken").write();
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    woken.state('R').write();
+    assert_eq!(rows(&reader.sample().unwrap()), nothing(), "nobody says that there is one to be found");
+    proc.file("stat", "cpu  1 1 1 1\ncpu0 1 1 1 1\nprocs_running 2\n");
+    let sample = reader.sample().unwrap();
+    assert_eq!((rows(&sample).1, task(&sample, 7).state), (vec![7], TaskState::Runnable));
+}
+
+#[test]
 fn without_schedstat_the_time_comes_in_ticks() {
     let proc = FakeProc::new();
     let old = proc.process(7, "old").cpu_ticks(1, 2).thread(8, "w", 'S').thread_ticks(8, 10, 0).no_schedstat().write();
