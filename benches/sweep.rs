@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use whytop::kernel::{ProcRoot, Reader};
 
 fn main() -> anyhow::Result<()> {
-    let samples = std::env::args().filter_map(|word| word.parse::<u32>().ok()).next().unwrap_or(50);
+    let samples = std::env::args().find_map(|word| word.parse::<u32>().ok()).unwrap_or(50);
     let mut reader = Reader::new(ProcRoot::open(Path::new("/proc"))?)?;
     let first = reader.sample()?;
     reader.settle(Duration::from_secs(5));

@@ -55,15 +55,17 @@ fn nothing() -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
     Default::default()
 }
 
-/// Takes samples until the identity of a process came, and gives the last one.
+/// Takes samples until the identity of a process comes. One that was overdue is not waited for by `settle`, so this asks again.
 fn identity(reader: &mut Reader, pid: i32) -> Identity {
-    let mut found = None;
-    for _ in 0..2 {
+    let begin = Instant::now();
+    while begin.elapsed() < LONG {
         reader.settle(LONG);
         let sample = reader.sample().unwrap();
-        found = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| identity).or(found);
+        if let Some((_, identity)) = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid) {
+            return identity;
+        }
     }
-    found.unwrap_or_else(|| panic!("no identity of {pid}"))
+    panic!("no identity of {pid}")
 }
 
 #[test]
@@ -298,6 +300,19 @@ fn a_runnable_task_is_looked_at_although_it_did_not_run() {
     reader.sample().unwrap();
     queued.state('T').write();
     assert_eq!(task(&reader.sample().unwrap(), 7).state, TaskState::Stopped);
+}
+
+#[test]
+fn a_task_that_was_woken_and_got_no_cpu_yet_is_found() {
+    let proc = FakeProc::new();
+    let woken = proc.process(7, "woken").write();
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    woken.state('R').write();
+    assert_eq!(rows(&reader.sample().unwrap()), nothing(), "nobody says that there is one to be found");
+    proc.file("stat", "cpu  1 1 1 1\ncpu0 1 1 1 1\nprocs_running 2\n");
+    let sample = reader.sample().unwrap();
+    assert_eq!((rows(&sample).1, task(&sample, 7).state), (vec![7], TaskState::Runnable));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{self, BufRead, ErrorKind},
+    io::{self, ErrorKind},
     path::Path,
 };
 
@@ -23,6 +23,8 @@ const SECTOR: u64 = 512;
 pub(super) struct HostReader {
     root: ProcRoot,
     disks: HashMap<String, DiskFacts>,
+    /// Runnable tasks for which there was no CPU at the last read, at the least.
+    pub queued: usize,
 }
 
 /// What is looked up once for each disk.
@@ -33,7 +35,7 @@ struct DiskFacts {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new() }
+        Self { root, disks: HashMap::new(), queued: 0 }
     }
 
     /// Reads everything there is.
@@ -56,10 +58,12 @@ impl HostReader {
         Ok(LoadAverage { avg1: hundredths(load.one), avg5: hundredths(load.five), avg15: hundredths(load.fifteen) })
     }
 
-    fn cpu(&self) -> Result<CpuTimes, String> {
-        let mut line = String::new();
-        self.open("stat")?.read_line(&mut line).map_err(|error| error.to_string())?;
-        cpu_times(&line).ok_or_else(|| "its first line is no cpu line".to_owned())
+    fn cpu(&mut self) -> Result<CpuTimes, String> {
+        let text = fs::read_to_string(self.root.path().join("stat")).map_err(|error| error.to_string())?;
+        let running = text.lines().find_map(|line| line.strip_prefix("procs_running ")?.trim().parse::<usize>().ok());
+        let cpus = text.lines().skip(1).take_while(|line| line.starts_with("cpu")).count();
+        self.queued = running.unwrap_or(0).saturating_sub(cpus);
+        cpu_times(text.lines().next().unwrap_or_default()).ok_or_else(|| "its first line is no cpu line".to_owned())
     }
 
     fn memory(&self) -> Result<Memory, String> {

@@ -15,6 +15,9 @@ use crate::{
     units::{Nanos, Pid, ProcessId, SECOND, TaskId},
 };
 
+/// A task that slept through more looks than this is not searched for on the run queue.
+const QUEUED_LOOKS: u8 = 16;
+
 /// A task, as it was at the last look.
 pub(super) struct Watched {
     pub task: Task,
@@ -26,6 +29,8 @@ pub(super) struct Watched {
     pub wait_denied: bool,
     pub file: Kept,
     sched: Option<SchedStat>,
+    /// Looks since it ran, as far as they go.
+    idle: u8,
 }
 
 /// What a look at a task showed.
@@ -86,7 +91,7 @@ impl Watched {
     fn new(pid: Pid, tid: Pid, stat: &Stat<'_>, tick: Nanos, sched: Option<SchedStat>, file: Kept) -> Self {
         let id = TaskId { tid, start: stat.start };
         let task = Task { id, pid, state: stat.state, cpu: 0, run_delay: None, wait: None };
-        let mut watched = Self { task, dirty: true, wait_due: false, wait_denied: false, file, sched: None };
+        let mut watched = Self { task, dirty: true, wait_due: false, wait_denied: false, file, sched: None, idle: 0 };
         watched.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
         watched
     }
@@ -95,13 +100,19 @@ impl Watched {
         let sched = looker.files.schedstat(place, &mut self.file);
         // Runnable and stuck tasks change state without running: taken off the queue, or woken and still queued.
         let restless = matches!(self.task.state, TaskState::Runnable | TaskState::Uninterruptible);
-        if sched.is_some() && sched == self.sched && !restless { Look::Same } else { Look::Due(sched) }
+        if sched.is_some() && sched == self.sched && !restless {
+            self.idle = self.idle.saturating_add(1);
+            Look::Same
+        } else {
+            Look::Due(sched)
+        }
     }
 
     /// Takes over what was read; true if the task ran since, as far as this kernel lets one see.
     fn apply(&mut self, state: TaskState, ticks: Nanos, sched: Option<SchedStat>) -> bool {
         let ran = sched.is_none() || sched != self.sched;
         self.sched = sched;
+        self.idle = 0;
         let stuck = state == TaskState::Uninterruptible;
         self.wait_due = stuck && (ran || self.wait_due || self.task.wait.is_none());
         let next = Task {
@@ -116,6 +127,11 @@ impl Watched {
         self.dirty |= (next.state, next.cpu, next.run_delay) != (self.task.state, self.task.cpu, self.task.run_delay);
         self.task = next;
         ran
+    }
+
+    /// Whether it slept at the last look and was not read at this one, but ran not long ago.
+    fn may_be_queued(&self) -> bool {
+        self.task.state == TaskState::Sleeping && (1..=QUEUED_LOOKS).contains(&self.idle)
     }
 
     /// Whether it ran although the kernel says it never did: then the kernel keeps no such numbers.
@@ -200,6 +216,31 @@ impl Known {
         {
             self.apply(&stat);
         }
+    }
+
+    /// Looks whether tasks that slept have been woken and have not had a CPU since, which leaves no trace in `schedstat`.
+    /// Takes its reads from the budget.
+    pub fn seek_queued(&mut self, looker: &mut Looker, budget: &mut usize) {
+        let pid = self.process.id.pid;
+        for watched in std::iter::once(&mut self.leader).chain(&mut self.others).filter(|task| task.may_be_queued()) {
+            if *budget == 0 {
+                return;
+            }
+            *budget -= 1;
+            let tid = watched.task.id.tid;
+            let place = if tid == pid { Place::Process(pid) } else { Place::Thread(pid, tid) };
+            if let Ok(Some(stat)) = looker.files.stat(place)
+                && stat.start == watched.task.id.start
+                && stat.state != watched.task.state
+            {
+                watched.apply(stat.state, watched.task.cpu, watched.sched);
+            }
+        }
+    }
+
+    /// All its tasks.
+    pub fn watched(&self) -> impl Iterator<Item = &Watched> {
+        std::iter::once(&self.leader).chain(&self.others)
     }
 
     /// How many tasks it has.

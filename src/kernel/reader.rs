@@ -75,8 +75,10 @@ impl Reader {
         let at = Timestamp::now();
         let since_boot = self.since_boot(&mut gaps);
         let host = self.host.read(&mut gaps);
-        let changes =
-            self.table.sweep(&mut self.looker).with_context(|| format!("list processes in {}", self.root.path().display()))?;
+        let changes = self
+            .table
+            .sweep(&mut self.looker, self.host.queued)
+            .with_context(|| format!("list processes in {}", self.root.path().display()))?;
         let identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;

@@ -12,7 +12,7 @@ use super::{
     waits,
 };
 use crate::{
-    sample::{Process, Task},
+    sample::{Process, Task, TaskState},
     units::{Pid, ProcessId, TaskId},
 };
 
@@ -35,6 +35,9 @@ pub(super) struct Changes {
     pub no_run_delay: bool,
 }
 
+/// Most tasks that are searched for on the run queue in one sample: 512 times 15 µs are 8 ms.
+const QUEUED_READS: usize = 512;
+
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
@@ -51,8 +54,8 @@ impl Table {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
     }
 
-    /// One pass.
-    pub fn sweep(&mut self, looker: &mut Looker) -> Result<Changes, Errno> {
+    /// One pass. `queued`: how many tasks at the least wait for a CPU, as the host says.
+    pub fn sweep(&mut self, looker: &mut Looker, queued: usize) -> Result<Changes, Errno> {
         let mut changes = Changes::default();
         looker.files.list_processes(&mut self.pids)?;
         self.pass += 1;
@@ -97,9 +100,26 @@ impl Table {
         if unrest || !changes.gone_processes.is_empty() {
             self.tie_loose_ends(looker);
         }
+        self.seek_queued(looker, queued);
         waits::look_up(&mut self.processes, looker);
         self.hand_over(looker, &mut changes);
         Ok(changes)
+    }
+
+    /// A task that was woken and got no CPU yet has the `schedstat` it slept with. Where the host has more runnable tasks than
+    /// were found, beyond those that merely run, the ones that ran not long ago are read again.
+    fn seek_queued(&mut self, looker: &mut Looker, queued: usize) {
+        if queued == 0 {
+            return;
+        }
+        let runnable = |known: &Known| known.watched().filter(|task| task.task.state == TaskState::Runnable).count();
+        if self.processes.values().map(runnable).sum::<usize>() >= queued {
+            return;
+        }
+        let mut budget = QUEUED_READS;
+        for known in self.processes.values_mut() {
+            known.seek_queued(looker, &mut budget);
+        }
     }
 
     /// A process whose parent died has another one now although it did not run itself.

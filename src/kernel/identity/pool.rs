@@ -147,9 +147,10 @@ impl Pool {
             if (hopeless && !queued) || left.is_zero() {
                 return;
             }
-            // Woken in time to see the next read become overdue.
+            // Nobody reports what does not come back: wake in time to see the next read become overdue, or one that began
+            // only after this look.
             let next = state.running.iter().map(|running| DEADLINE.saturating_sub(running.since.elapsed()));
-            let next = next.filter(|wait| !wait.is_zero()).min().unwrap_or(left) + Duration::from_millis(1);
+            let next = next.filter(|wait| !wait.is_zero()).min().unwrap_or(DEADLINE) + Duration::from_millis(1);
             state = self.shared.back.wait_timeout(state, left.min(next)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
