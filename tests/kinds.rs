@@ -238,7 +238,7 @@ fn the_data_file_is_sound() {
     let text = |table: &toml::Table, key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
     for table in data.tool.iter().chain(&data.group) {
         let list = table["names"].as_array().unwrap();
-        assert!(!list.is_empty(), "an entry without names: {table}");
+        assert!(!list.is_empty(), "an entry without names: {table:?}");
         for name in list {
             let name = name.as_str().unwrap();
             assert_eq!(name, name.to_lowercase(), "names are looked up in lower case");

@@ -114,3 +114,10 @@ pub fn judge(job: &JobShape) -> Finding {
 pub fn backup_strength(process: &ProcessShape) -> f64 {
     weigh::strength(process)
 }
+
+/// Where a backup begins inside a job that is more than that: the place in `processes` of the topmost one that belongs to the backup
+/// only. `None` if there is none. Other than [`backup_strength`] it knows what stands above and beside: the copy that a database
+/// cluster makes for a new node, or a dump that feeds another database, is none.
+pub fn backup_part(job: &JobShape) -> Option<usize> {
+    weigh::part(job)
+}

@@ -22,6 +22,8 @@ const BATCH: f64 = 0.9;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
+/// CPUs that only hashing or packing takes.
+const HASHING_CORES: f64 = 0.5;
 /// Bytes per second moved, from which on it works.
 const WORKING_BYTES: f64 = 2.0e6;
 /// Below one second an average since the start is noise.
@@ -58,6 +60,14 @@ impl Pace {
     /// Bytes per second both ways.
     pub fn bytes(self) -> f64 {
         self.read.unwrap_or_default() + self.write.unwrap_or_default()
+    }
+
+    /// Whether that is the work of a backup agent: data moves, or much is computed. A daemon's own bookkeeping is neither.
+    pub fn copies(self) -> bool {
+        match self.read {
+            Some(_) => self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES,
+            None => self.cores >= WORKING_CORES,
+        }
     }
 
     /// Whether that is work.
@@ -205,7 +215,7 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'static Tool) {
             reading.text = format!("{} runs", clean(called));
         }
     }
-    if matches!(tool.role, Role::Helper | Role::Copier | Role::Client) && reading.targets.is_empty() {
+    if matches!(tool.role, Role::Helper | Role::Client) && reading.targets.is_empty() {
         reading.targets = outputs(&reading.program);
     }
     if tool.name == "postgres" {
@@ -238,7 +248,9 @@ fn read_stranger(reading: &mut Reading<'_>) {
     let program = &reading.program;
     let says = name_says(program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }));
     if says.cancelled {
-        reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
+        let (weight, what) = if says.weight > 0.0 { (-0.8, "only deals with backups") } else { (-0.3, "does other work") };
+        reading.facts.push(Fact { weight, text: format!("{} {what}, by its name", shown(program.name)) });
+        reading.targets = outputs(program);
         return;
     }
     if says.weight > 0.0 {

@@ -258,12 +258,12 @@ fn without_suffix(name: &str) -> Option<&str> {
 }
 
 impl Words {
-    /// What these arguments make of the program, and the word that says so.
     /// Whether the entry lists words that make a backup.
     pub const fn has_backup_words(&self) -> bool {
         !self.backup.is_empty()
     }
 
+    /// What these arguments make of the program, and the word that says so.
     pub fn doing(&self, args: &[&str]) -> Option<(Doing, &str)> {
         let lists =
             [(Doing::Batch, &self.batch), (Doing::Quiet, &self.quiet), (Doing::Agent, &self.agent), (Doing::Backup, &self.backup)];

@@ -25,6 +25,8 @@ const PIPED: f64 = 0.25;
 const READS_MUCH: f64 = 0.2;
 /// Bytes per second that are a lot for one job.
 const MUCH: f64 = 8.0e6;
+/// What a dated file or an archive's ending counts for in the hands of a program nobody knows.
+const UNTOLD: f64 = 0.5;
 /// Started by something that starts backups at night; everything else at night too.
 const SCHEDULED: f64 = 0.15;
 /// Somebody packs or copies something at a terminal.
@@ -39,6 +41,8 @@ const MOVES_NOTHING: f64 = -0.6;
 const IDLE: f64 = -0.7;
 /// Seconds after which a unit's main process is taken for a service.
 const SETTLED: f64 = 600.0;
+/// Seconds by which a service is older than what it started for a backup.
+const OLDER: f64 = 60.0;
 /// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
 const BYTES_PER_CORE: f64 = 50.0e6;
 
@@ -48,14 +52,15 @@ pub fn strength(process: &ProcessShape) -> f64 {
     let mut scale = Scale::default();
     match reading.doing {
         Doing::Backup => scale.put(reading.weight, String::new),
-        Doing::Agent if reading.pace.works() => scale.put(AGENT_WORKS, String::new),
+        Doing::Agent if reading.pace.copies() => scale.put(AGENT_WORKS, String::new),
         Doing::Unknown if reading.tool.is_none() && reading.pace.works() => {}
         _ => return 0.0,
     }
     for fact in &reading.facts {
         scale.put(fact.weight, String::new);
     }
-    if reading.open && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max) {
+    if reading.open && (reading.pace.works() || reading.role() == Some(Role::Archiver))
+        && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max) {
         scale.put(place, String::new);
     }
     scale.confidence()
@@ -98,6 +103,29 @@ impl Scale {
         self.facts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
         self.facts
     }
+}
+
+/// See [`super::backup_part`].
+pub fn part(job: &JobShape) -> Option<usize> {
+    let read = Read::new(job);
+    let processes = &job.processes;
+    let weight = |at: usize| strength(&processes[at]);
+    let says = |at: &usize| {
+        let reading = &read.readings[*at];
+        reading.doing == Doing::Backup && weight(*at) >= CALLED_BACKUP && read.clone_sink(reading).is_none() && !read.has_other_work(reading)
+    };
+    let mut at = (0..processes.len()).find(says)?;
+    while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
+        let above = &read.readings[parent];
+        let serves = matches!(above.role(), Some(Role::Server | Role::Agent)) || above.decides();
+        // A service that was there long before the part is not the part's script.
+        let settled = parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
+        if serves || settled {
+            break;
+        }
+        at = parent;
+    }
+    Some(at)
 }
 
 /// A job with the readings of its processes.
@@ -187,14 +215,14 @@ impl<'a, 'b> Read<'a, 'b> {
     /// Puts everything on the scale; the process that says most for a backup.
     fn weigh(&self, scale: &mut Scale) -> Option<usize> {
         let mut lead: Option<(usize, f64)> = None;
-        let mut packs = false;
+        let (mut packs, mut copies) = (false, false);
         let mut sure = false;
         let mut strangers = 0.0_f64;
         for (at, reading) in self.readings.iter().enumerate() {
             let weight = match reading.doing {
                 Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.works() => AGENT_WORKS,
+                Doing::Agent if reading.pace.copies() => AGENT_WORKS,
                 _ => {
                     strangers = strangers.max(reading.facts.iter().map(|fact| fact.weight).fold(0.0, f64::max));
                     continue;
@@ -209,7 +237,8 @@ impl<'a, 'b> Read<'a, 'b> {
             for fact in &reading.facts {
                 scale.put_once(fact.weight, &fact.text);
             }
-            packs |= reading.open;
+            packs |= reading.open && reading.role() == Some(Role::Archiver);
+            copies |= reading.open;
             sure |= !reading.open;
             if lead.is_none_or(|(_, best)| weight > best) {
                 lead = Some((at, weight));
@@ -223,7 +252,7 @@ impl<'a, 'b> Read<'a, 'b> {
             scale.put(OTHER_WORK, || other.text.clone());
         }
         if !sure {
-            self.weigh_flow(scale, packs, strangers);
+            self.weigh_flow(scale, packs, copies || strangers > 0.0);
         } else {
             self.weigh_unit(scale, false);
         }
@@ -289,8 +318,8 @@ impl<'a, 'b> Read<'a, 'b> {
     }
 
     /// Where data comes from and goes to, for archivers, copiers and programs nobody knows.
-    fn weigh_flow(&self, scale: &mut Scale, packs: bool, strangers: f64) {
-        let source = packs || strangers > 0.0 || self.readings.iter().any(|r| r.tool.is_none() && r.program.script && !r.program.bare);
+    fn weigh_flow(&self, scale: &mut Scale, packs: bool, copies: bool) {
+        let source = copies || self.readings.iter().any(|r| r.tool.is_none() && r.program.script && !r.program.bare);
         let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
         if !source && !stranger_moves {
             return;
@@ -309,7 +338,9 @@ impl<'a, 'b> Read<'a, 'b> {
             scale.put(PIPED, || format!("its output goes through {}", helper.called()));
         }
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
-            scale.put(says.weight(), || match (says.place > 0.0, says.dated > 0.0) {
+            // A date or an ending alone may be any program's output.
+            let vague = !copies && says.place == 0.0;
+            scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || match (says.place > 0.0, says.dated > 0.0) {
                 (true, _) => format!("it writes to a backup target: {}", shown(target)),
                 (false, true) => format!("it writes a file with a date in its name: {}", shown(target)),
                 (false, false) => format!("it writes an archive: {}", shown(target)),

@@ -18,9 +18,9 @@ const STRONG: [&str; 18] = [
 ];
 const MIDDLE: [&str; 12] =
     ["dump", "dumps", "dumpall", "dumper", "snap", "snapshot", "snapshots", "snaps", "offsite", "pgdump", "sqldump", "dbdump"];
-const WEAK: [&str; 20] = [
+const WEAK: [&str; 17] = [
     "save", "saves", "saver", "archive", "archives", "archiver", "archiving", "arc", "mirror", "vault", "export", "nas", "offload",
-    "replicate", "replica", "nightly", "dbsave", "pack", "copy", "image",
+    "replicate", "replica", "nightly", "dbsave",
 ];
 /// Words after which it is no backup that runs.
 const CANCEL: [&str; 74] = [
