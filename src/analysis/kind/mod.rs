@@ -1,9 +1,18 @@
 //! What kind of work a job is, from evidence: what its processes are called, what their arguments ask for, who started
 //! them, what they read and write.
 //!
-//! Pure. Runs when a job is new or changes, never on the sampling path.
+//! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`tools`] what
+//! is known of it, [`rules`] what its arguments ask for, [`words`] what names and paths say; [`read`] puts that together for one
+//! process and [`weigh`] for a job. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
 
-use crate::analysis::diagnosis::{Finding, Kind};
+mod program;
+mod read;
+mod rules;
+pub mod tools;
+mod weigh;
+mod words;
+
+use crate::analysis::diagnosis::Finding;
 use crate::sample::IoBytes;
 use crate::units::ProcessId;
 
@@ -45,6 +54,31 @@ pub struct ProcessShape<'a> {
     pub cpu_seconds: f64,
     /// Bytes moved since it started, if they may be seen.
     pub io: Option<IoBytes>,
+    /// What it used over the last seconds. `None` at first sight: then the means since its start stand for it, which hide what a
+    /// process does that has been up for weeks.
+    pub recent: Option<Recent>,
+    /// Its open files, as far as somebody looked.
+    pub files: OpenFiles<'a>,
+}
+
+/// What a process used over the last seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recent {
+    /// CPUs.
+    pub cpu_cores: f64,
+    /// Bytes read per second, if they may be seen.
+    pub read_bytes: Option<f64>,
+    /// Bytes written per second, if they may be seen.
+    pub write_bytes: Option<f64>,
+}
+
+/// Paths of open files. Empty is the same as not known: it costs confidence, nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenFiles<'a> {
+    /// Open for reading only.
+    pub reading: &'a [String],
+    /// Open for writing.
+    pub writing: &'a [String],
 }
 
 /// Who starts jobs.
@@ -71,12 +105,19 @@ pub enum Launcher {
 }
 
 /// What this job is, with the evidence for and against.
-pub fn judge(_job: &JobShape) -> Finding {
-    Finding { kind: Kind::Unknown, tool: None, confidence: 0.0, evidence: Vec::new(), consequence: None, better_signal: None }
+pub fn judge(job: &JobShape) -> Finding {
+    weigh::judge(job)
 }
 
 /// How strongly this process alone says "a backup is at work here", 0 to 1. Used to find where a backup that a service
 /// started begins; cheap enough to run for every new process.
-pub fn backup_strength(_process: &ProcessShape) -> f64 {
-    0.0
+pub fn backup_strength(process: &ProcessShape) -> f64 {
+    weigh::strength(process)
+}
+
+/// Where a backup begins inside a job that is more than that: the place in `processes` of the topmost one that belongs to the backup
+/// only. `None` if there is none. Other than [`backup_strength`] it knows what stands above and beside: the copy that a database
+/// cluster makes for a new node, or a dump that feeds another database, is none.
+pub fn backup_part(job: &JobShape) -> Option<usize> {
+    weigh::part(job)
 }

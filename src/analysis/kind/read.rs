@@ -1,0 +1,356 @@
+//! What one process does: its program, what its words make of it, what it moves.
+//!
+//! Called for every new process, so it makes text only where there is something to tell.
+
+use super::program::{Program, basename, commands, program, unwrap};
+use super::rules::{self, Fact};
+use super::tools::{Doing, Role, Tool, tools};
+use super::words::{name_says, place_says};
+use super::{OpenFiles, ProcessShape};
+use crate::units::clean;
+
+/// A tool made for backups does what it is made for.
+pub const BACKS_UP: f64 = 0.93;
+/// A backup tool without any of its words.
+const PROBABLY_BACKS_UP: f64 = 0.8;
+/// A program nobody knows was told to `backup`.
+const TOLD_TO: f64 = 0.5;
+/// A directory for backups, not the name, says it: `/opt/backup/run.sh`.
+const LIES_IN: f64 = 0.25;
+/// Batch work by its name or words.
+const BATCH: f64 = 0.9;
+
+/// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
+const WORKING_CORES: f64 = 0.12;
+/// CPUs that only hashing or packing takes.
+const HASHING_CORES: f64 = 0.5;
+/// Bytes per second moved, from which on it works.
+const WORKING_BYTES: f64 = 2.0e6;
+/// Below one second an average since the start is noise.
+const SHORTEST_AGE: f64 = 1.0;
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// CPUs.
+    pub cores: f64,
+    /// Bytes per second read, `None` if hidden.
+    pub read: Option<f64>,
+    /// Bytes per second written.
+    pub write: Option<f64>,
+}
+
+impl Pace {
+    /// The faster of the mean since the start and of late.
+    pub fn of(process: &ProcessShape) -> Self {
+        let age = process.age.max(SHORTEST_AGE);
+        let mut pace = Self { cores: process.cpu_seconds / age, read: None, write: None };
+        if let Some(io) = process.io {
+            pace.read = Some(io.read.max(io.read_any) as f64 / age);
+            pace.write = Some(io.written.max(io.written_any) as f64 / age);
+        }
+        if let Some(recent) = process.recent {
+            pace.cores = pace.cores.max(recent.cpu_cores);
+            pace.read = faster(pace.read, recent.read_bytes);
+            pace.write = faster(pace.write, recent.write_bytes);
+        }
+        pace
+    }
+
+    /// Bytes per second both ways.
+    pub fn bytes(self) -> f64 {
+        self.read.unwrap_or_default() + self.write.unwrap_or_default()
+    }
+
+    /// Whether that is the work of a backup agent: data moves, or much is computed. A daemon's own bookkeeping is neither.
+    pub fn copies(self) -> bool {
+        match self.read {
+            Some(_) => self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES,
+            None => self.cores >= WORKING_CORES,
+        }
+    }
+
+    /// Whether that is work.
+    pub fn works(self) -> bool {
+        self.cores >= WORKING_CORES || self.bytes() >= WORKING_BYTES
+    }
+}
+
+fn faster(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).reduce(f64::max)
+}
+
+/// What a process does.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    /// Its program.
+    pub program: Program<'a>,
+    /// The tool, where it is known.
+    pub tool: Option<&'static Tool>,
+    /// What it does.
+    pub doing: Doing,
+    /// How much that says.
+    pub weight: f64,
+    /// In words; empty where there is nothing to tell.
+    pub text: String,
+    /// What else it says for or against a backup.
+    pub facts: Vec<Fact>,
+    /// What it writes to.
+    pub targets: Vec<&'a str>,
+    /// Context may add to it: an archiver, a copier, a program nobody knows.
+    pub open: bool,
+    /// What it uses.
+    pub pace: Pace,
+}
+
+impl Reading<'_> {
+    /// The role of the tool, if it is known.
+    pub fn role(&self) -> Option<Role> {
+        self.tool.map(|tool| tool.role)
+    }
+
+    /// What people call it.
+    pub fn called(&self) -> String {
+        shown(self.tool.map_or(self.program.name, |tool| tool.name.as_str()))
+    }
+}
+
+/// Text of a process, harmless and short.
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", clean(&text[..cut])),
+        None => clean(text),
+    }
+}
+
+/// Reads a process. `leaf`: it has no children in its job.
+pub fn read<'a>(process: &ProcessShape<'a>, leaf: bool) -> Reading<'a> {
+    let program = program(process);
+    let mut reading = Reading {
+        tool: None,
+        doing: Doing::Unknown,
+        weight: 0.0,
+        text: String::new(),
+        facts: Vec::new(),
+        targets: Vec::new(),
+        open: false,
+        pace: Pace::of(process),
+        program,
+    };
+    if reading.program.bare {
+        reading.tool = tools().find("sh");
+        return reading;
+    }
+    if let Some(line) = reading.program.line {
+        read_line(&mut reading, line, leaf);
+        return reading;
+    }
+    if let (Some(wrapper), false) = (reading.program.wrapper, leaf) {
+        // What it started is a child, and speaks for itself.
+        reading.tool = tools().find(wrapper);
+        return reading;
+    }
+    reading.tool = find(&reading.program, process);
+    match reading.tool {
+        Some(tool) => read_tool(&mut reading, tool),
+        None => read_stranger(&mut reading),
+    }
+    if reading.program.wrapper.is_some() && leaf {
+        // It waits for a lock, or has not started it yet.
+        reading.doing = if reading.doing == Doing::Backup { Doing::Quiet } else { reading.doing };
+        reading.facts.clear();
+    }
+    read_files(&mut reading, process.files);
+    reading
+}
+
+fn find(program: &Program, process: &ProcessShape) -> Option<&'static Tool> {
+    tools().find(program.name).or_else(|| {
+        // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
+        let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
+        tools().find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
+    })
+}
+
+fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'static Tool) {
+    let words = tool.words;
+    let args = &reading.program.args;
+    let by_words = words.doing(args);
+    let weight = words.weight.unwrap_or(BACKS_UP);
+    let called = tool.name.as_str();
+    if let Some((doing, word)) = by_words {
+        reading.doing = doing;
+        reading.weight = if doing == Doing::Backup { weight } else { BATCH };
+        if !matches!(doing, Doing::Quiet | Doing::Agent) {
+            reading.text = format!("{} runs with '{word}'", clean(called));
+        }
+    } else if let Some(rule) = words.rule {
+        let ruling = rules::apply(rule, reading.program.name, args);
+        reading.doing = ruling.doing;
+        reading.weight = ruling.weight;
+        reading.open = ruling.open;
+        if !matches!(ruling.doing, Doing::Quiet | Doing::Unknown) {
+            reading.text = format!("{} {}", clean(called), ruling.text);
+        }
+        reading.facts = ruling.facts;
+        reading.targets = ruling.targets;
+        if words.otherwise.is_some() || tool.role == Role::Viewer && reading.doing != Doing::Backup {
+            reading.doing = words.otherwise.unwrap_or(Doing::Quiet);
+        }
+    } else {
+        reading.doing = words.otherwise.unwrap_or(match tool.role {
+            Role::Backup => Doing::Backup,
+            Role::Agent => Doing::Agent,
+            Role::Batch => Doing::Batch,
+            Role::Viewer => Doing::Quiet,
+            _ => Doing::Unknown,
+        });
+        reading.weight = match reading.doing {
+            Doing::Backup if words.has_backup_words() => PROBABLY_BACKS_UP.min(weight),
+            Doing::Backup => weight,
+            _ => BATCH,
+        };
+        if matches!(reading.doing, Doing::Backup | Doing::Batch) {
+            reading.text = format!("{} runs", clean(called));
+        }
+    }
+    if matches!(tool.role, Role::Helper | Role::Client) && reading.targets.is_empty() {
+        reading.targets = outputs(&reading.program);
+    }
+    if tool.name == "postgres" {
+        read_postgres(reading);
+    }
+    if reading.doing == Doing::Backup && !reading.open {
+        let target = reading.program.args.iter().rev().find(|arg| arg.contains('/') && place_says(arg).place > 0.2).copied();
+        if let Some(target) = target {
+            reading.facts.push(Fact { weight: 0.2, text: format!("argument names a backup target: {}", shown(target)) });
+        }
+    }
+}
+
+/// A backend's title tells what it does for its client.
+fn read_postgres(reading: &mut Reading<'_>) {
+    let args = &reading.program.args;
+    if let Some(at) = args.iter().position(|arg| *arg == "sending")
+        && args.get(at + 1) == Some(&"backup")
+        && args.contains(&"walsender")
+    {
+        reading.doing = Doing::Backup;
+        reading.weight = BACKS_UP;
+        reading.text = "a backend of postgres is sending a base backup".into();
+    }
+}
+
+/// A program that nobody knows: its name and its first words.
+fn read_stranger(reading: &mut Reading<'_>) {
+    reading.open = true;
+    let program = &reading.program;
+    let says = name_says(program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }));
+    if says.cancelled {
+        let (weight, what) = if says.weight > 0.0 { (-0.8, "only deals with backups") } else { (-0.3, "does other work") };
+        reading.facts.push(Fact { weight, text: format!("{} {what}, by its name", shown(program.name)) });
+        reading.targets = outputs(program);
+        return;
+    }
+    if says.weight > 0.0 {
+        let what = if program.script { "script" } else { "program" };
+        reading.facts.push(Fact { weight: says.weight, text: format!("the {what} is called {}", shown(program.name)) });
+    } else if let Some((directory, _)) = program.path.rsplit_once('/')
+        && name_says(basename(directory)).weight > 0.5
+        && !name_says(directory).cancelled
+    {
+        reading.facts.push(Fact { weight: LIES_IN, text: format!("the program lies in {}", shown(directory)) });
+    }
+    let told = program.args.iter().take(4).filter(|arg| arg.len() < 40 && !arg.contains('/')).find(|arg| {
+        let word = arg.trim_start_matches('-');
+        let word = word.split_once('=').map_or(word, |(word, _)| word);
+        let says = name_says(word);
+        says.weight > 0.35 && !says.cancelled
+    });
+    if let Some(word) = told {
+        reading.facts.push(Fact { weight: TOLD_TO, text: format!("{} was told to {}", shown(program.name), shown(word)) });
+    }
+    reading.targets = outputs(program);
+}
+
+/// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
+fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool) {
+    reading.tool = tools().find("sh");
+    for command in commands(line) {
+        reading.targets.extend(command.output.filter(|output| !output.starts_with("/dev/") && !output.starts_with('&')));
+        if !leaf {
+            continue;
+        }
+        let inner = unwrap(command.words);
+        if inner.wrapper.is_some() {
+            continue;
+        }
+        let Some(tool) = tools().find(inner.name) else { continue };
+        let doing = tool.words.doing(&inner.args).map(|(doing, _)| doing);
+        if reading.doing == Doing::Unknown
+            && (doing == Some(Doing::Backup) || doing.is_none() && tool.role == Role::Backup && tool.words.otherwise.is_none())
+        {
+            reading.doing = Doing::Backup;
+            reading.weight = 0.6;
+            reading.text = format!("a shell is to run {}", clean(&tool.name));
+        }
+    }
+}
+
+/// Paths behind options for output, and what a remote shell writes to.
+fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
+    const OUTPUTS: [&str; 17] = [
+        "-o", "-O", "-f", "-r", "--output", "--out", "--file", "--result-file", "--target", "--target-dir", "--to-path", "--dest", "--destination",
+        "--outdir", "--output-dir", "--targetdir", "--backup-dir",
+    ];
+    let mut found = Vec::new();
+    let mut wants = false;
+    for arg in program.args.iter().copied() {
+        if std::mem::take(&mut wants) || arg.contains("://") {
+            found.push(arg);
+        } else if let Some((option, value)) = arg.split_once('=') {
+            if OUTPUTS.contains(&option) || option == "of" {
+                found.push(value);
+            }
+        } else {
+            wants = OUTPUTS.contains(&arg) || arg == ">";
+        }
+    }
+    if matches!(program.name, "ssh" | "socat" | "nc" | "ncat") {
+        // The host, and the command there, which may be one argument or many.
+        for arg in &program.args {
+            if let Some(command) = commands(arg).into_iter().find(|command| command.output.is_some()) {
+                found.extend(command.output);
+            } else if !arg.starts_with('-') {
+                found.push(arg.strip_prefix("of=").unwrap_or(arg));
+            }
+        }
+    }
+    found
+}
+
+/// Files that are open for writing say what is made of them; those that are read, where a block agent reads.
+fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
+    const SNAPSHOTS: [&str; 8] =
+        ["/dev/hcp", "/dev/synosnap", "/dev/veeam", "/dev/snapapi", "/dev/blksnap", "/dev/datto", "/dev/elastio", "/dev/sbd_snap"];
+    if let Some(device) = files.reading.iter().find(|file| SNAPSHOTS.iter().any(|snapshot| file.starts_with(snapshot))) {
+        reading.facts.push(Fact { weight: 0.6, text: format!("it reads the snapshot device {}", shown(device)) });
+    }
+    match reading.role() {
+        Some(Role::Viewer | Role::Batch) => {}
+        // A server writes all day; only a dated archive in a place for backups says that it packs one (a plug-in of a web site).
+        Some(Role::Server) => {
+            let archive = files.writing.iter().find(|file| {
+                let says = place_says(file);
+                says.place > 0.4 && says.dated > 0.0 && says.archive > 0.0
+            });
+            if let Some(archive) = archive.filter(|_| reading.doing == Doing::Unknown && reading.pace.works()) {
+                reading.doing = Doing::Backup;
+                reading.weight = 0.6;
+                reading.text = format!("{} writes {}", reading.called(), shown(archive));
+            }
+        }
+        _ => reading.targets.extend(files.writing.iter().map(String::as_str)),
+    }
+}

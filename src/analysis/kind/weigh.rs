@@ -1,0 +1,468 @@
+//! Adds up what the processes of a job say.
+//!
+//! A fact for a backup is a chance that it is one; independent chances add up as 1 - (1 - a)(1 - b)…, and a fact against leaves the
+//! rest of it: × (1 - c). So one sure fact is enough, many vague ones come close, and no heap of them outweighs a plain "no".
+
+use std::collections::HashMap;
+
+use super::program::basename;
+use super::read::{Reading, read, shown};
+use super::tools::{Doing, Role};
+use super::words::{name_says, place_says};
+use super::{JobShape, Launcher, ProcessShape};
+use crate::analysis::diagnosis::{Evidence, Finding, Kind};
+use crate::units::{count, rate};
+
+/// From here on it is called a backup: more likely than not.
+const CALLED_BACKUP: f64 = 0.5;
+/// Never quite sure.
+const SUREST: f64 = 0.99;
+/// A backup agent that works, without a word of what it does.
+const AGENT_WORKS: f64 = 0.75;
+/// An archive goes through a compressor or to another host.
+const PIPED: f64 = 0.25;
+/// A program nobody knows reads a lot.
+const READS_MUCH: f64 = 0.2;
+/// Bytes per second that are a lot for one job.
+const MUCH: f64 = 8.0e6;
+/// What a dated file or an archive's ending counts for in the hands of a program nobody knows.
+const UNTOLD: f64 = 0.5;
+/// Started by something that starts backups at night; everything else at night too.
+const SCHEDULED: f64 = 0.15;
+/// Somebody packs or copies something at a terminal.
+const BY_HAND: f64 = -0.25;
+/// A CI runner or configuration management packs or copies.
+const BY_AUTOMATION: f64 = -0.5;
+/// The only thing that works in the job is known, and is no backup.
+const OTHER_WORK: f64 = -0.8;
+/// Burns CPU and moves nothing.
+const MOVES_NOTHING: f64 = -0.6;
+/// Named like a backup, and idle.
+const IDLE: f64 = -0.7;
+/// Seconds after which a unit's main process is taken for a service.
+const SETTLED: f64 = 600.0;
+/// Seconds by which a service is older than what it started for a backup.
+const OLDER: f64 = 60.0;
+/// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
+const BYTES_PER_CORE: f64 = 50.0e6;
+
+/// See [`super::backup_strength`].
+pub fn strength(process: &ProcessShape) -> f64 {
+    let reading = read(process, false);
+    let mut scale = Scale::default();
+    match reading.doing {
+        Doing::Backup => scale.put(reading.weight, String::new),
+        Doing::Agent if reading.pace.copies() => scale.put(AGENT_WORKS, String::new),
+        Doing::Unknown if reading.tool.is_none() && reading.pace.works() => {}
+        _ => return 0.0,
+    }
+    for fact in &reading.facts {
+        scale.put(fact.weight, String::new);
+    }
+    if reading.open && (reading.pace.works() || reading.role() == Some(Role::Archiver))
+        && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max) {
+        scale.put(place, String::new);
+    }
+    scale.confidence()
+}
+
+/// Facts for and against.
+#[derive(Default)]
+struct Scale {
+    facts: Vec<Evidence>,
+}
+
+impl Scale {
+    fn put(&mut self, weight: f64, text: impl FnOnce() -> String) {
+        if weight != 0.0 {
+            self.facts.push(Evidence { text: text(), weight });
+        }
+    }
+
+    /// The same fact of several processes counts once.
+    fn put_once(&mut self, weight: f64, text: &str) {
+        match self.facts.iter_mut().find(|fact| fact.text == text) {
+            Some(known) => known.weight = known.weight.max(weight),
+            None => self.put(weight, || text.to_owned()),
+        }
+    }
+
+    fn confidence(&self) -> f64 {
+        let (mut missing, mut left) = (1.0, 1.0);
+        for fact in &self.facts {
+            if fact.weight > 0.0 {
+                missing *= 1.0 - fact.weight;
+            } else {
+                left *= 1.0 + fact.weight;
+            }
+        }
+        ((1.0 - missing) * left).min(SUREST)
+    }
+
+    fn sorted(mut self) -> Vec<Evidence> {
+        self.facts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+        self.facts
+    }
+}
+
+/// See [`super::backup_part`].
+pub fn part(job: &JobShape) -> Option<usize> {
+    let read = Read::new(job);
+    let processes = &job.processes;
+    let weight = |at: usize| strength(&processes[at]);
+    let says = |at: &usize| {
+        let reading = &read.readings[*at];
+        reading.doing == Doing::Backup && weight(*at) >= CALLED_BACKUP && read.clone_sink(reading).is_none() && !read.has_other_work(reading)
+    };
+    let mut at = (0..processes.len()).find(says)?;
+    while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
+        let above = &read.readings[parent];
+        let serves = matches!(above.role(), Some(Role::Server | Role::Agent)) || above.decides();
+        // A service that was there long before the part is not the part's script.
+        let settled = parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
+        if serves || settled {
+            break;
+        }
+        at = parent;
+    }
+    Some(at)
+}
+
+/// A job with the readings of its processes.
+struct Read<'a, 'b> {
+    job: &'b JobShape<'a>,
+    readings: Vec<Reading<'a>>,
+}
+
+/// See [`super::judge`].
+pub fn judge(job: &JobShape) -> Finding {
+    let read = Read::new(job);
+    let mut scale = Scale::default();
+    let lead = read.weigh(&mut scale);
+    let confidence = scale.confidence();
+    let root_serves = read.root().is_some_and(|root| root.role() == Some(Role::Server) && root.doing != Doing::Backup);
+    if confidence >= CALLED_BACKUP && !(root_serves && job.processes.len() > 1) {
+        let tool = lead.and_then(|at| read.readings.get(at)).filter(|reading| reading.doing != Doing::Unknown);
+        return finding(Kind::Backup, tool, confidence, scale.sorted());
+    }
+    read.other_kind(scale)
+}
+
+fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<Evidence>) -> Finding {
+    let words = by.and_then(|reading| reading.tool).map(|tool| tool.words);
+    Finding {
+        kind,
+        tool: by.map(Reading::called),
+        confidence,
+        evidence,
+        consequence: words.and_then(|words| words.consequence.clone()),
+        better_signal: words.and_then(|words| words.better_signal.clone()),
+    }
+}
+
+impl<'a, 'b> Read<'a, 'b> {
+    fn new(job: &'b JobShape<'a>) -> Self {
+        let processes = &job.processes;
+        let at: HashMap<i32, usize> = processes.iter().enumerate().map(|(at, process)| (process.id.pid, at)).collect();
+        let mut leaf = vec![true; processes.len()];
+        for process in processes {
+            if let Some(&parent) = at.get(&process.parent) {
+                leaf[parent] = false;
+            }
+        }
+        let mut readings: Vec<Reading<'a>> = processes.iter().zip(leaf).map(|(process, leaf)| read(process, leaf)).collect();
+        // What runs below a package manager or a log rotation is its business. Parents stand before their children.
+        let mut covered = vec![false; processes.len()];
+        for child in 0..processes.len() {
+            let Some(&parent) = at.get(&processes[child].parent).filter(|parent| **parent < child) else { continue };
+            covered[child] = covered[parent] || readings[parent].decides();
+            if covered[child] {
+                readings[child].cover();
+            }
+        }
+        Self { job, readings }
+    }
+
+    fn root(&self) -> Option<&Reading<'a>> {
+        self.readings.first()
+    }
+
+    /// How much of the job's work this process does.
+    fn share(&self, of: &Reading) -> f64 {
+        let work = |reading: &Reading| reading.pace.cores + reading.pace.bytes() / BYTES_PER_CORE;
+        let total: f64 = self.readings.iter().map(work).sum();
+        if total > 0.0 { work(of) / total } else { 0.0 }
+    }
+
+    fn works(&self) -> bool {
+        self.readings.iter().any(|reading| reading.pace.works() && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
+    }
+
+    /// A database is copied into another one: the process that reads from the dump.
+    fn clone_sink(&self, of: &Reading) -> Option<&str> {
+        let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
+        let over_ssh = self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
+        if let Some(sink) = sinks.iter().find(|sink| over_ssh.clone().any(|arg| arg.split_whitespace().any(|word| basename(word) == *sink))) {
+            return Some(sink);
+        }
+        let kept = !of.targets.is_empty()
+            || of.program.args.iter().any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
+            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
+        let local = self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
+        sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
+    }
+
+    /// Puts everything on the scale; the process that says most for a backup.
+    fn weigh(&self, scale: &mut Scale) -> Option<usize> {
+        let mut lead: Option<(usize, f64)> = None;
+        let (mut packs, mut copies) = (false, false);
+        let mut sure = false;
+        let mut strangers = 0.0_f64;
+        for (at, reading) in self.readings.iter().enumerate() {
+            let weight = match reading.doing {
+                Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
+                Doing::Backup => reading.weight,
+                Doing::Agent if reading.pace.copies() => AGENT_WORKS,
+                _ => {
+                    strangers = strangers.max(reading.facts.iter().map(|fact| fact.weight).fold(0.0, f64::max));
+                    continue;
+                }
+            };
+            if reading.doing == Doing::Agent {
+                let what = if reading.pace.bytes() > 0.0 { rate(reading.pace.bytes()) } else { format!("{:.1} CPUs", reading.pace.cores) };
+                scale.put_once(weight, &format!("{} is a backup agent, and it works: {what}", reading.called()));
+            } else {
+                scale.put_once(weight, &reading.text);
+            }
+            for fact in &reading.facts {
+                scale.put_once(fact.weight, &fact.text);
+            }
+            packs |= reading.open && reading.role() == Some(Role::Archiver);
+            copies |= reading.open;
+            sure |= !reading.open;
+            if lead.is_none_or(|(_, best)| weight > best) {
+                lead = Some((at, weight));
+            }
+        }
+        let other = self.other_work();
+        let strangers_count = !sure && other.is_none();
+        if strangers_count {
+            self.weigh_names(scale);
+        } else if let Some(other) = other.filter(|_| !sure) {
+            scale.put(OTHER_WORK, || other.text.clone());
+        }
+        if !sure {
+            self.weigh_flow(scale, packs, copies || strangers > 0.0);
+        } else {
+            self.weigh_unit(scale, false);
+        }
+        self.weigh_launcher(scale, !sure);
+        lead.map(|(at, _)| at)
+    }
+
+    /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
+    fn has_other_work(&self, conductor: &Reading) -> bool {
+        let conducts = conductor.tool.is_some_and(|tool| tool.words.conducts);
+        conducts
+            && !self.readings.iter().any(|reading| reading.doing == Doing::Backup && !reading.tool.is_some_and(|tool| tool.words.conducts))
+            && self.other_work().is_some()
+    }
+
+    /// The batch work that this job does most of the time, if it does any.
+    fn other_work(&self) -> Option<&Reading<'a>> {
+        self.readings
+            .iter()
+            .filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty())
+            .filter(|reading| matches!(reading.role(), Some(Role::Backup | Role::Agent)) || self.share(reading) >= 0.5 || !self.works())
+            .max_by(|a, b| self.share(a).total_cmp(&self.share(b)))
+    }
+
+    /// Names of scripts, programs nobody knows, the unit.
+    fn weigh_names(&self, scale: &mut Scale) {
+        let mut named = false;
+        for reading in self.readings.iter().filter(|reading| reading.tool.is_none()) {
+            for fact in &reading.facts {
+                scale.put_once(fact.weight, &fact.text);
+                named |= fact.weight > 0.0;
+            }
+        }
+        named |= self.weigh_unit(scale, true);
+        if !named {
+            return;
+        }
+        if !self.works() {
+            scale.put(IDLE, || "it does next to nothing".into());
+        } else if !self.readings.iter().any(|reading| matches!(reading.doing, Doing::Backup | Doing::Agent)) {
+            let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
+            let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
+            if seen && bytes < 300_000.0 {
+                scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
+            }
+        }
+    }
+
+    fn weigh_unit(&self, scale: &mut Scale, cancels: bool) -> bool {
+        let Some(unit) = self.job.unit else { return false };
+        if self.root().is_some_and(|root| matches!(root.role(), Some(Role::Server | Role::Agent | Role::Viewer | Role::Batch))) {
+            return false;
+        }
+        let says = name_says(unit.rsplit_once('.').map_or(unit, |(stem, _)| stem));
+        if says.cancelled && cancels && says.weight > 0.0 {
+            scale.put(-0.6, || format!("unit is called {}", shown(unit)));
+            return false;
+        }
+        if says.weight > 0.0 && !says.cancelled {
+            scale.put_once(says.weight * 0.9, &format!("unit is called {}", shown(unit)));
+        }
+        says.weight > 0.0 && !says.cancelled
+    }
+
+    /// Where data comes from and goes to, for archivers, copiers and programs nobody knows.
+    fn weigh_flow(&self, scale: &mut Scale, packs: bool, copies: bool) {
+        let source = copies || self.readings.iter().any(|r| r.tool.is_none() && r.program.script && !r.program.bare);
+        let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
+        if !source && !stranger_moves {
+            return;
+        }
+        let target = self
+            .readings
+            .iter()
+            .filter(|reading| !matches!(reading.role(), Some(Role::Viewer | Role::Server | Role::Batch)) && reading.doing != Doing::Batch)
+            .flat_map(|reading| reading.targets.iter())
+            .map(|target| (place_says(target), *target))
+            .max_by(|a, b| a.0.weight().total_cmp(&b.0.weight()));
+        let helper = self.readings.iter().find(|reading| {
+            reading.role() == Some(Role::Helper) && (reading.pace.works() || !reading.targets.is_empty()) && reading.program.name != "cat"
+        });
+        if packs && let Some(helper) = helper {
+            scale.put(PIPED, || format!("its output goes through {}", helper.called()));
+        }
+        if let Some((says, target)) = target.filter(|_| packs || self.works()) {
+            // A date or an ending alone may be any program's output.
+            let vague = !copies && says.place == 0.0;
+            scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || match (says.place > 0.0, says.dated > 0.0) {
+                (true, _) => format!("it writes to a backup target: {}", shown(target)),
+                (false, true) => format!("it writes a file with a date in its name: {}", shown(target)),
+                (false, false) => format!("it writes an archive: {}", shown(target)),
+            });
+            if says.copy > 0.0 {
+                scale.put(-says.copy, || format!("the target is a copy to work on: {}", shown(target)));
+            }
+        }
+        let read: f64 = self.readings.iter().filter_map(|reading| reading.pace.read).sum();
+        let scheduled = matches!(self.job.launcher, Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::ServiceManager);
+        if read > MUCH && scheduled {
+            scale.put(READS_MUCH, || format!("it reads {}", rate(read)));
+        }
+    }
+
+    fn weigh_launcher(&self, scale: &mut Scale, open: bool) {
+        if scale.confidence() < 0.2 {
+            return;
+        }
+        match self.job.launcher {
+            Launcher::Cron => scale.put(SCHEDULED, || "started by cron".into()),
+            Launcher::At => scale.put(SCHEDULED, || "started by at".into()),
+            Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
+            Launcher::Automation if open => scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into()),
+            Launcher::Shell if open => scale.put(BY_HAND, || "started by hand".into()),
+            _ => {}
+        }
+    }
+
+    /// What the job is when it is no backup.
+    fn other_kind(&self, scale: Scale) -> Finding {
+        let job = self.job;
+        let root = self.root();
+        let says = |text: String, weight: f64| {
+            let mut evidence = vec![Evidence { text, weight }];
+            evidence.extend(scale.facts.iter().cloned());
+            evidence
+        };
+        let by_hand = job.launcher == Launcher::Shell || job.processes.first().is_some_and(|process| process.on_terminal);
+        if let Some(root) = root.filter(|root| matches!(root.role(), Some(Role::Server))) {
+            return finding(Kind::Service, Some(root), 0.9, says(format!("{} is a server", root.called()), 0.9));
+        }
+        if let Some(dump) = self.readings.iter().find(|reading| reading.doing == Doing::Backup && self.clone_sink(reading).is_some()) {
+            let sink = self.clone_sink(dump).unwrap_or_default();
+            let text = format!("{} feeds {}: a clone of a database, nothing is kept", dump.called(), shown(sink));
+            return finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85));
+        }
+        let batch = self
+            .readings
+            .iter()
+            .filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty())
+            .max_by(|a, b| (a.decides(), self.share(a)).partial_cmp(&(b.decides(), self.share(b))).unwrap_or(std::cmp::Ordering::Equal));
+        if let Some(batch) = batch {
+            return finding(Kind::Batch, Some(batch), 0.85, says(batch.text.clone(), 0.85));
+        }
+        if let Some(agent) = self.readings.iter().find(|reading| reading.doing == Doing::Agent) {
+            let kind = if job.launcher == Launcher::Cron { Kind::Batch } else { Kind::Service };
+            return finding(kind, Some(agent), 0.85, says(format!("{} waits for its next backup", agent.called()), 0.85));
+        }
+        if let Some(packer) = self.readings.iter().find(|reading| reading.doing == Doing::Backup) {
+            let text = packer.text.clone();
+            return finding(Kind::Batch, Some(packer), 0.6, says(text, 0.6));
+        }
+        if by_hand {
+            let sits = root.is_some_and(|root| matches!(root.role(), Some(Role::Viewer | Role::Shell)) || root.doing == Doing::Quiet);
+            let weight = if sits { 0.9 } else { 0.6 };
+            return finding(Kind::Interactive, root.filter(|root| root.tool.is_some()), weight, says("it runs at a terminal".into(), weight));
+        }
+        let age = job.processes.first().map_or(0.0, |process| process.age);
+        let workers = job.processes.iter().skip(1).filter(|process| Some(process.comm) == job.processes.get(1).map(|first| first.comm)).count();
+        match job.launcher {
+            Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::Automation => {
+                finding(Kind::Batch, None, 0.5, says(format!("started by {}", launcher_name(job.launcher)), 0.5))
+            }
+            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine if workers >= 3 => {
+                finding(Kind::Service, None, 0.8, says(count(workers, "equal worker"), 0.8))
+            }
+            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine if age >= SETTLED => {
+                finding(Kind::Service, None, 0.7, says(format!("started by {}, long ago", launcher_name(job.launcher)), 0.7))
+            }
+            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine => {
+                finding(Kind::Service, None, 0.4, says(format!("started by {}", launcher_name(job.launcher)), 0.4))
+            }
+            Launcher::Unknown if root.is_some_and(|root| root.doing == Doing::Quiet) => {
+                finding(Kind::Interactive, root, 0.4, scale.sorted())
+            }
+            _ => finding(Kind::Unknown, None, 0.0, scale.sorted()),
+        }
+    }
+}
+
+fn launcher_name(launcher: Launcher) -> &'static str {
+    match launcher {
+        Launcher::Cron => "cron",
+        Launcher::At => "at",
+        Launcher::ServiceManager => "the service manager",
+        Launcher::SshCommand => "a command over SSH",
+        Launcher::Shell => "a shell",
+        Launcher::ContainerEngine => "a container engine",
+        Launcher::Supervisor => "a supervisor",
+        Launcher::Automation => "a CI runner or configuration management",
+        Launcher::Unknown => "nobody known",
+    }
+}
+
+impl Reading<'_> {
+    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
+    fn decides(&self) -> bool {
+        self.tool.is_some_and(|tool| tool.words.decides)
+            && !self.program.args.iter().take(3).any(|arg| {
+                let says = name_says(arg);
+                says.weight > 0.5 && !says.cancelled && !arg.contains('/')
+            })
+    }
+
+    /// Part of somebody else's business.
+    fn cover(&mut self) {
+        if matches!(self.doing, Doing::Backup | Doing::Agent) {
+            self.doing = Doing::Unknown;
+        }
+        self.facts.clear();
+        self.targets.clear();
+        self.open = false;
+    }
+}

@@ -1,0 +1,206 @@
+//! What names and paths say by themselves: "backup" in a script's name, a target on a NAS, a date in a file's name.
+//!
+//! Words of several languages, cut at anything that is no letter or digit and where capitals begin. A word that takes it back
+//! (`backup-check`, `backup_portal`) wins over the word itself.
+
+use super::tools::contains_ignoring_case;
+
+/// A name with an unmistakable word in it: `backup.sh`, `nightly-bkp`.
+const NAMED_BACKUP: f64 = 0.62;
+/// A name that says that data is dumped or a snapshot taken.
+const NAMED_DUMP: f64 = 0.4;
+/// A name that says less: `save`, `archive`, `offsite`.
+const NAMED_SAVE: f64 = 0.25;
+
+const STRONG: [&str; 18] = [
+    "bkp", "bkps", "bak", "bck", "bk", "bkup", "bup", "sauvegarde", "sauvegardes", "sicherung", "datensicherung", "respaldo",
+    "respaldos", "copias", "zaloha", "yedek", "zfssnap", "backups",
+];
+const MIDDLE: [&str; 12] =
+    ["dump", "dumps", "dumpall", "dumper", "snap", "snapshot", "snapshots", "snaps", "offsite", "pgdump", "sqldump", "dbdump"];
+const WEAK: [&str; 17] = [
+    "save", "saves", "saver", "archive", "archives", "archiver", "archiving", "arc", "mirror", "vault", "export", "nas", "offload",
+    "replicate", "replica", "nightly", "dbsave",
+];
+/// Words after which it is no backup that runs.
+const CANCEL: [&str; 74] = [
+    "check", "checks", "checker", "verify", "verification", "restore", "restores", "recover", "recovery", "prune", "purge", "clean",
+    "cleanup", "cleaner", "expire", "expiry", "rotate", "rotation", "retention", "monitor", "monitoring", "mon", "exporter", "report",
+    "reports", "reporter", "reporting", "status", "stat", "stats", "test", "tests", "list", "notify", "alert", "alerts", "mail", "mailer",
+    "portal", "dashboard", "catalog", "catalogue", "ui", "web", "webui", "app", "api", "view", "viewer", "browser", "gui", "proxy",
+    "frontend", "console", "metrics", "watch", "watchdog", "refresh", "clone", "deploy", "download", "downloads", "unpack", "extract",
+    "import", "load", "loader", "migrate", "delete", "remove", "plugin", "age", "validate", "audit",
+];
+/// Words that make a directory, host or bucket a place for backups.
+const PLACES: [&str; 24] = [
+    "archive", "archives", "nas", "nas1", "offsite", "vault", "storagebox", "glacier", "coldline", "tape", "tapes", "borg", "restic",
+    "kopia", "duplicity", "rsnapshot", "updraft", "retention", "dr", "bunker", "synology", "qnap", "truenas", "stor",
+];
+/// Words for a copy that somebody will work on.
+const COPIES: [&str; 14] = [
+    "staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "web01", "web02", "deploy", "release", "releases", "uat",
+];
+const ARCHIVES: [&str; 44] = [
+    ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".rar", ".sql", ".dump", ".dmp",
+    ".bak", ".bkp", ".bkf", ".img", ".vbk", ".vib", ".vma", ".qcow2", ".cpio", ".dar", ".ldif", ".rdb", ".bundle", ".xbstream", ".pcl",
+    ".fsa", ".sqfs", ".squashfs", ".archive", ".zpaq", ".lzo", ".gpg", ".enc", ".age", ".xfsdump", ".bson", ".partial",
+];
+
+/// What a name says: how much for a backup (0 if nothing), and whether a word takes it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NameSays {
+    /// For a backup.
+    pub weight: f64,
+    /// A word takes it back.
+    pub cancelled: bool,
+}
+
+/// Reads a program's, script's or unit's name.
+pub fn name_says(name: &str) -> NameSays {
+    let mut says = NameSays::default();
+    for word in words(name) {
+        let weight = if is_strong(word) {
+            NAMED_BACKUP
+        } else if is_in(&MIDDLE, word) || (word.len() > 5 && (ends_with(word, "dump") || ends_with(word, "snap"))) {
+            NAMED_DUMP
+        } else if is_in(&WEAK, word) {
+            NAMED_SAVE
+        } else {
+            says.cancelled |= is_in(&CANCEL, word);
+            continue;
+        };
+        says.weight = says.weight.max(weight);
+    }
+    says
+}
+
+/// What a place that is written to says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PlaceSays {
+    /// A directory, host or bucket for backups.
+    pub place: f64,
+    /// A date in its name.
+    pub dated: f64,
+    /// An archive by its name.
+    pub archive: f64,
+    /// Against: a copy to work on.
+    pub copy: f64,
+}
+
+impl PlaceSays {
+    /// All of it as one weight.
+    pub fn weight(self) -> f64 {
+        (1.0 - (1.0 - self.place) * (1.0 - self.dated) * (1.0 - self.archive)) * (1.0 - self.copy)
+    }
+}
+
+/// Reads a path, `host:path` or URL that something is written to.
+pub fn place_says(target: &str) -> PlaceSays {
+    let mut says = PlaceSays::default();
+    for word in words(target) {
+        if is_strong(word) || is_in(&PLACES, word) || is_in(&MIDDLE, word) || ends_with(word, "dumps") {
+            says.place = 0.45;
+        } else if is_in(&COPIES, word) {
+            says.copy = 0.4;
+        } else if word.len() == 8 && word.starts_with("20") && word.bytes().all(|b| b.is_ascii_digit()) {
+            says.dated = 0.35;
+        }
+    }
+    if ["/mnt/", "/media/", "/net/", "/nfs", "/cifs", "/volume1/", "/run/media/"].iter().any(|mount| target.contains(mount)) {
+        says.place = says.place.max(0.3);
+    }
+    if is_dated(target) {
+        says.dated = 0.35;
+    }
+    let name = target.rsplit('/').next().unwrap_or(target);
+    if ARCHIVES.iter().any(|ending| name.to_ascii_lowercase().contains(ending)) {
+        says.archive = 0.2;
+    }
+    says
+}
+
+/// Whether a path is where hosts keep what they live from: what a backup reads.
+pub fn is_live(path: &str) -> bool {
+    const ROOTS: [&str; 12] =
+        ["/etc", "/home", "/var", "/srv", "/root", "/opt", "/usr/local", "/data", "/boot", "/export", "/u01", "/mail"];
+    path == "/" || path == "." && path.len() > 1 || ROOTS.iter().any(|root| path.strip_prefix(root).is_some_and(is_end_of_component))
+}
+
+fn is_end_of_component(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
+}
+
+/// Whether a path is what a build makes.
+pub fn is_built(path: &str) -> bool {
+    path.split('/').any(|part| {
+        matches!(part, "dist" | "build" | "target" | "out" | "_site" | "node_modules" | "release" | "public" | "artifacts" | "bundle")
+    }) && !path.starts_with("/home")
+}
+
+/// `2024-05-11`, `2024_05`, `$(date +%F)`, `%Y`.
+fn is_dated(text: &str) -> bool {
+    if contains_ignoring_case(text, "$(date") || text.contains("`date") || text.contains("%F") || text.contains("%Y") || text.contains("{now") {
+        return true;
+    }
+    text.as_bytes().windows(7).any(|w| {
+        w.starts_with(b"20")
+            && w[2].is_ascii_digit()
+            && w[3].is_ascii_digit()
+            && matches!(w[4], b'-' | b'_' | b'.')
+            && w[5].is_ascii_digit()
+            && w[6].is_ascii_digit()
+    })
+}
+
+fn is_strong(word: &str) -> bool {
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    contains_ignoring_case(word, "backup") || contains_ignoring_case(word, "bkup") || is_in(&STRONG, word)
+}
+
+fn is_in(list: &[&str], word: &str) -> bool {
+    list.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+fn ends_with(word: &str, end: &str) -> bool {
+    word.len() >= end.len() && word.as_bytes()[word.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+}
+
+/// The words of a name: cut at what is no letter or digit, and before a capital that follows a small letter.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).flat_map(|part| {
+        let mut rest = part;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let bytes = rest.as_bytes();
+            let cut = (1..bytes.len()).find(|&i| bytes[i].is_ascii_uppercase() && bytes[i - 1].is_ascii_lowercase());
+            let (word, more) = rest.split_at(cut.unwrap_or(rest.len()));
+            rest = more;
+            Some(word)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_takes_it_back_wins() {
+        assert!(name_says("nightly-backup.sh").weight > 0.5);
+        assert!(name_says("dbBackup").weight > 0.5);
+        assert!(name_says("mysqldump-all").weight > 0.3);
+        assert!(name_says("backup-check.sh").cancelled);
+        assert!(name_says("backup_portal").cancelled);
+        assert!(name_says("cupboard").weight < 0.1);
+    }
+
+    #[test]
+    fn a_dated_archive_on_a_nas_says_most() {
+        let nas = place_says("/mnt/nas/site-2024-05-11.tar.gz").weight();
+        let csv = place_says("/srv/reports/out.csv").weight();
+        assert!(nas > 0.6 && csv < 0.01, "{nas} {csv}");
+        assert!(place_says("backup@bk01.lan:/pool/").place > 0.4);
+    }
+}
