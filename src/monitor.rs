@@ -67,7 +67,7 @@ impl Monitor {
         self.window.push(seconds, used);
         let recent = self.window.recent();
         let instant = Instant { at: sample.at, since_boot: sample.since_boot, ticks_per_second: self.facts.ticks_per_second };
-        self.jobs.update(&self.table, instant, |id| recent.contains_key(&id));
+        self.jobs.update(&self.table, &recent, instant);
 
         let cpu = self.cpu_use(&sample, seconds);
         let disks = self.disk_use(&sample, seconds);

@@ -182,7 +182,7 @@ impl Table {
                 if *entry.member != fresh {
                     entry.member = Arc::new(fresh);
                 }
-                entry.strength = kind::backup_strength(&shape(entry, 0.0));
+                entry.strength = kind::backup_strength(&shape(entry));
             }
         }
     }

@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member};
+use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member, Usage};
 use crate::analysis::jobs::assign::{Draft, Origin};
-use crate::analysis::kind::{self, JobShape, Launcher, ProcessShape};
+use crate::analysis::kind::{self, JobShape, Launcher, OpenFiles, ProcessShape};
 use crate::analysis::table::{Entry, Table};
+use crate::analysis::window::Recent;
 use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
 
 /// A job at work is judged again this often: an idle agent that begins to copy becomes a backup.
@@ -66,16 +67,16 @@ impl Instant {
 }
 
 impl Jobs {
-    /// Brings the jobs up to date with the table. `active` tells whether a process did anything lately.
-    pub fn update(&mut self, table: &Table, now: Instant, active: impl Fn(ProcessId) -> bool) {
+    /// Brings the jobs up to date with the table; `recent` is what processes did lately.
+    pub fn update(&mut self, table: &Table, recent: &HashMap<ProcessId, Recent>, now: Instant) {
         if self.structure != Some(table.structure()) {
-            self.rebuild(table, now);
+            self.rebuild(&Scene { table, recent, now });
             self.structure = Some(table.structure());
         }
         for kept in &mut self.kept {
             let due = now.since_boot.saturating_sub(kept.judged) >= JUDGE_AGAIN;
-            if due && kept.facts.members.iter().any(|member| active(member.id)) {
-                let finding = judge(table, &kept.facts.members, &kept.facts, kept.launcher, now);
+            if due && kept.facts.members.iter().any(|member| recent.contains_key(&member.id)) {
+                let finding = judge(&Scene { table, recent, now }, &kept.facts, kept.launcher);
                 if finding != kept.facts.finding {
                     kept.facts = Arc::new(JobFacts { finding, ..(*kept.facts).clone() });
                 }
@@ -94,15 +95,16 @@ impl Jobs {
         self.of.get(&id).copied()
     }
 
-    fn rebuild(&mut self, table: &Table, now: Instant) {
+    fn rebuild(&mut self, scene: &Scene) {
+        let table = scene.table;
         let previous: HashMap<ProcessId, &JobId> = self.of.iter().map(|(id, &job)| (*id, &self.kept[job].facts.id)).collect();
-        let drafts = split::split(table, assign::assign(table, &previous));
+        let drafts = split::split(scene, assign::assign(table, &previous));
         let mut old: HashMap<JobId, Kept> =
             std::mem::take(&mut self.kept).into_iter().map(|kept| (kept.facts.id.clone(), kept)).collect();
         self.of.clear();
         for draft in drafts {
             let kept = old.remove(&draft.id);
-            let kept = keep_or_make(table, &draft, kept.as_ref(), now);
+            let kept = keep_or_make(scene, &draft, kept.as_ref());
             for member in &kept.facts.members {
                 self.of.insert(member.id, self.kept.len());
             }
@@ -111,7 +113,8 @@ impl Jobs {
     }
 }
 
-fn keep_or_make(table: &Table, draft: &Draft, old: Option<&Kept>, now: Instant) -> Kept {
+fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
+    let Scene { table, now, .. } = *scene;
     let members: Vec<Arc<Member>> =
         draft.members.iter().filter_map(|pid| table.get(*pid)).map(|entry| Arc::clone(&entry.member)).collect();
     if let Some(old) = old
@@ -153,7 +156,7 @@ fn keep_or_make(table: &Table, draft: &Draft, old: Option<&Kept>, now: Instant) 
     };
     facts.finding = match draft.origin {
         Origin::Kernel(_) => Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() },
-        _ => judge(table, &facts.members, &facts, launcher, now),
+        _ => judge(scene, &facts, launcher),
     };
     Kept { facts: Arc::new(facts), launcher, judged: now.since_boot }
 }
@@ -188,20 +191,41 @@ fn lineage(table: &Table, root: &Entry, origin: &Origin) -> (Launcher, Option<St
 }
 
 /// What kind of work the job is.
-fn judge(table: &Table, members: &[Arc<Member>], facts: &JobFacts, launcher: Launcher, now: Instant) -> Finding {
-    let processes: Vec<ProcessShape> = members
-        .iter()
-        .filter_map(|member| table.get(member.id.pid))
-        .map(|entry| shape(entry, now.age(entry.process.id)))
-        .collect();
+fn judge(scene: &Scene, facts: &JobFacts, launcher: Launcher) -> Finding {
     if facts.finding.kind == Kind::Kernel {
         return facts.finding.clone();
     }
+    let processes = scene.shapes(facts.members.iter().map(|member| member.id.pid));
     kind::judge(&JobShape { processes, unit: facts.unit.as_deref(), container: facts.container.as_deref(), launcher })
 }
 
-/// A process as the recogniser sees it.
-pub fn shape(entry: &Entry, age: f64) -> ProcessShape<'_> {
+/// All that jobs are made from.
+struct Scene<'a> {
+    table: &'a Table,
+    recent: &'a HashMap<ProcessId, Recent>,
+    now: Instant,
+}
+
+impl Scene<'_> {
+    /// These processes as the recogniser sees them.
+    fn shapes(&self, pids: impl Iterator<Item = Pid>) -> Vec<ProcessShape<'_>> {
+        pids.filter_map(|pid| self.table.get(pid))
+            .map(|entry| {
+                let id = entry.process.id;
+                let usage = self.recent.get(&id).map(|recent| recent.usage);
+                // Not in the map: it slept, which is known only once there are rates.
+                let recent = usage.and_then(|usage| {
+                    let Usage { read_bytes, write_bytes, .. } = usage;
+                    Some(kind::Recent { cpu_cores: usage.cpu_cores?, read_bytes, write_bytes })
+                });
+                ProcessShape { age: self.now.age(id), recent, ..shape(entry) }
+            })
+            .collect()
+    }
+}
+
+/// A process as the recogniser sees it, but for what only time tells: its age and what it did lately.
+pub fn shape(entry: &Entry) -> ProcessShape<'_> {
     let identity = entry.identity.as_ref();
     ProcessShape {
         id: entry.process.id,
@@ -212,9 +236,11 @@ pub fn shape(entry: &Entry, age: f64) -> ProcessShape<'_> {
         exe: identity.and_then(|identity| identity.exe.as_deref()),
         user: identity.and_then(|identity| identity.user.as_deref()),
         on_terminal: entry.process.tty != 0,
-        age,
+        age: 0.0,
         cpu_seconds: entry.tasks.iter().map(|task| task.cpu).sum::<Nanos>() as f64 / SECOND as f64,
         io: entry.process.io,
+        recent: None,
+        files: OpenFiles::default(),
     }
 }
 

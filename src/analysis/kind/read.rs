@@ -246,7 +246,9 @@ fn read_postgres(reading: &mut Reading<'_>) {
 fn read_stranger(reading: &mut Reading<'_>) {
     reading.open = true;
     let program = &reading.program;
-    let says = name_says(program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }));
+    let says = name_says(
+        program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
+    );
     if says.cancelled {
         let (weight, what) = if says.weight > 0.0 { (-0.8, "only deals with backups") } else { (-0.3, "does other work") };
         reading.facts.push(Fact { weight, text: format!("{} {what}, by its name", shown(program.name)) });
@@ -301,8 +303,23 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool) {
 /// Paths behind options for output, and what a remote shell writes to.
 fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
     const OUTPUTS: [&str; 17] = [
-        "-o", "-O", "-f", "-r", "--output", "--out", "--file", "--result-file", "--target", "--target-dir", "--to-path", "--dest", "--destination",
-        "--outdir", "--output-dir", "--targetdir", "--backup-dir",
+        "-o",
+        "-O",
+        "-f",
+        "-r",
+        "--output",
+        "--out",
+        "--file",
+        "--result-file",
+        "--target",
+        "--target-dir",
+        "--to-path",
+        "--dest",
+        "--destination",
+        "--outdir",
+        "--output-dir",
+        "--targetdir",
+        "--backup-dir",
     ];
     let mut found = Vec::new();
     let mut wants = false;
@@ -332,8 +349,16 @@ fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
 
 /// Files that are open for writing say what is made of them; those that are read, where a block agent reads.
 fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
-    const SNAPSHOTS: [&str; 8] =
-        ["/dev/hcp", "/dev/synosnap", "/dev/veeam", "/dev/snapapi", "/dev/blksnap", "/dev/datto", "/dev/elastio", "/dev/sbd_snap"];
+    const SNAPSHOTS: [&str; 8] = [
+        "/dev/hcp",
+        "/dev/synosnap",
+        "/dev/veeam",
+        "/dev/snapapi",
+        "/dev/blksnap",
+        "/dev/datto",
+        "/dev/elastio",
+        "/dev/sbd_snap",
+    ];
     if let Some(device) = files.reading.iter().find(|file| SNAPSHOTS.iter().any(|snapshot| file.starts_with(snapshot))) {
         reading.facts.push(Fact { weight: 0.6, text: format!("it reads the snapshot device {}", shown(device)) });
     }

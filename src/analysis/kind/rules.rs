@@ -131,7 +131,9 @@ fn tar<'a>(args: &[&'a str]) -> Ruling<'a> {
                 "one-file-system" | "numeric-owner" | "acls" | "xattrs" | "selinux" | "totals" | "rsyncable" => {
                     facts.push((CAREFUL_OPTION, arg));
                 }
-                "files-from" | "exclude-from" | "label" | "use-compress-program" | "transform" => skip = usize::from(value.is_none()),
+                "files-from" | "exclude-from" | "label" | "use-compress-program" | "transform" => {
+                    skip = usize::from(value.is_none())
+                }
                 _ => {}
             }
             continue;
@@ -242,7 +244,8 @@ fn zip<'a>(args: &[&'a str]) -> Ruling<'a> {
 }
 
 fn image<'a>(args: &[&'a str]) -> Ruling<'a> {
-    let mut plain: Vec<&str> = args.iter().copied().filter(|arg| arg.starts_with(['/', '.']) || arg.contains(['/', '.'])).collect();
+    let mut plain: Vec<&str> =
+        args.iter().copied().filter(|arg| arg.starts_with(['/', '.']) || arg.contains(['/', '.'])).collect();
     let mut ruling = Ruling::new(Doing::Backup, ARCHIVES, "makes an image");
     let target = args
         .iter()
@@ -262,9 +265,19 @@ fn dd<'a>(args: &[&'a str]) -> Ruling<'a> {
     let output = value("of=");
     let is_disk = |path: &str| {
         path.starts_with("/dev/")
-            && !["/dev/zero", "/dev/urandom", "/dev/random", "/dev/null", "/dev/shm", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/tty"]
-                .iter()
-                .any(|other| path.starts_with(other))
+            && ![
+                "/dev/zero",
+                "/dev/urandom",
+                "/dev/random",
+                "/dev/null",
+                "/dev/shm",
+                "/dev/fd",
+                "/dev/stdin",
+                "/dev/stdout",
+                "/dev/tty",
+            ]
+            .iter()
+            .any(|other| path.starts_with(other))
     };
     let ruling = match (input, output) {
         (_, Some(output)) if is_disk(output) => return Ruling::new(Doing::Batch, SURE, "writes to a device"),
@@ -314,7 +327,9 @@ fn operands<'a>(args: &[&'a str], values: &[&str]) -> Vec<&'a str> {
         if arg.starts_with('-') && arg.len() > 1 {
             // A cluster ends with the option that takes the value: `-ave ssh`.
             skip = values.contains(&arg)
-                || !arg.starts_with("--") && arg.len() > 2 && arg.chars().last().is_some_and(|last| last == 'e' && values.contains(&"-e"));
+                || !arg.starts_with("--")
+                    && arg.len() > 2
+                    && arg.chars().last().is_some_and(|last| last == 'e' && values.contains(&"-e"));
         } else {
             out.push(arg);
         }
@@ -324,9 +339,35 @@ fn operands<'a>(args: &[&'a str], values: &[&str]) -> Vec<&'a str> {
 
 fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
     const VALUES: [&str; 30] = [
-        "-e", "--rsh", "--exclude", "--include", "--exclude-from", "--include-from", "--files-from", "--link-dest", "--backup-dir", "--suffix",
-        "--password-file", "--bwlimit", "--log-file", "-f", "--filter", "--port", "--timeout", "-T", "--temp-dir", "--compare-dest",
-        "--copy-dest", "--rsync-path", "-M", "--max-size", "--min-size", "--partial-dir", "--log-file-format", "--out-format", "--chmod",
+        "-e",
+        "--rsh",
+        "--exclude",
+        "--include",
+        "--exclude-from",
+        "--include-from",
+        "--files-from",
+        "--link-dest",
+        "--backup-dir",
+        "--suffix",
+        "--password-file",
+        "--bwlimit",
+        "--log-file",
+        "-f",
+        "--filter",
+        "--port",
+        "--timeout",
+        "-T",
+        "--temp-dir",
+        "--compare-dest",
+        "--copy-dest",
+        "--rsync-path",
+        "-M",
+        "--max-size",
+        "--min-size",
+        "--partial-dir",
+        "--log-file-format",
+        "--out-format",
+        "--chmod",
         "--config",
     ];
     let starts = |option: &str| args.iter().any(|arg| arg.starts_with(option));
@@ -351,7 +392,12 @@ fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
     };
     let from_remote = sources.iter().any(|source| is_remote(source));
     let place = place_says(target);
-    if !is_remote(target) && !from_remote && sources.iter().any(|source| place_says(source).place > 0.2) && place.place < 0.2 && is_live(target) {
+    if !is_remote(target)
+        && !from_remote
+        && sources.iter().any(|source| place_says(source).place > 0.2)
+        && place.place < 0.2
+        && is_live(target)
+    {
         return Ruling::new(Doing::Batch, SURE, "restores from where backups lie");
     }
     let mut ruling = Ruling::new(
@@ -365,7 +411,11 @@ fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
             break;
         }
     }
-    if starts("--numeric-ids") || starts("--one-file-system") || starts("--fake-super") || ['H', 'A', 'X', 'x'].iter().any(|l| has_letter(args, *l)) {
+    if starts("--numeric-ids")
+        || starts("--one-file-system")
+        || starts("--fake-super")
+        || ['H', 'A', 'X', 'x'].iter().any(|l| has_letter(args, *l))
+    {
         ruling.fact(CAREFUL_OPTION, "options that keep owners, links and filesystems apart");
     }
     if starts("--delete") {
@@ -384,12 +434,52 @@ fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
 
 fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
     const VERBS: [&str; 22] = [
-        "sync", "copy", "cp", "mv", "move", "bisync", "copyto", "moveto", "put", "mirror", "rsync", "upload", "up", "rcat", "upload-batch", "bulk-upload",
-        "upload-file", "put-object", "pipe", "push", "sync-up", "-put",
+        "sync",
+        "copy",
+        "cp",
+        "mv",
+        "move",
+        "bisync",
+        "copyto",
+        "moveto",
+        "put",
+        "mirror",
+        "rsync",
+        "upload",
+        "up",
+        "rcat",
+        "upload-batch",
+        "bulk-upload",
+        "upload-file",
+        "put-object",
+        "pipe",
+        "push",
+        "sync-up",
+        "-put",
     ];
     const VALUES: [&str; 22] = [
-        "--profile", "--region", "--config", "--exclude", "--include", "--filter-from", "--transfers", "--bwlimit", "--storage-class", "--log-file",
-        "--endpoint-url", "-c", "-e", "-i", "-f", "--checkers", "--log-level", "--exclude-from", "--acl", "-n", "--max-age", "--backup-dir",
+        "--profile",
+        "--region",
+        "--config",
+        "--exclude",
+        "--include",
+        "--filter-from",
+        "--transfers",
+        "--bwlimit",
+        "--storage-class",
+        "--log-file",
+        "--endpoint-url",
+        "-c",
+        "-e",
+        "-i",
+        "-f",
+        "--checkers",
+        "--log-level",
+        "--exclude-from",
+        "--acl",
+        "-n",
+        "--max-age",
+        "--backup-dir",
     ];
     let Some(at) = args.iter().position(|arg| VERBS.contains(arg)) else {
         // A client that only uploads needs no word for it.
@@ -406,10 +496,16 @@ fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
         let ruling = Ruling::new(Doing::Backup, 0.7, "uploads what it is given");
         return if let Some(target) = places.pop() { ruling.target(target) } else { ruling };
     }
-    if matches!(verb, "put-object" | "upload" | "upload-batch" | "bulk-upload" | "upload-file" | "up" | "push") || verb.starts_with("put") {
+    if matches!(verb, "put-object" | "upload" | "upload-batch" | "bulk-upload" | "upload-file" | "up" | "push")
+        || verb.starts_with("put")
+    {
         let mut ruling = Ruling::new(Doing::Backup, UPLOADS, "uploads");
         ruling.sources(places.iter().copied());
-        return if let Some(target) = places.into_iter().rfind(|place| place.contains(['/', ':'])) { ruling.target(target) } else { ruling };
+        return if let Some(target) = places.into_iter().rfind(|place| place.contains(['/', ':'])) {
+            ruling.target(target)
+        } else {
+            ruling
+        };
     }
     let is_bucket = |place: &str| is_remote(place) || (name.starts_with("mc") && !place.starts_with(['/', '.', '~']));
     match places.as_slice() {
@@ -442,7 +538,8 @@ fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     if from_backup && place_says(target).place < 0.2 {
         return Ruling::new(Doing::Batch, SURE, "copies from where backups lie");
     }
-    let mut ruling = Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
+    let mut ruling =
+        Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
     ruling.sources(sources);
     if has_letter(args, 'l') && tree {
         ruling.fact(0.3, "it links files that stayed the same");
@@ -465,7 +562,8 @@ fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
         return if let Some(target) = target { ruling.target(target) } else { ruling };
     }
     // A download to where backups lie is how some mail and cloud systems are backed up.
-    let saved = args.iter().position(|arg| matches!(*arg, "-o" | "--output" | "-O" | "-P")).and_then(|at| args.get(at + 1).copied());
+    let saved =
+        args.iter().position(|arg| matches!(*arg, "-o" | "--output" | "-O" | "-P")).and_then(|at| args.get(at + 1).copied());
     match saved.filter(|path| path.contains('/') && !path.contains("://") && place_says(path).weight() > 0.4) {
         Some(path) => Ruling::new(Doing::Backup, COPIES, "fetches data").target(path),
         None => Ruling::new(Doing::Unknown, 0.0, "transfers files"),
@@ -473,9 +571,14 @@ fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
 }
 
 fn duplicity<'a>(args: &[&'a str]) -> Ruling<'a> {
-    let places = operands(args, &["--exclude", "--include", "--encrypt-key", "--sign-key", "--name", "--archive-dir", "--tempdir", "--volsize"]);
+    let places = operands(
+        args,
+        &["--exclude", "--include", "--encrypt-key", "--sign-key", "--name", "--archive-dir", "--tempdir", "--volsize"],
+    );
     let mut ruling = match places.iter().rev().take(2).collect::<Vec<_>>().as_slice() {
-        [target, source, ..] if source.contains("://") && !target.contains("://") => return Ruling::new(Doing::Batch, SURE, "restores"),
+        [target, source, ..] if source.contains("://") && !target.contains("://") => {
+            return Ruling::new(Doing::Batch, SURE, "restores");
+        }
         [..] => Ruling::new(Doing::Backup, 0.93, "backs up"),
     };
     ruling.open = false;

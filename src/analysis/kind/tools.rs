@@ -221,10 +221,7 @@ impl Tools {
         } else {
             name
         };
-        let index = self
-            .by_name
-            .get(name)
-            .or_else(|| if name.len() == COMM { self.by_cut_name.get(name) } else { None })?;
+        let index = self.by_name.get(name).or_else(|| if name.len() == COMM { self.by_cut_name.get(name) } else { None })?;
         self.tools.get(*index)
     }
 
@@ -242,8 +239,30 @@ impl Tools {
 /// The name without its last part that tells a version, a platform or a file type; `None` when there is none.
 fn without_suffix(name: &str) -> Option<&str> {
     const PARTS: [&str; 24] = [
-        "sh", "py", "pl", "rb", "exe", "bin", "jar", "phar", "php", "js", "linux", "linux64", "linuxold64", "amd64", "x64", "x86", "64",
-        "arm64", "aarch64", "static", "musl", "glibc", "orig", "real",
+        "sh",
+        "py",
+        "pl",
+        "rb",
+        "exe",
+        "bin",
+        "jar",
+        "phar",
+        "php",
+        "js",
+        "linux",
+        "linux64",
+        "linuxold64",
+        "amd64",
+        "x64",
+        "x86",
+        "64",
+        "arm64",
+        "aarch64",
+        "static",
+        "musl",
+        "glibc",
+        "orig",
+        "real",
     ];
     if let Some(at) = name.rfind(['-', '_', '.', '@']) {
         let part = &name[at + 1..];
@@ -265,8 +284,12 @@ impl Words {
 
     /// What these arguments make of the program, and the word that says so.
     pub fn doing(&self, args: &[&str]) -> Option<(Doing, &str)> {
-        let lists =
-            [(Doing::Batch, &self.batch), (Doing::Quiet, &self.quiet), (Doing::Agent, &self.agent), (Doing::Backup, &self.backup)];
+        let lists = [
+            (Doing::Batch, &self.batch),
+            (Doing::Quiet, &self.quiet),
+            (Doing::Agent, &self.agent),
+            (Doing::Backup, &self.backup),
+        ];
         // The first word wins; one behind an option may be that option's value (`--tag backup`) and counts only if no other does.
         // At the same place the longer one wins (`snapshot create` before `snapshot`).
         let mut best: Option<((bool, usize, isize), Doing, &str)> = None;
@@ -315,7 +338,9 @@ fn same(word: &str, arg: &str, option: bool) -> bool {
     }
     match arg.strip_prefix(word) {
         Some("") => true,
-        Some(rest) => rest.starts_with('=') || word.len() == 2 && !word.starts_with("--") && !arg.starts_with("--") && rest.len() < 4,
+        Some(rest) => {
+            rest.starts_with('=') || word.len() == 2 && !word.starts_with("--") && !arg.starts_with("--") && rest.len() < 4
+        }
         None => false,
     }
 }

@@ -59,8 +59,10 @@ pub fn strength(process: &ProcessShape) -> f64 {
     for fact in &reading.facts {
         scale.put(fact.weight, String::new);
     }
-    if reading.open && (reading.pace.works() || reading.role() == Some(Role::Archiver))
-        && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max) {
+    if reading.open
+        && (reading.pace.works() || reading.role() == Some(Role::Archiver))
+        && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max)
+    {
         scale.put(place, String::new);
     }
     scale.confidence()
@@ -112,14 +114,18 @@ pub fn part(job: &JobShape) -> Option<usize> {
     let weight = |at: usize| strength(&processes[at]);
     let says = |at: &usize| {
         let reading = &read.readings[*at];
-        reading.doing == Doing::Backup && weight(*at) >= CALLED_BACKUP && read.clone_sink(reading).is_none() && !read.has_other_work(reading)
+        reading.doing == Doing::Backup
+            && weight(*at) >= CALLED_BACKUP
+            && read.clone_sink(reading).is_none()
+            && !read.has_other_work(reading)
     };
     let mut at = (0..processes.len()).find(says)?;
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
         let serves = matches!(above.role(), Some(Role::Server | Role::Agent)) || above.decides();
         // A service that was there long before the part is not the part's script.
-        let settled = parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
+        let settled =
+            parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
         if serves || settled {
             break;
         }
@@ -201,14 +207,22 @@ impl<'a, 'b> Read<'a, 'b> {
     /// A database is copied into another one: the process that reads from the dump.
     fn clone_sink(&self, of: &Reading) -> Option<&str> {
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
-        let over_ssh = self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
-        if let Some(sink) = sinks.iter().find(|sink| over_ssh.clone().any(|arg| arg.split_whitespace().any(|word| basename(word) == *sink))) {
+        let over_ssh =
+            self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
+        if let Some(sink) =
+            sinks.iter().find(|sink| over_ssh.clone().any(|arg| arg.split_whitespace().any(|word| basename(word) == *sink)))
+        {
             return Some(sink);
         }
         let kept = !of.targets.is_empty()
-            || of.program.args.iter().any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
+            || of
+                .program
+                .args
+                .iter()
+                .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
             || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
-        let local = self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
+        let local =
+            self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
         sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
     }
 
@@ -229,7 +243,11 @@ impl<'a, 'b> Read<'a, 'b> {
                 }
             };
             if reading.doing == Doing::Agent {
-                let what = if reading.pace.bytes() > 0.0 { rate(reading.pace.bytes()) } else { format!("{:.1} CPUs", reading.pace.cores) };
+                let what = if reading.pace.bytes() > 0.0 {
+                    rate(reading.pace.bytes())
+                } else {
+                    format!("{:.1} CPUs", reading.pace.cores)
+                };
                 scale.put_once(weight, &format!("{} is a backup agent, and it works: {what}", reading.called()));
             } else {
                 scale.put_once(weight, &reading.text);
@@ -264,7 +282,10 @@ impl<'a, 'b> Read<'a, 'b> {
     fn has_other_work(&self, conductor: &Reading) -> bool {
         let conducts = conductor.tool.is_some_and(|tool| tool.words.conducts);
         conducts
-            && !self.readings.iter().any(|reading| reading.doing == Doing::Backup && !reading.tool.is_some_and(|tool| tool.words.conducts))
+            && !self
+                .readings
+                .iter()
+                .any(|reading| reading.doing == Doing::Backup && !reading.tool.is_some_and(|tool| tool.words.conducts))
             && self.other_work().is_some()
     }
 
@@ -273,7 +294,9 @@ impl<'a, 'b> Read<'a, 'b> {
         self.readings
             .iter()
             .filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty())
-            .filter(|reading| matches!(reading.role(), Some(Role::Backup | Role::Agent)) || self.share(reading) >= 0.5 || !self.works())
+            .filter(|reading| {
+                matches!(reading.role(), Some(Role::Backup | Role::Agent)) || self.share(reading) >= 0.5 || !self.works()
+            })
             .max_by(|a, b| self.share(a).total_cmp(&self.share(b)))
     }
 
@@ -327,12 +350,16 @@ impl<'a, 'b> Read<'a, 'b> {
         let target = self
             .readings
             .iter()
-            .filter(|reading| !matches!(reading.role(), Some(Role::Viewer | Role::Server | Role::Batch)) && reading.doing != Doing::Batch)
+            .filter(|reading| {
+                !matches!(reading.role(), Some(Role::Viewer | Role::Server | Role::Batch)) && reading.doing != Doing::Batch
+            })
             .flat_map(|reading| reading.targets.iter())
             .map(|target| (place_says(target), *target))
             .max_by(|a, b| a.0.weight().total_cmp(&b.0.weight()));
         let helper = self.readings.iter().find(|reading| {
-            reading.role() == Some(Role::Helper) && (reading.pace.works() || !reading.targets.is_empty()) && reading.program.name != "cat"
+            reading.role() == Some(Role::Helper)
+                && (reading.pace.works() || !reading.targets.is_empty())
+                && reading.program.name != "cat"
         });
         if packs && let Some(helper) = helper {
             scale.put(PIPED, || format!("its output goes through {}", helper.called()));
@@ -340,17 +367,20 @@ impl<'a, 'b> Read<'a, 'b> {
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
             // A date or an ending alone may be any program's output.
             let vague = !copies && says.place == 0.0;
-            scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || match (says.place > 0.0, says.dated > 0.0) {
-                (true, _) => format!("it writes to a backup target: {}", shown(target)),
-                (false, true) => format!("it writes a file with a date in its name: {}", shown(target)),
-                (false, false) => format!("it writes an archive: {}", shown(target)),
+            scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
+                match (says.place > 0.0, says.dated > 0.0) {
+                    (true, _) => format!("it writes to a backup target: {}", shown(target)),
+                    (false, true) => format!("it writes a file with a date in its name: {}", shown(target)),
+                    (false, false) => format!("it writes an archive: {}", shown(target)),
+                }
             });
             if says.copy > 0.0 {
                 scale.put(-says.copy, || format!("the target is a copy to work on: {}", shown(target)));
             }
         }
         let read: f64 = self.readings.iter().filter_map(|reading| reading.pace.read).sum();
-        let scheduled = matches!(self.job.launcher, Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::ServiceManager);
+        let scheduled =
+            matches!(self.job.launcher, Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::ServiceManager);
         if read > MUCH && scheduled {
             scale.put(READS_MUCH, || format!("it reads {}", rate(read)));
         }
@@ -364,7 +394,9 @@ impl<'a, 'b> Read<'a, 'b> {
             Launcher::Cron => scale.put(SCHEDULED, || "started by cron".into()),
             Launcher::At => scale.put(SCHEDULED, || "started by at".into()),
             Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
-            Launcher::Automation if open => scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into()),
+            Launcher::Automation if open => {
+                scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into())
+            }
             Launcher::Shell if open => scale.put(BY_HAND, || "started by hand".into()),
             _ => {}
         }
@@ -383,16 +415,17 @@ impl<'a, 'b> Read<'a, 'b> {
         if let Some(root) = root.filter(|root| matches!(root.role(), Some(Role::Server))) {
             return finding(Kind::Service, Some(root), 0.9, says(format!("{} is a server", root.called()), 0.9));
         }
-        if let Some(dump) = self.readings.iter().find(|reading| reading.doing == Doing::Backup && self.clone_sink(reading).is_some()) {
+        if let Some(dump) =
+            self.readings.iter().find(|reading| reading.doing == Doing::Backup && self.clone_sink(reading).is_some())
+        {
             let sink = self.clone_sink(dump).unwrap_or_default();
             let text = format!("{} feeds {}: a clone of a database, nothing is kept", dump.called(), shown(sink));
             return finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85));
         }
-        let batch = self
-            .readings
-            .iter()
-            .filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty())
-            .max_by(|a, b| (a.decides(), self.share(a)).partial_cmp(&(b.decides(), self.share(b))).unwrap_or(std::cmp::Ordering::Equal));
+        let batch =
+            self.readings.iter().filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty()).max_by(|a, b| {
+                (a.decides(), self.share(a)).partial_cmp(&(b.decides(), self.share(b))).unwrap_or(std::cmp::Ordering::Equal)
+            });
         if let Some(batch) = batch {
             return finding(Kind::Batch, Some(batch), 0.85, says(batch.text.clone(), 0.85));
         }
@@ -405,12 +438,23 @@ impl<'a, 'b> Read<'a, 'b> {
             return finding(Kind::Batch, Some(packer), 0.6, says(text, 0.6));
         }
         if by_hand {
-            let sits = root.is_some_and(|root| matches!(root.role(), Some(Role::Viewer | Role::Shell)) || root.doing == Doing::Quiet);
+            let sits =
+                root.is_some_and(|root| matches!(root.role(), Some(Role::Viewer | Role::Shell)) || root.doing == Doing::Quiet);
             let weight = if sits { 0.9 } else { 0.6 };
-            return finding(Kind::Interactive, root.filter(|root| root.tool.is_some()), weight, says("it runs at a terminal".into(), weight));
+            return finding(
+                Kind::Interactive,
+                root.filter(|root| root.tool.is_some()),
+                weight,
+                says("it runs at a terminal".into(), weight),
+            );
         }
         let age = job.processes.first().map_or(0.0, |process| process.age);
-        let workers = job.processes.iter().skip(1).filter(|process| Some(process.comm) == job.processes.get(1).map(|first| first.comm)).count();
+        let workers = job
+            .processes
+            .iter()
+            .skip(1)
+            .filter(|process| Some(process.comm) == job.processes.get(1).map(|first| first.comm))
+            .count();
         match job.launcher {
             Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::Automation => {
                 finding(Kind::Batch, None, 0.5, says(format!("started by {}", launcher_name(job.launcher)), 0.5))
