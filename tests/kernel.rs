@@ -487,6 +487,18 @@ fn start(program: &str, arguments: &[&str]) -> Child {
     Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
+/// `spawn` returns as soon as the child has let go of its parent's memory, before it has arguments of its own.
+fn wait_for_argv(reader: &mut Reader, pid: i32, argv: &[&str]) {
+    let begin = Instant::now();
+    let mut seen = Vec::new();
+    while seen != argv {
+        assert!(begin.elapsed() < LONG, "process {pid} is {seen:?} and not {argv:?}");
+        let sample = reader.sample().unwrap();
+        seen = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid).map_or(seen, |(_, identity)| identity.argv);
+        reader.settle(LONG);
+    }
+}
+
 fn reap(mut child: Child) {
     child.wait().unwrap();
 }
@@ -524,7 +536,7 @@ fn live_a_child_is_seen_to_start_and_to_end() {
     let pid = child.id().cast_signed();
     let sample = reader.sample().unwrap();
     assert_eq!(process(&sample, pid).parent, std::process::id().cast_signed());
-    assert_eq!(identity(&mut reader, pid).argv, ["cat"]);
+    wait_for_argv(&mut reader, pid, &["cat"]);
     drop(child.stdin.take());
     child.wait().unwrap();
     assert!(reader.sample().unwrap().gone_processes.iter().any(|id| id.pid == pid));
@@ -539,16 +551,9 @@ fn live_an_exec_changes_who_it_is() {
     reader.sample().unwrap();
     assert_eq!(identity(&mut reader, pid).argv[0], "sh");
     child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    let begin = Instant::now();
-    let mut argv = Vec::new();
-    while argv != ["sleep", "60"] && begin.elapsed() < LONG {
-        let sample = reader.sample().unwrap();
-        argv = sample.identities.into_iter().rfind(|(id, _)| id.pid == pid).map_or(argv, |(_, identity)| identity.argv);
-        reader.settle(LONG);
-    }
+    wait_for_argv(&mut reader, pid, &["sleep", "60"]);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(argv, ["sleep", "60"]);
 }
 
 #[test]

@@ -123,6 +123,10 @@ impl Identities {
                         entry.comm.clone_from(&process.comm);
                         entry.forked_only = process.forked_only;
                     }
+                    if renamed {
+                        // An exec sets the name before the arguments are in place: what is read now may be empty.
+                        self.young.push(*id);
+                    }
                     if renamed || now.duration_since(entry.asked) >= STALE {
                         young.push(*id);
                     }
