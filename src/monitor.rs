@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::analysis::blame::{self, Totals};
 use crate::analysis::diagnosis::{
-    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
+    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict,
 };
 use crate::analysis::jobs::{Instant, Jobs};
@@ -138,14 +138,17 @@ impl Monitor {
             job.uninterruptible += recent.stuck;
         }
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
-        let seen: f64 = jobs.iter().filter_map(|job| job.usage.disk_bytes()).sum();
+        // A kernel thread that serves a stacked device (loop, dm) moves the same bytes a second time, for a program.
+        let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
+        let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| job.usage.disk_bytes()).sum();
         // What hidden processes move shows in the disks' own counters. Stacked devices (dm, md, loop) would count it twice.
         let stacked = |name: &str| ["dm-", "md", "loop", "zram"].iter().any(|prefix| name.starts_with(prefix));
         let moved: f64 = disks.iter().filter(|disk| !stacked(&disk.name)).map(|disk| disk.read_bytes + disk.write_bytes).sum();
         let bytes = if io_hidden { seen.max(moved) } else { seen };
         for job in &mut jobs {
             job.share.cpu = job.usage.cpu_cores.filter(|_| cpu > 0.0).map(|cores| cores / cpu);
-            job.share.disk = job.usage.disk_bytes().filter(|_| bytes > 0.0).map(|part| part / bytes);
+            let whole = |part: f64| if is_program(job) { bytes } else { bytes + part };
+            job.share.disk = job.usage.disk_bytes().filter(|part| whole(*part) > 0.0).map(|part| part / whole(part));
         }
         jobs
     }

@@ -132,6 +132,12 @@ fn session(leader: i32) -> Vec<i32> {
     pids.filter(|pid| stat_field(*pid, 3) == Some(leader.to_string()) && stat_field(*pid, 0).as_deref() != Some("Z")).collect()
 }
 
+/// A file that does not compress, so that what packs it writes as much as it reads.
+fn random_file(path: &Path, bytes: usize) {
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
+    fs::write(path, noise).unwrap();
+}
+
 fn in_state_d(leader: i32) -> usize {
     session(leader).into_iter().filter(|pid| stat_field(*pid, 0).as_deref() == Some("D")).count()
 }
@@ -150,13 +156,13 @@ fn the_outage() {
     let pipe = stage.path("held");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::create_dir(stage.path("srv")).unwrap();
-    // Sparse: tar reads zeros for minutes, and the disk of the test machine is left alone.
-    File::create(stage.path("srv/database")).unwrap().set_len(64 << 30).unwrap();
+    random_file(&stage.path("srv/database"), 32 << 20);
 
     let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms"], 120, 40);
     terminal.wait_for(&["LOAD"]);
     let workers = stage.play("site-worker", &["role=site-worker", pipe.to_str().unwrap()]);
-    let backup = stage.script("nightly-backup.sh", r#"exec 9>"$1/held"; cd "$1/srv" && tar cf - . | gzip -1 >"$1/srv.tar.gz""#);
+    let backup = stage
+        .script("nightly-backup.sh", r#"exec 9>"$1/held"; cd "$1/srv"; while tar cf - . | gzip -1 >"$1/srv.tar.gz"; do :; done"#);
     wait_until("the workers are stuck", || in_state_d(workers) == STUCK);
     wait_until("tar and gzip run", || session(backup).len() >= 3);
 

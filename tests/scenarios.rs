@@ -192,7 +192,7 @@ impl Row {
         let nanos = |rate: f64| (rate * self.worked(second) * SECOND as f64) as u64 / u64::from(busy);
         (0..busy)
             .map(|n| Task {
-                id: TaskId { tid: self.pid + if n == 0 { 0 } else { 1_000_000 + n as Pid }, start: self.id().start },
+                id: TaskId { tid: self.pid + if n == 0 { 0 } else { 1_000_000 + n.cast_signed() }, start: self.id().start },
                 pid: self.pid,
                 state: match n {
                     n if n < self.stuck => TaskState::Uninterruptible,

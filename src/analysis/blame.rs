@@ -126,7 +126,7 @@ fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case>
     let culprit = match known {
         Some(Resource::FrozenFilesystem) => freezer(jobs),
         Some(Resource::NetworkFilesystem) => None,
-        _ => disk_culprit(jobs, &victims, totals),
+        _ => disk_culprit(jobs, &victims),
     };
     victims.retain(|&i| Some(i) != culprit);
     let waiting: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
@@ -165,7 +165,7 @@ fn freezer(jobs: &[Job]) -> Option<usize> {
 }
 
 /// Who keeps the disk: by bytes where they may be seen, else a backup or batch job that is at work right now.
-fn disk_culprit(jobs: &[Job], victims: &[usize], totals: Totals) -> Option<usize> {
+fn disk_culprit(jobs: &[Job], victims: &[usize]) -> Option<usize> {
     // A lone victim that does all the I/O has only itself to blame.
     let others_wait = |i: usize| victims.iter().filter(|&&v| v != i).map(|&v| jobs[v].usage.stuck).sum::<f64>() >= WATCH_TASKS;
     let score = |i: usize| jobs[i].share.disk.unwrap_or_default() * blame_weight(jobs[i].facts.finding.kind);
@@ -177,18 +177,15 @@ fn disk_culprit(jobs: &[Job], victims: &[usize], totals: Totals) -> Option<usize
     if by_bytes.is_some() {
         return by_bytes;
     }
+    // What it moves is hidden: a backup or batch job at work is still the first to look at. One that is seen to move nothing is not.
     let at_work =
         |job: &Job| job.usage.cpu_cores.is_some_and(|cpu| cpu >= 0.02) || job.usage.stuck > 0.0 || job.uninterruptible > 0;
-    let known_idle = |job: &Job| !totals.io_hidden && !moves(job) && job.usage.cpu_cores.is_some_and(|cpu| cpu < 0.1);
+    let weight =
+        |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
     (0..jobs.len())
-        .filter(|&i| matches!(jobs[i].facts.finding.kind, Kind::Backup | Kind::Batch))
-        .filter(|&i| others_wait(i) && at_work(&jobs[i]) && !known_idle(&jobs[i]))
-        .max_by(|&a, &b| {
-            let weight = |i: usize| {
-                blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck)
-            };
-            weight(a).total_cmp(&weight(b))
-        })
+        .filter(|&i| matches!(jobs[i].facts.finding.kind, Kind::Backup | Kind::Batch) && jobs[i].usage.disk_bytes().is_none())
+        .filter(|&i| others_wait(i) && at_work(&jobs[i]))
+        .max_by(|&a, &b| weight(a).total_cmp(&weight(b)))
 }
 
 /// Tasks runnable without a CPU, and who has the CPUs.
