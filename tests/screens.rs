@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, outage, strange};
 use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
+use whytop::analysis::diagnosis::Diagnosis;
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
 
@@ -116,25 +117,46 @@ fn samples_stopped() {
     });
 }
 
-#[test]
-fn no_size_makes_any_screen_panic() {
-    let scenes = [Arc::new(around(vec![])), Arc::new(outage()), Arc::new(strange()), Arc::new(crowd(60))];
+/// Every size from 1x1 to 70x20, each screen in turn, so that neighbouring sizes together see all of them.
+fn sweep(scene: Diagnosis, depth: Depth) {
     let scripts = ["", "<down><end>", "<enter><pgdn><end>", "?<pgdn><end>", "k<pgdn><down>", "k<enter>"];
-    for scene in &scenes {
-        for width in 1..=70 {
-            for height in (1..=20).filter(|height| (width + height) % 3 == 0 || width < 12) {
-                for script in scripts {
-                    let play = Play::new(width, height).sees_shared(scene).types(script);
-                    let play = if script == "k<enter>" {
-                        play.hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 30, &[4712]))
-                    } else {
-                        play
-                    };
-                    play.ends_at_once();
-                }
+    let scene = Arc::new(scene);
+    for width in 1..=70u16 {
+        for height in 1..=20u16 {
+            let turn = usize::from(width * 7 + height);
+            // Where little fits, every screen at every size; else two of them.
+            let count = if width <= 24 && height <= 8 { scripts.len() } else { 2 };
+            for script in scripts.iter().cycle().skip(turn % scripts.len()).take(count) {
+                let play = Play::new(width, height).depth(depth).sees_shared(&scene).types(script);
+                let play = if *script == "k<enter>" {
+                    play.hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 30, &[4712]))
+                } else {
+                    play
+                };
+                play.ends_at_once();
             }
         }
     }
+}
+
+#[test]
+fn no_size_panics_in_the_outage() {
+    sweep(outage(), Depth::Cube);
+}
+
+#[test]
+fn no_size_panics_among_strange_names() {
+    sweep(strange(), Depth::Monochrome);
+}
+
+#[test]
+fn no_size_panics_without_jobs() {
+    sweep(around(vec![]), Depth::Letters);
+}
+
+#[test]
+fn no_size_panics_in_a_crowd() {
+    sweep(crowd(60), Depth::Sixteen);
 }
 
 #[test]
@@ -149,7 +171,7 @@ fn thousands_of_jobs_and_large_screens() {
 
 #[test]
 fn the_end_of_a_long_list_can_be_seen() {
-    let ended = Play::new(80, 24).sees(crowd(5000)).types("<end>").ends();
+    let ended = Play::new(120, 30).sees(crowd(5000)).types("<end>").ends();
     assert!(ended.screen.contains("of 5000"), "{}", ended.screen);
     assert!(ended.screen.contains('›'), "the chosen row is visible\n{}", ended.screen);
 }

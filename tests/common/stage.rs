@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
-use ratatui::backend::TestBackend;
+use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
 use whytop::action::{Aim, Aimed, Candidate, Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::ui::event::{Event, Events};
@@ -129,6 +132,8 @@ pub struct Ended {
     pub screen: String,
     /// Its cells, with their styles.
     pub buffer: ratatui::buffer::Buffer,
+    /// How many frames were drawn.
+    pub frames: usize,
     /// Events that nobody took, because the loop had ended.
     pub left: usize,
 }
@@ -206,13 +211,69 @@ impl Events for Flood {
 
 impl FakeWorld {
     fn play<E: Events>(mut self, events: &mut E, size: (u16, u16), depth: Depth, left: impl Fn(&E) -> usize) -> Ended {
-        let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).expect("a test backend");
+        let backend = Counting { inner: TestBackend::new(size.0, size.1), frames: 0 };
+        let mut terminal = Terminal::new(backend).expect("a test backend");
         let state = State::new(TimeZone::UTC, depth);
         run(&mut terminal, state, events, &mut self).expect("the loop ends well");
         let calls = self.calls.borrow().clone();
-        let backend = terminal.backend();
-        let screen = text_of(backend.buffer());
-        Ended { calls, screen, buffer: backend.buffer().clone(), left: left(events) }
+        let Counting { inner, frames } = terminal.backend();
+        let screen = text_of(inner.buffer());
+        Ended { calls, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+    }
+}
+
+/// A test backend that counts its frames.
+struct Counting {
+    inner: TestBackend,
+    frames: usize,
+}
+
+impl Backend for Counting {
+    type Error = Infallible;
+
+    fn draw<'a, I>(&mut self, content: I) -> Result<(), Infallible>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        self.inner.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> Result<(), Infallible> {
+        self.inner.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> Result<(), Infallible> {
+        self.inner.show_cursor()
+    }
+
+    /// The real terminal would have to be asked, and the input thread would take its answer away.
+    fn get_cursor_position(&mut self) -> Result<Position, Infallible> {
+        panic!("the loop must not ask the terminal where its cursor is")
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> Result<(), Infallible> {
+        self.inner.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> Result<(), Infallible> {
+        self.inner.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> Result<(), Infallible> {
+        self.inner.clear_region(clear_type)
+    }
+
+    fn size(&self) -> Result<Size, Infallible> {
+        self.inner.size()
+    }
+
+    fn window_size(&mut self) -> Result<WindowSize, Infallible> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        self.frames += 1;
+        self.inner.flush()
     }
 }
 
