@@ -61,6 +61,8 @@ pub struct Theme {
     pub selected: Style,
     /// A key in a hint.
     pub key: Style,
+    /// What lies beneath a dialog.
+    pub beneath: Style,
     /// Everything else.
     pub plain: Style,
 }
@@ -84,6 +86,7 @@ impl Theme {
                 title: plain,
                 selected: plain,
                 key: plain,
+                beneath: plain,
                 plain,
             },
             Depth::Monochrome => Self {
@@ -99,6 +102,7 @@ impl Theme {
                 title: bold,
                 selected: plain.add_modifier(Modifier::REVERSED),
                 key: bold,
+                beneath: Style::reset(),
                 plain,
             },
             Depth::Sixteen => Self {
@@ -114,6 +118,7 @@ impl Theme {
                 title: bold,
                 selected: plain.add_modifier(Modifier::REVERSED),
                 key: bold.fg(Color::Cyan),
+                beneath: Style::reset().add_modifier(Modifier::DIM),
                 plain,
             },
             Depth::Cube => Self {
@@ -129,6 +134,7 @@ impl Theme {
                 title: bold,
                 selected: plain.add_modifier(Modifier::REVERSED),
                 key: bold.fg(Color::Indexed(74)),
+                beneath: Style::reset().fg(Color::Indexed(240)),
                 plain,
             },
         }
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn no_color_means_no_colour() {
-        let theme = format!("{:?}", Theme::new(Depth::Monochrome));
-        assert!(!theme.contains("Indexed") && !theme.contains("Red") && !theme.contains("fg"), "{theme}");
+        let theme = format!("{:?}", Theme::new(Depth::Monochrome)).replace("Color::Reset", "");
+        assert!(!theme.contains("Color") && !theme.contains("red()"), "{theme}");
     }
 }

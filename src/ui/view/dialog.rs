@@ -69,7 +69,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, dialog: &Dialog) {
 fn plan(theme: &Theme, dialog: &Dialog, area: Rect) -> Plan {
     // The last two lines of the screen stay: the message and the keys.
     let room = usize::from(area.height.saturating_sub(2 + 2));
-    let width = area.width.saturating_sub(2).min(WIDEST);
+    // Slivers of the overview beside the box would only be noise.
+    let width = if area.width < WIDEST + 8 { area.width } else { WIDEST };
     let inner = usize::from(width.saturating_sub(2));
     let heading = heading(theme, dialog, inner);
     let targets = dialog.aim.targets.len();
@@ -121,9 +122,9 @@ fn target(theme: &Theme, aimed: &Aimed, pid_cells: usize, user_cells: usize, inn
         Err(refusal) => {
             let why = refusal.to_string();
             // The reason is what must not be cut off.
-            let room = line.room().saturating_sub(cells(&why) + 1);
+            let room = line.room().saturating_sub(cells(&why) + 2);
             let who = super::text::fit(&candidate.command, room.max(cells(&candidate.name).min(16)));
-            line.push(&who, text).push(" ", text).push(&why, theme.amber)
+            line.push(&who, text).push("  ", text).push(&why, theme.amber)
         }
     };
     line.line()
@@ -138,6 +139,9 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize, all_signals: bool, advi
         line.push(if chosen { "  (•) " } else { "  ( ) " }, if chosen { theme.key } else { theme.dim });
         line.push(&left(signal.name(), 9), if chosen { theme.strong } else { theme.plain });
         line.push(signal.meaning(), if chosen { theme.plain } else { theme.dim });
+        if !all_signals {
+            line.push_whole(&[("   ↑ ↓ others", theme.dim)]);
+        }
         out.push(line.line());
     }
     if advice {

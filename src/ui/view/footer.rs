@@ -2,10 +2,10 @@
 
 use ratatui::text::Line;
 
-use super::text::{Pieces, fit, wrap};
+use super::text::{Pieces, fit, width as cells, wrap};
 use crate::action::Signal;
 use crate::sample::Gap;
-use crate::ui::keys::{BINDINGS, Command, Screen};
+use crate::ui::keys::{BINDINGS, Binding, Command, Screen};
 use crate::ui::state::{State, Tone};
 use crate::units::count;
 
@@ -13,7 +13,7 @@ use crate::units::count;
 pub fn keys(state: &State, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let screen = state.mode.screen();
-    let mut line = Pieces::new(width);
+    let mut hints: Vec<(&Binding, String)> = Vec::new();
     for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
         let hint = match binding.command {
             Command::Aim(Signal::Terminate) => match state.target() {
@@ -27,13 +27,23 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             },
             _ => binding.hint.to_owned(),
         };
-        line.push_whole(&[
-            (" ", theme.plain),
-            (binding.shown, theme.key),
-            (" ", theme.plain),
-            (&hint, theme.plain),
-            ("  ", theme.plain),
-        ]);
+        hints.push((binding, hint));
+    }
+    // What moves can be guessed; how to act, to leave and to learn more cannot.
+    let needed = |hints: &[(&Binding, String)]| -> usize {
+        hints.iter().map(|(binding, hint)| cells(binding.shown) + cells(hint) + 3).sum()
+    };
+    while needed(&hints) > width + 1 {
+        let spare = |binding: &Binding| matches!(binding.command, Command::SwitchList | Command::Down | Command::Detail);
+        match hints.iter().rposition(|(binding, _)| spare(binding)) {
+            Some(last) => hints.remove(last),
+            None => break,
+        };
+    }
+    let mut line = Pieces::new(width);
+    for (binding, hint) in hints {
+        let gap = if line.room() == width { " " } else { "  " };
+        line.push_whole(&[(gap, theme.plain), (binding.shown, theme.key), (" ", theme.plain), (&hint, theme.plain)]);
     }
     line.line()
 }

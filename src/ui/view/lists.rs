@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::text::{Pieces, cores, fit, known, left, percent, right, tasks};
+use super::text::{Pieces, UNKNOWN, cores, fit, known, left, percent, right, tasks};
 use super::verdict::style_of;
-use crate::analysis::diagnosis::{Diagnosis, Job, Resource, WaitGroup};
+use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Resource, WaitGroup};
 use crate::ui::state::{List, State};
 use crate::units::{bytes, span};
 
@@ -87,11 +87,11 @@ impl Columns {
     fn new(list: List, width: usize, resource: Resource) -> Self {
         let (kind, longest) = match list {
             List::Waits => (0, if width >= 48 { 10 } else { 0 }),
-            List::Takes => (if width >= 50 { 12 } else { 0 }, 0),
+            List::Takes => (if width >= 50 { 13 } else { 0 }, 0),
         };
         let fixed = match list {
             List::Waits => 12 + longest,
-            List::Takes => 26 + kind,
+            List::Takes => 27 + kind,
         };
         let name = match list {
             List::Waits => (width.saturating_sub(fixed) / 2).clamp(8, 24),
@@ -148,7 +148,7 @@ fn row(state: &State, diagnosis: &Diagnosis, columns: &Columns, job: &Job, selec
     line.push(mark, theme.key).push(&left(&job.facts.name, columns.name), style);
     match columns.list {
         List::Waits => waits(state, diagnosis, columns, job, &mut line, number),
-        List::Takes => takes(columns, job, &mut line, number, theme.dim),
+        List::Takes => takes(columns, job, &mut line, number, (theme.dim, theme.amber)),
     }
     line.line()
 }
@@ -162,29 +162,28 @@ fn waits(state: &State, diagnosis: &Diagnosis, columns: &Columns, job: &Job, lin
         let longest = group.and_then(|group| group.longest).map_or_else(|| "-".to_owned(), span);
         line.push(&right(&longest, columns.longest), number);
     }
-    line.push("  ", number).push(&where_it_waits(job, group), number);
+    line.push("  ", number);
+    let (place, at) = where_it_waits(job, group);
+    line.push(&place, number).push_whole(&[(&at, state.theme.dim)]);
 }
 
-/// `the disk`, `the filesystem journal`; what it means in words if that is known, else the kernel's names.
-fn where_it_waits(job: &Job, group: Option<&WaitGroup>) -> String {
+/// `the disk`, `the filesystem journal`; what it means in words if that is known, else the kernel's names. Then which one.
+fn where_it_waits(job: &Job, group: Option<&WaitGroup>) -> (String, String) {
     let on_cpu = job.usage.cpu_wait.unwrap_or_default() > job.usage.stuck.max(f64::from(job.uninterruptible));
-    match group {
-        _ if on_cpu => "a CPU".to_owned(),
-        None => "-".to_owned(),
-        Some(group) => match (&group.meaning, &group.wchan, &group.syscall) {
-            (Some(meaning), ..) => {
-                let short = meaning.trim_start_matches("waits for ").to_owned();
-                let at = group.path.as_ref().or(group.device.as_ref()).map(|at| format!(" ({at})")).unwrap_or_default();
-                format!("{short}{at}")
-            }
-            (None, Some(wchan), _) => wchan.clone(),
-            (None, None, Some(syscall)) => syscall.clone(),
-            (None, None, None) => "n/a".to_owned(),
-        },
-    }
+    let Some(group) = group.filter(|_| !on_cpu) else {
+        return (if on_cpu { "a CPU" } else { "-" }.to_owned(), String::new());
+    };
+    let place = match (&group.meaning, &group.wchan, &group.syscall) {
+        (Some(meaning), ..) => meaning.trim_start_matches("waits for ").to_owned(),
+        (None, Some(wchan), _) => wchan.clone(),
+        (None, None, Some(syscall)) => syscall.clone(),
+        (None, None, None) => UNKNOWN.to_owned(),
+    };
+    let at = group.path.as_ref().or(group.device.as_ref()).map(|at| format!(" ({at})")).unwrap_or_default();
+    (place, at)
 }
 
-fn takes(columns: &Columns, job: &Job, line: &mut Pieces, number: Style, dim: Style) {
+fn takes(columns: &Columns, job: &Job, line: &mut Pieces, number: Style, (dim, backup): (Style, Style)) {
     let usage = &job.usage;
     if columns.kind > 0 {
         let finding = &job.facts.finding;
@@ -192,7 +191,8 @@ fn takes(columns: &Columns, job: &Job, line: &mut Pieces, number: Style, dim: St
             Some(tool) if *tool != job.facts.name => format!("{} {tool}", finding.kind.name()),
             _ => finding.kind.name().to_owned(),
         };
-        line.push(&format!(" {}", left(&fit(&kind, columns.kind - 2), columns.kind - 1)), dim);
+        let style = if finding.kind == Kind::Backup { backup } else { dim };
+        line.push(&format!(" {}", left(&fit(&kind, columns.kind - 2), columns.kind - 1)), style);
     }
     line.push(&right(&known(usage.cpu_cores, cores), 5), number);
     line.push(&right(&known(usage.read_bytes, bytes), 8), number);

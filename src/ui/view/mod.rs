@@ -67,6 +67,8 @@ pub fn draw(frame: &mut Frame<'_>, state: &State) {
                 Some(detail) => draw_detail(buffer, area, state, detail),
                 None => draw_overview(buffer, area, state),
             }
+            let beneath = Rect { height: area.height.saturating_sub(2), ..area };
+            buffer.set_style(beneath, state.theme.beneath);
             dialog::draw(buffer, area, state, open);
         }
     }
@@ -138,6 +140,7 @@ impl Regions {
         };
         let keys = 1;
         let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + message + keys);
+        let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
             rest -= taken;
@@ -149,14 +152,16 @@ impl Regions {
         // A list is worth more than bars, but not more than its rows.
         let rows = state.waits.len().max(state.takes.len()) as u16 + 1;
         let lists_wish = rows.clamp(lists_least, 6);
-        let trend_wish = if tall { 6 } else { 2 };
+        // Tall screens give the bars what the lists do not need.
+        let spare = unpanelled.saturating_sub(panel + rows.max(lists_wish) + 5);
+        let trend_wish = if tall { spare.clamp(5, 9) } else { 2 };
         let trend = match take(trend_wish, lists_wish) {
             0 | 1 => 0,
-            taken => taken & !1,
+            taken => taken,
         };
         let trend_title = if tall && trend > 0 { take(1, lists_wish) } else { 0 };
+        let gap_lists = take(1, lists_wish);
         let gap_panel = if panel > 0 { take(1, lists_wish) } else { 0 };
-        let gap_lists = take(1, lists_wish + 1);
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;

@@ -28,8 +28,6 @@ pub struct Panel {
     pub aside: String,
     /// Style of the bar.
     pub bar: Style,
-    /// Style of the edge.
-    pub edge: Style,
     /// Style of the labels.
     pub label: Style,
     /// In the order of the screen.
@@ -58,9 +56,11 @@ impl Panel {
         bar.push_right(&format!("{} ", self.aside), self.bar);
         bar.fill(self.bar);
         let mut out = vec![bar.line()];
+        // The edge is the bar turned round a corner.
+        let edge = self.bar.bg.map_or(self.bar, |back| Style::new().fg(back));
         for row in self.rows {
             let mut line = Pieces::new(width);
-            line.push("▌ ", self.edge).push(&left(row.label, LABEL), self.label);
+            line.push("▌", edge).push(" ", Style::new()).push(&left(row.label, LABEL), self.label);
             for (text, style) in &row.text {
                 line.push(text, *style);
             }
@@ -70,8 +70,8 @@ impl Panel {
     }
 }
 
-/// A bar of full and empty cells for a share.
+/// A line that is heavy for a share of its length.
 pub fn gauge(share: f64, cells: usize, style: Style, rest: Style) -> Vec<Span<'static>> {
     let full = (share.clamp(0.0, 1.0) * cells as f64).round() as usize;
-    vec![Span::styled("█".repeat(full), style), Span::styled("░".repeat(cells - full), rest)]
+    vec![Span::styled("━".repeat(full), style), Span::styled("─".repeat(cells - full), rest)]
 }

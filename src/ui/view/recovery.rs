@@ -17,11 +17,11 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let theme = &state.theme;
     let ended = recovery.outcome.signal.ends() && recovery.alive.is_empty();
     let quiet = recovery.waiting_before < 1.0;
-    let (title, bar, edge) = match recovery.recovered_after {
-        _ if recovery.outlived() => (outlived(state, recovery), theme.culprit_bar, theme.culprit),
-        Some(seconds) => (format!("RECOVERED after {}", span(seconds)), theme.good_bar, theme.good),
-        None if quiet && ended => ("ENDED: nobody waited for it".to_owned(), theme.good_bar, theme.good),
-        None => (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar, theme.amber),
+    let (title, bar) = match recovery.recovered_after {
+        _ if recovery.outlived() => (outlived(state, recovery), theme.culprit_bar),
+        Some(seconds) => (format!("RECOVERED after {}", span(seconds)), theme.good_bar),
+        None if quiet && ended => ("ENDED: nobody waited for it".to_owned(), theme.good_bar),
+        None => (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar),
     };
     let row = |rank, label, text| Row { rank, label, text };
     let noun = if before.verdict.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
@@ -43,7 +43,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let back = shown(Screen::Overview, Command::Back);
     rows.push(row(2, "", vec![(back.to_owned(), theme.key), (" dismiss".to_owned(), theme.strong)]));
     let aside = format!("{} to {}", recovery.outcome.signal, recovery.outcome.job);
-    Some(Panel { title, aside, bar, edge, label: theme.dim, rows })
+    Some(Panel { title, aside, bar, label: theme.dim, rows })
 }
 
 /// `stuck tasks 38 → 3   ██████████░░`: the bar is what is done.

@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 
 use super::panel::{Panel, Row};
-use super::text::{UNKNOWN, ago, clock, cores, known, percent, tasks, width as cells};
+use super::text::{UNKNOWN, ago, clock, cores, known, of_all, percent, tasks, width as cells};
 use crate::action::Signal;
 use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, Role};
 use crate::ui::keys::{Command, Screen, shown};
@@ -51,8 +51,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let job = state.suspect()?;
     let theme = &state.theme;
     let culprit = is_culprit(diagnosis, job);
-    let (bar, edge, name) =
-        if culprit { (theme.culprit_bar, theme.culprit, theme.culprit) } else { (theme.amber_bar, theme.amber, theme.amber) };
+    let (bar, name) = if culprit { (theme.culprit_bar, theme.culprit) } else { (theme.amber_bar, theme.amber) };
     let facts = &job.facts;
     let room = width.saturating_sub(12);
     let row = |rank, label, text| Row { rank, label, text };
@@ -73,18 +72,25 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     }
     rows.push(row(1, "", hints(state, job)));
     let sure = if culprit { diagnosis.verdict.confidence } else { facts.finding.confidence };
-    Some(Panel { title: title(diagnosis, job), aside: format!("{} sure", percent(sure)), bar, edge, label: theme.dim, rows })
+    Some(Panel { title: title(diagnosis, job), aside: format!("{} sure", percent(sure)), bar, label: theme.dim, rows })
 }
 
-/// `tar in nightly.sh 4711 → tar 4712 | gzip 4713`
+/// `nightly.sh 4711 → tar 4712 | gzip 4713`; where the processes have other names than job and tool, those come first.
 fn who(facts: &JobFacts, room: usize, name: Style, plain: Style) -> Vec<(String, Style)> {
-    let mut text = vec![(facts.name.clone(), name)];
-    if let Some(tool) = facts.finding.tool.as_ref().filter(|tool| **tool != facts.name) {
-        text.push((format!(" ({tool})"), name));
+    let mut text = Vec::new();
+    if facts.root_member().is_none_or(|root| root.name != facts.name) {
+        text.push((format!("{}  ", facts.name), name));
     }
-    let taken: usize = text.iter().map(|piece| cells(&piece.0)).sum::<usize>() + 3;
-    text.push(("   ".to_owned(), plain));
-    text.push((chain(facts, room.saturating_sub(taken)), plain));
+    let shown = |tool: &String| *tool == facts.name || facts.members.iter().take(8).any(|member| member.name == *tool);
+    if let Some(tool) = facts.finding.tool.as_ref().filter(|tool| !shown(tool)) {
+        text.push((format!("({tool})  "), name));
+    }
+    let taken: usize = text.iter().map(|piece| cells(&piece.0)).sum();
+    let chain = chain(facts, room.saturating_sub(taken));
+    match chain.strip_prefix(facts.name.as_str()) {
+        Some(rest) if text.is_empty() => text.extend([(facts.name.clone(), name), (rest.to_owned(), plain)]),
+        _ => text.push((chain, plain)),
+    }
     text
 }
 
@@ -135,17 +141,16 @@ pub fn started(state: &State, facts: &JobFacts, plain: Style) -> Vec<(String, St
     vec![(parts.join(", "), plain)]
 }
 
-/// `0.94 CPUs (47 %)   reads 8.1 MB/s, writes 2.1 MB/s (91 % of the disk traffic)`
+/// `reads 8.1 MB/s, writes 2.1 MB/s (91 % of all)   0.94 CPUs (47 % of all)`, what is short first.
 pub fn takes(diagnosis: &Diagnosis, job: &Job, strong: Style, plain: Style) -> Vec<(String, Style)> {
     let usage = &job.usage;
-    let of = |share: Option<f64>| share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
     let on_cpu = diagnosis.verdict.resource == Resource::Cpu;
     let (cpu_style, disk_style) = if on_cpu { (strong, plain) } else { (plain, strong) };
-    let cpu = format!("{} CPUs{}", known(usage.cpu_cores, cores), of(job.share.cpu));
+    let cpu = format!("{} CPUs{}", known(usage.cpu_cores, cores), of_all(job.share.cpu));
     let disk = match usage.disk_bytes() {
         None => format!("disk {UNKNOWN}"),
         Some(_) => {
-            format!("reads {}, writes {}{}", known(usage.read_bytes, rate), known(usage.write_bytes, rate), of(job.share.disk))
+            format!("reads {}, writes {}{}", known(usage.read_bytes, rate), known(usage.write_bytes, rate), of_all(job.share.disk))
         }
     };
     let mut parts = vec![(cpu, cpu_style), (disk, disk_style)];
@@ -169,8 +174,7 @@ fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, S
         text = format!("{text} and {}", count(verdict.victims.len() - 1, "other job"));
     }
     let of_victims = diagnosis.waits.iter().filter(|wait| verdict.victims.contains(&wait.job));
-    let longest =
-        of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
+    let longest = of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
     let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();
     vec![(text, victim), (longest, plain)]
 }

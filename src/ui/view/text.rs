@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::units;
 
@@ -24,13 +24,14 @@ fn head(text: &str, cells: usize) -> &str {
         return text.get(..cells.min(text.len())).unwrap_or(text);
     }
     let mut end = 0;
+    let mut taken = 0;
     for (at, c) in text.char_indices() {
-        let next = at + c.len_utf8();
-        // The width of a whole prefix: some characters change the width of the one before them.
-        if text.get(..next).is_none_or(|prefix| prefix.width() > cells) {
+        // The emoji selector widens the character before it. All other sequences are at most as wide as their parts.
+        taken += if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) };
+        if taken > cells {
             break;
         }
-        end = next;
+        end = at + c.len_utf8();
     }
     text.get(..end).unwrap_or_default()
 }
@@ -62,12 +63,18 @@ pub fn right(text: &str, cells: usize) -> String {
 
 /// The text in at most so many lines of so many cells, broken at blanks; what does not fit ends in `…`.
 pub fn wrap(text: &str, cells: usize, lines: usize) -> Vec<String> {
+    wrap_after(text, cells, cells, lines)
+}
+
+/// The same with another room in the first line.
+pub fn wrap_after(text: &str, first: usize, others: usize, lines: usize) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    if cells == 0 || lines == 0 {
+    if first == 0 || others == 0 || lines == 0 {
         return out;
     }
     let mut rest = text.trim();
     while !rest.is_empty() {
+        let cells = if out.is_empty() { first } else { others };
         if width(rest) <= cells {
             out.push(rest.to_owned());
             break;
@@ -117,6 +124,11 @@ pub fn cores(cores: f64) -> String {
 /// A number of tasks on average: whole where it is, else with one digit.
 pub fn tasks(tasks: f64) -> String {
     if tasks.fract() < 0.05 || tasks.fract() > 0.95 || tasks >= 9.95 { format!("{tasks:.0}") } else { format!("{tasks:.1}") }
+}
+
+/// ` (91 % of all)`, or nothing where the share is not known.
+pub fn of_all(share: Option<f64>) -> String {
+    share.map(|share| format!(" ({} of all)", percent(share))).unwrap_or_default()
 }
 
 /// What is known, printed; else `n/a`.

@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::text::{Pieces, ago, clock, fit, percent, width as cells, wrap};
+use super::text::{Pieces, ago, clock, fit, percent, width as cells, wrap, wrap_after};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
 use crate::ui::state::State;
 use crate::units::count;
@@ -70,15 +70,16 @@ pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize)
         return out;
     }
     let mut out: Vec<Line<'static>> = Vec::new();
-    for (index, text) in wrap(&verdict.headline, room, lines).into_iter().enumerate() {
-        let start = if index == 0 { Span::styled(word, style) } else { Span::raw(" ".repeat(word.len())) };
-        out.push(Line::from(vec![Span::raw(" "), start, Span::raw(" "), Span::styled(text, theme.strong)]));
+    let hang = hang(indent, width);
+    for (index, text) in wrap_after(&verdict.headline, room, width.saturating_sub(hang), lines).into_iter().enumerate() {
+        let start = if index == 0 { vec![Span::raw(" "), Span::styled(word, style), Span::raw(" ")] } else { blank(hang) };
+        out.push(Line::from_iter(start.into_iter().chain([Span::styled(text, theme.strong)])));
     }
     if out.len() < lines
         && let Some(since) = since(state, diagnosis)
     {
         let mut line = Pieces::new(width);
-        line.push(&" ".repeat(indent), theme.plain).push(&since, theme.dim);
+        line.push(&" ".repeat(hang), theme.plain).push(&since, theme.dim);
         out.push(line.line());
     }
     out
@@ -95,8 +96,18 @@ fn since(state: &State, diagnosis: &Diagnosis) -> Option<String> {
     Some(format!("since {}{ago}{sure}", clock(since, state.now, &state.zone)))
 }
 
-/// How many lines the verdict would like, at most three.
+/// Where the sentence goes on: below its beginning, or where lines are short at the edge.
+const fn hang(indent: usize, width: usize) -> usize {
+    if width < 100 { 2 } else { indent }
+}
+
+fn blank(cells: usize) -> Vec<Span<'static>> {
+    vec![Span::raw(" ".repeat(cells))]
+}
+
+/// How many lines the sentence would like, at most three.
 pub fn wanted(diagnosis: &Diagnosis, width: usize) -> usize {
     let indent = 14;
-    wrap(&diagnosis.verdict.headline, width.saturating_sub(indent), 3).len().clamp(1, 3)
+    let others = width.saturating_sub(hang(indent, width));
+    wrap_after(&diagnosis.verdict.headline, width.saturating_sub(indent), others, 3).len().clamp(1, 3)
 }

@@ -1,0 +1,298 @@
+//! A stage for the screen: a world that records what is asked of it, keys as a string, and the real loop on a test backend.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
+use whytop::action::{Aim, Aimed, Candidate, Hit, Outcome, Refusal, Signal};
+use whytop::analysis::diagnosis::Diagnosis;
+use whytop::ui::event::{Event, Events};
+use whytop::ui::state::State;
+use whytop::ui::theme::Depth;
+use whytop::ui::{World, run};
+use whytop::units::Pid;
+
+use super::diagnosis::at;
+
+/// The keys of a string: single characters, and `<enter>`, `<esc>`, `<tab>`, `<up>`, `<down>`, `<pgup>`, `<pgdn>`, `<home>`,
+/// `<end>`, `<ctrl-c>` and the like.
+pub fn keys(script: &str) -> Vec<Event> {
+    let mut out = Vec::new();
+    let mut rest = script;
+    while let Some(c) = rest.chars().next() {
+        let (code, modifiers, taken) = match rest.strip_prefix('<').and_then(|tail| tail.split_once('>')) {
+            Some((name, _)) => {
+                let (code, modifiers) = named(name);
+                (code, modifiers, name.len() + 2)
+            }
+            None => (KeyCode::Char(c), KeyModifiers::NONE, c.len_utf8()),
+        };
+        out.push(Event::Key(KeyEvent::new(code, modifiers)));
+        rest = &rest[taken..];
+    }
+    out
+}
+
+fn named(name: &str) -> (KeyCode, KeyModifiers) {
+    let plain = KeyModifiers::NONE;
+    match name {
+        "enter" => (KeyCode::Enter, plain),
+        "esc" => (KeyCode::Esc, plain),
+        "tab" => (KeyCode::Tab, plain),
+        "up" => (KeyCode::Up, plain),
+        "down" => (KeyCode::Down, plain),
+        "pgup" => (KeyCode::PageUp, plain),
+        "pgdn" => (KeyCode::PageDown, plain),
+        "home" => (KeyCode::Home, plain),
+        "end" => (KeyCode::End, plain),
+        other => match other.strip_prefix("ctrl-").and_then(|key| key.chars().next()) {
+            Some(c) => (KeyCode::Char(c), KeyModifiers::CONTROL),
+            None => panic!("no key is called {other}"),
+        },
+    }
+}
+
+/// What was asked of the world, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Aim(String, Vec<Pid>),
+    Send(Signal),
+    Release,
+    Suspend,
+}
+
+/// A world in which some processes cannot be reached.
+#[derive(Default)]
+pub struct FakeWorld {
+    pub calls: Rc<RefCell<Vec<Call>>>,
+    pub refused: Vec<(Pid, Refusal)>,
+    pub refuse_all: Option<Refusal>,
+}
+
+impl World for FakeWorld {
+    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim {
+        let pids = candidates.iter().map(|candidate| candidate.id.pid).collect();
+        self.calls.borrow_mut().push(Call::Aim(job.to_owned(), pids));
+        let check = |pid: Pid| match self.refused.iter().find(|(refused, _)| *refused == pid) {
+            Some((_, why)) => Err(why.clone()),
+            None => self.refuse_all.clone().map_or(Ok(()), Err),
+        };
+        let targets = candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
+        Aim { job: job.to_owned(), targets }
+    }
+
+    fn send(&mut self, signal: Signal) {
+        self.calls.borrow_mut().push(Call::Send(signal));
+    }
+
+    fn release(&mut self) {
+        self.calls.borrow_mut().push(Call::Release);
+    }
+
+    fn suspend(&mut self) -> anyhow::Result<()> {
+        self.calls.borrow_mut().push(Call::Suspend);
+        Ok(())
+    }
+}
+
+/// What became of a signal to the nightly job.
+pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
+    let hits = pids
+        .iter()
+        .map(|(pid, name)| Hit {
+            id: super::diagnosis::process(*pid, 1, name, name, "root").id,
+            name: (*name).to_owned(),
+            result: Ok(()),
+        })
+        .collect();
+    Outcome { at: at(seconds), job: "nightly.sh".into(), signal, hits, late: 0 }
+}
+
+/// A play: events in order, and the screen after each.
+pub struct Play {
+    events: VecDeque<Event>,
+    world: FakeWorld,
+    size: (u16, u16),
+    depth: Depth,
+}
+
+/// What came of a play.
+pub struct Ended {
+    /// What the world was asked.
+    pub calls: Vec<Call>,
+    /// The last screen.
+    pub screen: String,
+    /// Its cells, with their styles.
+    pub buffer: ratatui::buffer::Buffer,
+    /// How many frames were drawn.
+    pub frames: usize,
+    /// Events that nobody took, because the loop had ended.
+    pub left: usize,
+}
+
+impl Play {
+    pub fn new(width: u16, height: u16) -> Self {
+        Self { events: VecDeque::new(), world: FakeWorld::default(), size: (width, height), depth: Depth::Cube }
+    }
+
+    pub fn depth(mut self, depth: Depth) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    pub fn sees(mut self, diagnosis: Diagnosis) -> Self {
+        self.events.push_back(Event::Diagnosis(Arc::new(diagnosis)));
+        self
+    }
+
+    pub fn sees_shared(mut self, diagnosis: &Arc<Diagnosis>) -> Self {
+        self.events.push_back(Event::Diagnosis(diagnosis.clone()));
+        self
+    }
+
+    pub fn types(mut self, script: &str) -> Self {
+        self.events.extend(keys(script));
+        self
+    }
+
+    pub fn hears(mut self, outcome: Outcome) -> Self {
+        self.events.push_back(Event::Outcome(outcome));
+        self
+    }
+
+    pub fn then(mut self, event: Event) -> Self {
+        self.events.push_back(event);
+        self
+    }
+
+    pub fn refusing(mut self, pid: Pid, why: Refusal) -> Self {
+        self.world.refused.push((pid, why));
+        self
+    }
+
+    pub fn refusing_all(mut self, why: Refusal) -> Self {
+        self.world.refuse_all = Some(why);
+        self
+    }
+
+    /// Runs the real loop, one frame an event.
+    pub fn ends(self) -> Ended {
+        let mut events = self.events;
+        self.world.play(&mut events, self.size, self.depth, |events| events.len())
+    }
+
+    /// Runs the real loop with all events there at once, as after a stall.
+    pub fn ends_at_once(self) -> Ended {
+        let mut events = Flood(self.events);
+        self.world.play(&mut events, self.size, self.depth, |events| events.0.len())
+    }
+}
+
+/// All events are pending at once.
+struct Flood(VecDeque<Event>);
+
+impl Events for Flood {
+    fn next(&mut self) -> Option<Event> {
+        self.0.pop_front()
+    }
+
+    fn pending(&mut self) -> Option<Event> {
+        self.0.pop_front()
+    }
+}
+
+impl FakeWorld {
+    fn play<E: Events>(mut self, events: &mut E, size: (u16, u16), depth: Depth, left: impl Fn(&E) -> usize) -> Ended {
+        let backend = Counting { inner: TestBackend::new(size.0, size.1), frames: 0 };
+        let mut terminal = Terminal::new(backend).expect("a test backend");
+        let state = State::new(TimeZone::UTC, depth);
+        run(&mut terminal, state, events, &mut self).expect("the loop ends well");
+        let calls = self.calls.borrow().clone();
+        let Counting { inner, frames } = terminal.backend();
+        let screen = text_of(inner.buffer());
+        Ended { calls, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+    }
+}
+
+/// A test backend that counts its frames.
+struct Counting {
+    inner: TestBackend,
+    frames: usize,
+}
+
+impl Backend for Counting {
+    type Error = Infallible;
+
+    fn draw<'a, I>(&mut self, content: I) -> Result<(), Infallible>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        self.inner.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> Result<(), Infallible> {
+        self.inner.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> Result<(), Infallible> {
+        self.inner.show_cursor()
+    }
+
+    /// The real terminal would have to be asked, and the input thread would take its answer away.
+    fn get_cursor_position(&mut self) -> Result<Position, Infallible> {
+        panic!("the loop must not ask the terminal where its cursor is")
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> Result<(), Infallible> {
+        self.inner.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> Result<(), Infallible> {
+        self.inner.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> Result<(), Infallible> {
+        self.inner.clear_region(clear_type)
+    }
+
+    fn size(&self) -> Result<Size, Infallible> {
+        self.inner.size()
+    }
+
+    fn window_size(&mut self) -> Result<WindowSize, Infallible> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        self.frames += 1;
+        self.inner.flush()
+    }
+}
+
+/// The text of a screen, without blanks at line ends.
+pub fn text_of(buffer: &ratatui::buffer::Buffer) -> String {
+    let area = buffer.area;
+    let mut out = String::new();
+    for y in 0..area.height {
+        let mut line = String::new();
+        let mut skip = 0;
+        for x in 0..area.width {
+            let symbol = buffer[(x, y)].symbol();
+            if skip == 0 {
+                line.push_str(symbol);
+            }
+            skip = unicode_width::UnicodeWidthStr::width(symbol).max(skip).saturating_sub(1);
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
