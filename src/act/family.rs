@@ -78,24 +78,27 @@ impl Family {
 
     /// Whom this look shows for the first time, parents first. They are taken in on the way, for their children's sake.
     pub fn find_new(&mut self, look: &Look, guard: &Guard) -> Vec<(Stat, Kin)> {
+        self.claim(look);
+        let mut unknown: Vec<&Stat> = look.eldest_first().filter(|stat| !self.knows(stat.id)).collect();
+        unknown.retain(|stat| guard.refuse(stat.id.pid).is_none() && !stat.is_kernel_thread());
         let mut found = Vec::new();
         loop {
-            self.sessions.extend(self.own(look, |stat| stat.session));
-            self.groups.extend(self.own(look, |stat| stat.group));
             let found_before = found.len();
-            for stat in look.eldest_first() {
-                if self.knows(stat.id) || guard.refuse(stat.id.pid).is_some() || stat.is_kernel_thread() {
-                    continue;
-                }
-                let Some(kin) = self.relation(stat, look) else { continue };
+            // Once is enough, but for parents and children of the same tick.
+            unknown.retain(|stat| {
+                let Some(kin) = self.relation(stat, look) else { return true };
                 match kin {
-                    Kin::Born => self.admit(stat.id),
+                    Kin::Born => {
+                        self.admit(stat.id);
+                        self.lead(stat);
+                    }
                     Kin::Answer => {
                         self.answers.insert(stat.id.pid, stat.id.start);
                     }
                 }
-                found.push((stat.clone(), kin));
-            }
+                found.push(((*stat).clone(), kin));
+                false
+            });
             if found.len() == found_before {
                 return found;
             }
@@ -106,14 +109,39 @@ impl Family {
         self.has(id) || self.answers.get(&id.pid) == Some(&id.start) || self.strangers.contains(&id)
     }
 
-    /// Sessions (or groups) that are the job's: led by a member, or with no living process in them but members. Both are
-    /// inherited at birth, and joined from elsewhere only within a session (setpgid), so whoever comes later is a
+    /// Finds the sessions and groups that are the job's: led by a member, or with no living process in them but members.
+    /// Both are inherited at birth, and joined from elsewhere only within a session (setpgid), so whoever comes later is a
     /// descendant. A leader who has died keeps the number from being given away as long as anybody is left inside.
-    fn own(&self, look: &Look, key: fn(&Stat) -> Pid) -> HashSet<Pid> {
-        let (ours, others): (Vec<&Stat>, Vec<&Stat>) = look.eldest_first().partition(|stat| self.has(stat.id));
-        let others: HashSet<Pid> = others.into_iter().map(key).collect();
-        let led_by_us = |id: &Pid| self.members.contains_key(id);
-        ours.into_iter().map(key).filter(|id| *id > 0 && (led_by_us(id) || !others.contains(id))).collect()
+    fn claim(&mut self, look: &Look) {
+        let (mut ours, mut sessions, mut groups) = (Vec::new(), HashSet::new(), HashSet::new());
+        for stat in look.eldest_first() {
+            if self.has(stat.id) {
+                ours.push(stat);
+            } else {
+                sessions.insert(stat.session);
+                groups.insert(stat.group);
+            }
+        }
+        for stat in ours {
+            self.lead(stat);
+            // Zero stands for all sessions that began outside this PID namespace.
+            if stat.session > 0 && !sessions.contains(&stat.session) {
+                self.sessions.insert(stat.session);
+            }
+            if stat.group > 0 && !groups.contains(&stat.group) {
+                self.groups.insert(stat.group);
+            }
+        }
+    }
+
+    /// Claims the session and the group of a member if a member leads it.
+    fn lead(&mut self, stat: &Stat) {
+        if self.members.contains_key(&stat.session) {
+            self.sessions.insert(stat.session);
+        }
+        if self.members.contains_key(&stat.group) {
+            self.groups.insert(stat.group);
+        }
     }
 
     fn relation(&self, stat: &Stat, look: &Look) -> Option<Kin> {
@@ -222,6 +250,14 @@ mod tests {
         let shared = [living(102, 500, 1, 100, 100)];
         assert_eq!(find(&mut family, [shared.to_vec(), vec![living(101, 500, 1, 100, 100)]].concat()), []);
         assert_eq!(find(&mut family, [shared.to_vec(), vec![living(300, 1100, 1, 100, 100)]].concat()), []);
+    }
+
+    #[test]
+    fn the_sessions_of_other_namespaces_are_nobodys() {
+        let mut family = Family::since(AIM);
+        family.admit(ProcessId { pid: 101, start: 500 });
+        assert_eq!(find(&mut family, vec![living(101, 500, 1, 0, 0)]), []);
+        assert_eq!(find(&mut family, vec![living(300, 1100, 1, 0, 0)]), []);
     }
 
     #[test]

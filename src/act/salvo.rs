@@ -23,7 +23,7 @@ use crate::units::{ProcessId, clean};
 
 /// How long the looks go on at the most. A job that still bears children then ignores the signal.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many looks there are at the most.
+/// How many whole looks there are at the most.
 const LOOKS: usize = 50;
 /// How many looks in a row must find nobody new.
 const QUIET_LOOKS: usize = 2;
@@ -86,14 +86,10 @@ impl Salvo<'_> {
         let end = Instant::now() + PATIENCE;
         let mut quiet = 0;
         for _ in 0..LOOKS {
-            let is_quiet = match Look::now() {
-                Ok(look) => {
-                    let woke = self.wake(&look);
-                    let born = self.family.find_new(&look, &self.guard);
-                    !self.hit_late(born) && !woke
-                }
-                Err(_) => true,
-            };
+            let is_quiet = Look::now().map_or(true, |look| {
+                let woke = self.wake(&look);
+                !self.chase(look, end) && !woke
+            });
             quiet = if is_quiet { quiet + 1 } else { 0 };
             if quiet >= QUIET_LOOKS || Instant::now() >= end {
                 return;
@@ -101,6 +97,25 @@ impl Salvo<'_> {
             if is_quiet {
                 sleep(PAUSE);
             }
+        }
+    }
+
+    /// Hits whom the look shows, and as long as there is somebody, looks on at once: a job that keeps forking must be
+    /// overtaken, and a whole look may take longer than it does to fork. Whether there was anybody.
+    fn chase(&mut self, mut look: Look, end: Instant) -> bool {
+        let mut was_anybody = false;
+        loop {
+            let mut born = self.family.find_new(&look, &self.guard);
+            // The newest first: it bears the next one while its forebears are being hit.
+            born.reverse();
+            if !self.hit_late(born) {
+                return was_anybody;
+            }
+            was_anybody = true;
+            look = match look.newcomers_added() {
+                Ok(look) if Instant::now() < end => look,
+                _ => return was_anybody,
+            };
         }
     }
 
@@ -121,24 +136,31 @@ impl Salvo<'_> {
         result
     }
 
-    /// Hits those whom a look has found; whether a signal went out.
+    /// Hits those whom a look has found; whether there may be more, because somebody was hit, or ended before he could be
+    /// and may have borne another.
     fn hit_late(&mut self, kin: Vec<(Stat, Kin)>) -> bool {
-        let late_before = self.outcome.late;
+        let mut may_be_more = false;
         for (stat, kin) in kin {
             let result = match kin {
                 Kin::Born => Held::open(stat.id).and_then(|held| self.hit(&held)),
                 Kin::Answer => Err(Refusal::Answer),
             };
             match &result {
-                Ok(()) => self.outcome.late += 1,
-                // Ended by itself before it could be hit: it was never part of the answer.
-                Err(Refusal::Gone | Refusal::Reused) => continue,
+                Ok(()) => {
+                    self.outcome.late += 1;
+                    may_be_more = true;
+                }
+                // It was never part of the answer.
+                Err(Refusal::Gone | Refusal::Reused) => {
+                    may_be_more = true;
+                    continue;
+                }
                 Err(Refusal::Answer) => {}
                 Err(_) => self.family.disown(stat.id),
             }
             self.outcome.hits.push(Hit { id: stat.id, name: clean(&stat.name), result });
         }
-        self.outcome.late > late_before
+        may_be_more
     }
 
     /// A stopped process keeps SIGTERM and SIGINT pending until it goes on. It is told to after all have been asked, so that

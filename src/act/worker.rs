@@ -2,6 +2,7 @@
 //!
 //! Started before it is needed: on a host in trouble a new thread may not be had. Tested by `tests/act.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -24,7 +25,9 @@ impl Worker {
         let answer = Arc::clone(&on_outcome);
         let thread = Builder::new().name("whytop-act".to_owned()).spawn(move || {
             for (armed, signal) in inbox {
-                report(&answer, armed.send(signal));
+                let outcome = armed.send(signal);
+                // A receiver that panics must not take the orders with it that wait behind.
+                let _ = catch_unwind(AssertUnwindSafe(|| report(&answer, outcome)));
             }
         });
         Self { orders: Some(orders), thread: thread.ok(), on_outcome }
@@ -52,7 +55,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // An error means that the receiver of outcomes has panicked; there is nobody left to tell.
+            // It catches its panics, so there is no error to pass on.
             let _ = thread.join();
         }
     }
