@@ -50,7 +50,7 @@ pub struct Totals {
 /// Judges the jobs, sets their roles, and puts culprit and victims first.
 pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals) -> Verdict {
     let backup = strongest_backup(jobs);
-    let stuck = stuck_case(jobs, waits, totals);
+    let stuck = stuck_case(jobs, waits);
     let cpu = cpu_case(jobs, totals);
     let case = match (stuck, cpu) {
         (Some(stuck), Some(cpu)) if cpu.weight() > stuck.weight() => Some(cpu),
@@ -116,7 +116,7 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 }
 
 /// Tasks stuck in uninterruptible sleep, and who keeps the disk from them.
-fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case> {
+fn stuck_case(jobs: &[Job], waits: &[WaitGroup]) -> Option<Case> {
     let mut victims = waiting_jobs(jobs, STUCK_VICTIM_TASKS, |job| job.usage.stuck);
     let all: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
     if all < WATCH_TASKS {

@@ -57,7 +57,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.message = None;
             return perform(state, binding.command);
         }
-        Event::Resize => state.revision += 1,
+        Event::Resize => {
+            state.revision += 1;
+            // Also when the size is the same again by now: in between the terminal cut off what no longer fitted.
+            return vec![Effect::Redraw];
+        }
         Event::Diagnosis(diagnosis) => {
             state.revision += 1;
             learn(state, diagnosis);
