@@ -39,6 +39,10 @@ pub struct Recent {
 impl Window {
     /// Adds what was used in the `seconds` up to the newest sample; 0 for the first one.
     pub fn push(&mut self, seconds: f64, used: HashMap<ProcessId, Used>) {
+        if !self.has_rates() {
+            // A sample before the first interval says how tasks stood then, and the newer one knows better.
+            self.intervals.clear();
+        }
         self.intervals.push_back(Interval { seconds, used });
         while self.intervals.len() > 1 && self.seconds() - self.intervals[0].seconds >= WINDOW_SECONDS {
             self.intervals.pop_front();
