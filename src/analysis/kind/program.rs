@@ -102,7 +102,8 @@ const SHELLS: [&str; 9] = ["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "f
 pub fn program<'a>(process: &ProcessShape<'a>) -> Program<'a> {
     let Some(first) = process.argv.first().map(String::as_str).filter(|arg| !arg.is_empty()) else {
         // Hidden, or a kernel thread: what the kernel calls it, completed from the program file if that agrees.
-        let whole = process.exe.map(|exe| basename(exe.trim_end_matches(" (deleted)"))).filter(|exe| exe.starts_with(process.comm));
+        let whole =
+            process.exe.map(|exe| basename(exe.trim_end_matches(" (deleted)"))).filter(|exe| exe.starts_with(process.comm));
         return Program { name: whole.unwrap_or(process.comm), ..Program::default() };
     };
     if process.argv[1..].iter().all(String::is_empty) && first.contains(' ') && process.exe.is_none_or(|exe| exe != first) {
@@ -285,8 +286,8 @@ pub struct Command<'a> {
 /// of crontabs and of programs that call `system(3)`.
 pub fn commands(line: &str) -> Vec<Command<'_>> {
     const NOTHING: [&str; 24] = [
-        "cd", "test", "[", "[[", "set", ".", "source", "export", "umask", "ulimit", "sleep", "echo", "true", ":", "trap", "wait", "fi", "done",
-        "esac", "mkdir", "unset", "shopt", "date", "exit",
+        "cd", "test", "[", "[[", "set", ".", "source", "export", "umask", "ulimit", "sleep", "echo", "true", ":", "trap", "wait",
+        "fi", "done", "esac", "mkdir", "unset", "shopt", "date", "exit",
     ];
     let mut commands = Vec::new();
     let mut command = Command::default();

@@ -173,13 +173,16 @@ fn find(program: &Program, process: &ProcessShape) -> Option<&'static Tool> {
     })
 }
 
-fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'static Tool) {
+fn read_tool(reading: &mut Reading<'_>, tool: &'static Tool) {
     let words = tool.words;
     let args = &reading.program.args;
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
     let called = tool.name.as_str();
-    if let Some((doing, word)) = by_words {
+    if args.is_empty() && tool.role == Role::Backup && words.otherwise == Some(Doing::Quiet) {
+        // Its arguments are hidden, or it has none: whether it works must do.
+        reading.doing = Doing::Agent;
+    } else if let Some((doing, word)) = by_words {
         reading.doing = doing;
         reading.weight = if doing == Doing::Backup { weight } else { BATCH };
         if !matches!(doing, Doing::Quiet | Doing::Agent) {
@@ -246,7 +249,9 @@ fn read_postgres(reading: &mut Reading<'_>) {
 fn read_stranger(reading: &mut Reading<'_>) {
     reading.open = true;
     let program = &reading.program;
-    let says = name_says(program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }));
+    let says = name_says(
+        program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
+    );
     if says.cancelled {
         let (weight, what) = if says.weight > 0.0 { (-0.8, "only deals with backups") } else { (-0.3, "does other work") };
         reading.facts.push(Fact { weight, text: format!("{} {what}, by its name", shown(program.name)) });
@@ -301,8 +306,23 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool) {
 /// Paths behind options for output, and what a remote shell writes to.
 fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
     const OUTPUTS: [&str; 17] = [
-        "-o", "-O", "-f", "-r", "--output", "--out", "--file", "--result-file", "--target", "--target-dir", "--to-path", "--dest", "--destination",
-        "--outdir", "--output-dir", "--targetdir", "--backup-dir",
+        "-o",
+        "-O",
+        "-f",
+        "-r",
+        "--output",
+        "--out",
+        "--file",
+        "--result-file",
+        "--target",
+        "--target-dir",
+        "--to-path",
+        "--dest",
+        "--destination",
+        "--outdir",
+        "--output-dir",
+        "--targetdir",
+        "--backup-dir",
     ];
     let mut found = Vec::new();
     let mut wants = false;
@@ -332,8 +352,16 @@ fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
 
 /// Files that are open for writing say what is made of them; those that are read, where a block agent reads.
 fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
-    const SNAPSHOTS: [&str; 8] =
-        ["/dev/hcp", "/dev/synosnap", "/dev/veeam", "/dev/snapapi", "/dev/blksnap", "/dev/datto", "/dev/elastio", "/dev/sbd_snap"];
+    const SNAPSHOTS: [&str; 8] = [
+        "/dev/hcp",
+        "/dev/synosnap",
+        "/dev/veeam",
+        "/dev/snapapi",
+        "/dev/blksnap",
+        "/dev/datto",
+        "/dev/elastio",
+        "/dev/sbd_snap",
+    ];
     if let Some(device) = files.reading.iter().find(|file| SNAPSHOTS.iter().any(|snapshot| file.starts_with(snapshot))) {
         reading.facts.push(Fact { weight: 0.6, text: format!("it reads the snapshot device {}", shown(device)) });
     }

@@ -13,37 +13,198 @@ const NAMED_DUMP: f64 = 0.4;
 const NAMED_SAVE: f64 = 0.25;
 
 const STRONG: [&str; 18] = [
-    "bkp", "bkps", "bak", "bck", "bk", "bkup", "bup", "sauvegarde", "sauvegardes", "sicherung", "datensicherung", "respaldo",
-    "respaldos", "copias", "zaloha", "yedek", "zfssnap", "backups",
+    "bkp",
+    "bkps",
+    "bak",
+    "bck",
+    "bk",
+    "bkup",
+    "bup",
+    "sauvegarde",
+    "sauvegardes",
+    "sicherung",
+    "datensicherung",
+    "respaldo",
+    "respaldos",
+    "copias",
+    "zaloha",
+    "yedek",
+    "zfssnap",
+    "backups",
 ];
 const MIDDLE: [&str; 12] =
     ["dump", "dumps", "dumpall", "dumper", "snap", "snapshot", "snapshots", "snaps", "offsite", "pgdump", "sqldump", "dbdump"];
 const WEAK: [&str; 17] = [
-    "save", "saves", "saver", "archive", "archives", "archiver", "archiving", "arc", "mirror", "vault", "export", "nas", "offload",
-    "replicate", "replica", "nightly", "dbsave",
+    "save",
+    "saves",
+    "saver",
+    "archive",
+    "archives",
+    "archiver",
+    "archiving",
+    "arc",
+    "mirror",
+    "vault",
+    "export",
+    "nas",
+    "offload",
+    "replicate",
+    "replica",
+    "nightly",
+    "dbsave",
 ];
 /// Words after which it is no backup that runs.
 const CANCEL: [&str; 74] = [
-    "check", "checks", "checker", "verify", "verification", "restore", "restores", "recover", "recovery", "prune", "purge", "clean",
-    "cleanup", "cleaner", "expire", "expiry", "rotate", "rotation", "retention", "monitor", "monitoring", "mon", "exporter", "report",
-    "reports", "reporter", "reporting", "status", "stat", "stats", "test", "tests", "list", "notify", "alert", "alerts", "mail", "mailer",
-    "portal", "dashboard", "catalog", "catalogue", "ui", "web", "webui", "app", "api", "view", "viewer", "browser", "gui", "proxy",
-    "frontend", "console", "metrics", "watch", "watchdog", "refresh", "clone", "deploy", "download", "downloads", "unpack", "extract",
-    "import", "load", "loader", "migrate", "delete", "remove", "plugin", "age", "validate", "audit",
+    "check",
+    "checks",
+    "checker",
+    "verify",
+    "verification",
+    "restore",
+    "restores",
+    "recover",
+    "recovery",
+    "prune",
+    "purge",
+    "clean",
+    "cleanup",
+    "cleaner",
+    "expire",
+    "expiry",
+    "rotate",
+    "rotation",
+    "retention",
+    "monitor",
+    "monitoring",
+    "mon",
+    "exporter",
+    "report",
+    "reports",
+    "reporter",
+    "reporting",
+    "status",
+    "stat",
+    "stats",
+    "test",
+    "tests",
+    "list",
+    "notify",
+    "alert",
+    "alerts",
+    "mail",
+    "mailer",
+    "portal",
+    "dashboard",
+    "catalog",
+    "catalogue",
+    "ui",
+    "web",
+    "webui",
+    "app",
+    "api",
+    "view",
+    "viewer",
+    "browser",
+    "gui",
+    "proxy",
+    "frontend",
+    "console",
+    "metrics",
+    "watch",
+    "watchdog",
+    "refresh",
+    "clone",
+    "deploy",
+    "download",
+    "downloads",
+    "unpack",
+    "extract",
+    "import",
+    "load",
+    "loader",
+    "migrate",
+    "delete",
+    "remove",
+    "plugin",
+    "age",
+    "validate",
+    "audit",
 ];
 /// Words that make a directory, host or bucket a place for backups.
 const PLACES: [&str; 24] = [
-    "archive", "archives", "nas", "nas1", "offsite", "vault", "storagebox", "glacier", "coldline", "tape", "tapes", "borg", "restic",
-    "kopia", "duplicity", "rsnapshot", "updraft", "retention", "dr", "bunker", "synology", "qnap", "truenas", "stor",
+    "archive",
+    "archives",
+    "nas",
+    "nas1",
+    "offsite",
+    "vault",
+    "storagebox",
+    "glacier",
+    "coldline",
+    "tape",
+    "tapes",
+    "borg",
+    "restic",
+    "kopia",
+    "duplicity",
+    "rsnapshot",
+    "updraft",
+    "retention",
+    "dr",
+    "bunker",
+    "synology",
+    "qnap",
+    "truenas",
+    "stor",
 ];
 /// Words for a copy that somebody will work on.
-const COPIES: [&str; 14] = [
-    "staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "web01", "web02", "deploy", "release", "releases", "uat",
-];
+const COPIES: [&str; 12] =
+    ["staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "deploy", "release", "releases", "uat"];
 const ARCHIVES: [&str; 44] = [
-    ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".rar", ".sql", ".dump", ".dmp",
-    ".bak", ".bkp", ".bkf", ".img", ".vbk", ".vib", ".vma", ".qcow2", ".cpio", ".dar", ".ldif", ".rdb", ".bundle", ".xbstream", ".pcl",
-    ".fsa", ".sqfs", ".squashfs", ".archive", ".zpaq", ".lzo", ".gpg", ".enc", ".age", ".xfsdump", ".bson", ".partial",
+    ".tar",
+    ".tgz",
+    ".tbz",
+    ".tbz2",
+    ".txz",
+    ".tzst",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+    ".lz4",
+    ".zip",
+    ".7z",
+    ".rar",
+    ".sql",
+    ".dump",
+    ".dmp",
+    ".bak",
+    ".bkp",
+    ".bkf",
+    ".img",
+    ".vbk",
+    ".vib",
+    ".vma",
+    ".qcow2",
+    ".cpio",
+    ".dar",
+    ".ldif",
+    ".rdb",
+    ".bundle",
+    ".xbstream",
+    ".pcl",
+    ".fsa",
+    ".sqfs",
+    ".squashfs",
+    ".archive",
+    ".zpaq",
+    ".lzo",
+    ".gpg",
+    ".enc",
+    ".age",
+    ".xfsdump",
+    ".bson",
+    ".partial",
 ];
 
 /// What a name says: how much for a backup (0 if nothing), and whether a word takes it back.
@@ -109,6 +270,10 @@ pub fn place_says(target: &str) -> PlaceSays {
     if ["/mnt/", "/media/", "/net/", "/nfs", "/cifs", "/volume1/", "/run/media/"].iter().any(|mount| target.contains(mount)) {
         says.place = says.place.max(0.3);
     }
+    if says.place > 0.4 {
+        // A backup of the test host is a backup.
+        says.copy = 0.0;
+    }
     if is_dated(target) {
         says.dated = 0.35;
     }
@@ -123,7 +288,9 @@ pub fn place_says(target: &str) -> PlaceSays {
 pub fn is_live(path: &str) -> bool {
     const ROOTS: [&str; 12] =
         ["/etc", "/home", "/var", "/srv", "/root", "/opt", "/usr/local", "/data", "/boot", "/export", "/u01", "/mail"];
-    path == "/" || path == "." && path.len() > 1 || ROOTS.iter().any(|root| path.strip_prefix(root).is_some_and(is_end_of_component))
+    path == "/"
+        || path == "." && path.len() > 1
+        || ROOTS.iter().any(|root| path.strip_prefix(root).is_some_and(is_end_of_component))
 }
 
 fn is_end_of_component(rest: &str) -> bool {
@@ -133,13 +300,21 @@ fn is_end_of_component(rest: &str) -> bool {
 /// Whether a path is what a build makes.
 pub fn is_built(path: &str) -> bool {
     path.split('/').any(|part| {
-        matches!(part, "dist" | "build" | "target" | "out" | "_site" | "node_modules" | "release" | "public" | "artifacts" | "bundle")
+        matches!(
+            part,
+            "dist" | "build" | "target" | "out" | "_site" | "node_modules" | "release" | "public" | "artifacts" | "bundle"
+        )
     }) && !path.starts_with("/home")
 }
 
 /// `2024-05-11`, `2024_05`, `$(date +%F)`, `%Y`.
 fn is_dated(text: &str) -> bool {
-    if contains_ignoring_case(text, "$(date") || text.contains("`date") || text.contains("%F") || text.contains("%Y") || text.contains("{now") {
+    if contains_ignoring_case(text, "$(date")
+        || text.contains("`date")
+        || text.contains("%F")
+        || text.contains("%Y")
+        || text.contains("{now")
+    {
         return true;
     }
     text.as_bytes().windows(7).any(|w| {
