@@ -3,8 +3,10 @@
 //!
 //! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`tools`] what
 //! is known of it, [`rules`] what its arguments ask for, [`words`] what names and paths say; [`read`] puts that together for one
-//! process and [`weigh`] for a job. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
+//! process and [`weigh`] for a job; [`other`] says
+//! what a job is that is no backup. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
 
+mod other;
 mod program;
 mod read;
 mod rules;

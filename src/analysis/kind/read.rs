@@ -173,13 +173,16 @@ fn find(program: &Program, process: &ProcessShape) -> Option<&'static Tool> {
     })
 }
 
-fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'static Tool) {
+fn read_tool(reading: &mut Reading<'_>, tool: &'static Tool) {
     let words = tool.words;
     let args = &reading.program.args;
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
     let called = tool.name.as_str();
-    if let Some((doing, word)) = by_words {
+    if args.is_empty() && tool.role == Role::Backup && words.otherwise == Some(Doing::Quiet) {
+        // Its arguments are hidden, or it has none: whether it works must do.
+        reading.doing = Doing::Agent;
+    } else if let Some((doing, word)) = by_words {
         reading.doing = doing;
         reading.weight = if doing == Doing::Backup { weight } else { BATCH };
         if !matches!(doing, Doing::Quiet | Doing::Agent) {

@@ -3,6 +3,7 @@
 //! Knows names and words only; what a command line means is for `rules`, what a job means for `weigh`. A data file that does
 //! not parse leaves the catalogue empty instead of ending the program: tests/kinds.rs sees to it that it parses.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -143,7 +144,7 @@ struct File {
 /// The catalogue.
 #[derive(Default)]
 pub struct Tools {
-    tools: Vec<Tool>,
+    all: Vec<Tool>,
     by_name: HashMap<&'static str, usize>,
     /// By the first 15 bytes: all that the kernel keeps of a longer name.
     by_cut_name: HashMap<&'static str, usize>,
@@ -187,8 +188,8 @@ impl Tools {
             let first = words.names.first();
             for name in &words.names {
                 let shown = if words.each { name } else { first.unwrap_or(name) };
-                let index = catalogue.tools.len();
-                catalogue.tools.push(Tool { name: shown.clone(), role: words.role, words });
+                let index = catalogue.all.len();
+                catalogue.all.push(Tool { name: shown.clone(), role: words.role, words });
                 catalogue.by_name.insert(name, index);
                 if name.len() > COMM && name.is_char_boundary(COMM) {
                     catalogue.by_cut_name.insert(&name[..COMM], index);
@@ -222,17 +223,17 @@ impl Tools {
             name
         };
         let index = self.by_name.get(name).or_else(|| if name.len() == COMM { self.by_cut_name.get(name) } else { None })?;
-        self.tools.get(*index)
+        self.all.get(*index)
     }
 
     /// How many names are known. For the tests.
     pub fn len(&self) -> usize {
-        self.tools.len()
+        self.all.len()
     }
 
     /// Whether the data file was broken.
     pub fn is_empty(&self) -> bool {
-        self.tools.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -292,18 +293,11 @@ impl Words {
         ];
         // The first word wins; one behind an option may be that option's value (`--tag backup`) and counts only if no other does.
         // At the same place the longer one wins (`snapshot create` before `snapshot`).
-        let mut best: Option<((bool, usize, isize), Doing, &str)> = None;
-        for (doing, words) in lists {
-            for word in words {
-                if let Some((doubtful, at)) = position(word, args) {
-                    let rank = (doubtful, at, -(word.len() as isize));
-                    if best.is_none_or(|(other, ..)| rank < other) {
-                        best = Some((rank, doing, word));
-                    }
-                }
-            }
-        }
-        best.map(|(_, doing, word)| (doing, word.trim_start_matches('~').trim()))
+        let ranked = lists.into_iter().flat_map(|(doing, words)| {
+            let found = move |word: &'_ String| position(word, args).map(|(doubtful, at)| (doubtful, at, Reverse(word.len())));
+            words.iter().filter_map(move |word| found(word).map(|rank| (rank, doing, word.as_str())))
+        });
+        ranked.min_by_key(|(rank, ..)| *rank).map(|(_, doing, word)| (doing, word.trim_start_matches('~').trim()))
     }
 }
 

@@ -11,7 +11,7 @@ use super::tools::{Doing, Role};
 use super::words::{name_says, place_says};
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
-use crate::units::{count, rate};
+use crate::units::rate;
 
 /// From here on it is called a backup: more likely than not.
 const CALLED_BACKUP: f64 = 0.5;
@@ -39,8 +39,6 @@ const OTHER_WORK: f64 = -0.8;
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
 const IDLE: f64 = -0.7;
-/// Seconds after which a unit's main process is taken for a service.
-const SETTLED: f64 = 600.0;
 /// Seconds by which a service is older than what it started for a backup.
 const OLDER: f64 = 60.0;
 /// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
@@ -70,8 +68,9 @@ pub fn strength(process: &ProcessShape) -> f64 {
 
 /// Facts for and against.
 #[derive(Default)]
-struct Scale {
-    facts: Vec<Evidence>,
+pub struct Scale {
+    /// So far.
+    pub facts: Vec<Evidence>,
 }
 
 impl Scale {
@@ -101,7 +100,8 @@ impl Scale {
         ((1.0 - missing) * left).min(SUREST)
     }
 
-    fn sorted(mut self) -> Vec<Evidence> {
+    /// Strongest first.
+    pub fn sorted(mut self) -> Vec<Evidence> {
         self.facts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
         self.facts
     }
@@ -135,9 +135,11 @@ pub fn part(job: &JobShape) -> Option<usize> {
 }
 
 /// A job with the readings of its processes.
-struct Read<'a, 'b> {
-    job: &'b JobShape<'a>,
-    readings: Vec<Reading<'a>>,
+pub struct Read<'a, 'b> {
+    /// The job.
+    pub job: &'b JobShape<'a>,
+    /// One for each process, in their order.
+    pub readings: Vec<Reading<'a>>,
 }
 
 /// See [`super::judge`].
@@ -154,7 +156,8 @@ pub fn judge(job: &JobShape) -> Finding {
     read.other_kind(scale)
 }
 
-fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<Evidence>) -> Finding {
+/// A finding, with what is known of the tool.
+pub fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<Evidence>) -> Finding {
     let words = by.and_then(|reading| reading.tool).map(|tool| tool.words);
     Finding {
         kind,
@@ -189,12 +192,13 @@ impl<'a, 'b> Read<'a, 'b> {
         Self { job, readings }
     }
 
-    fn root(&self) -> Option<&Reading<'a>> {
+    /// The topmost process.
+    pub fn root(&self) -> Option<&Reading<'a>> {
         self.readings.first()
     }
 
     /// How much of the job's work this process does.
-    fn share(&self, of: &Reading) -> f64 {
+    pub fn share(&self, of: &Reading) -> f64 {
         let work = |reading: &Reading| reading.pace.cores + reading.pace.bytes() / BYTES_PER_CORE;
         let total: f64 = self.readings.iter().map(work).sum();
         if total > 0.0 { work(of) / total } else { 0.0 }
@@ -205,7 +209,7 @@ impl<'a, 'b> Read<'a, 'b> {
     }
 
     /// A database is copied into another one: the process that reads from the dump.
-    fn clone_sink(&self, of: &Reading) -> Option<&str> {
+    pub fn clone_sink(&self, of: &Reading) -> Option<&str> {
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
         let over_ssh =
             self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
@@ -248,7 +252,7 @@ impl<'a, 'b> Read<'a, 'b> {
                 } else {
                     format!("{:.1} CPUs", reading.pace.cores)
                 };
-                scale.put_once(weight, &format!("{} is a backup agent, and it works: {what}", reading.called()));
+                scale.put_once(weight, &format!("{} can make backups, and it works: {what}", reading.called()));
             } else {
                 scale.put_once(weight, &reading.text);
             }
@@ -269,10 +273,10 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
-        if !sure {
-            self.weigh_flow(scale, packs, copies || strangers > 0.0);
-        } else {
+        if sure {
             self.weigh_unit(scale, false);
+        } else {
+            self.weigh_flow(scale, packs, copies || strangers > 0.0);
         }
         self.weigh_launcher(scale, !sure);
         lead.map(|(at, _)| at)
@@ -395,104 +399,17 @@ impl<'a, 'b> Read<'a, 'b> {
             Launcher::At => scale.put(SCHEDULED, || "started by at".into()),
             Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
             Launcher::Automation if open => {
-                scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into())
+                scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into());
             }
             Launcher::Shell if open => scale.put(BY_HAND, || "started by hand".into()),
             _ => {}
         }
     }
-
-    /// What the job is when it is no backup.
-    fn other_kind(&self, scale: Scale) -> Finding {
-        let job = self.job;
-        let root = self.root();
-        let says = |text: String, weight: f64| {
-            let mut evidence = vec![Evidence { text, weight }];
-            evidence.extend(scale.facts.iter().cloned());
-            evidence
-        };
-        let by_hand = job.launcher == Launcher::Shell || job.processes.first().is_some_and(|process| process.on_terminal);
-        if let Some(root) = root.filter(|root| matches!(root.role(), Some(Role::Server))) {
-            return finding(Kind::Service, Some(root), 0.9, says(format!("{} is a server", root.called()), 0.9));
-        }
-        if let Some(dump) =
-            self.readings.iter().find(|reading| reading.doing == Doing::Backup && self.clone_sink(reading).is_some())
-        {
-            let sink = self.clone_sink(dump).unwrap_or_default();
-            let text = format!("{} feeds {}: a clone of a database, nothing is kept", dump.called(), shown(sink));
-            return finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85));
-        }
-        let batch =
-            self.readings.iter().filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty()).max_by(|a, b| {
-                (a.decides(), self.share(a)).partial_cmp(&(b.decides(), self.share(b))).unwrap_or(std::cmp::Ordering::Equal)
-            });
-        if let Some(batch) = batch {
-            return finding(Kind::Batch, Some(batch), 0.85, says(batch.text.clone(), 0.85));
-        }
-        if let Some(agent) = self.readings.iter().find(|reading| reading.doing == Doing::Agent) {
-            let kind = if job.launcher == Launcher::Cron { Kind::Batch } else { Kind::Service };
-            return finding(kind, Some(agent), 0.85, says(format!("{} waits for its next backup", agent.called()), 0.85));
-        }
-        if let Some(packer) = self.readings.iter().find(|reading| reading.doing == Doing::Backup) {
-            let text = packer.text.clone();
-            return finding(Kind::Batch, Some(packer), 0.6, says(text, 0.6));
-        }
-        if by_hand {
-            let sits =
-                root.is_some_and(|root| matches!(root.role(), Some(Role::Viewer | Role::Shell)) || root.doing == Doing::Quiet);
-            let weight = if sits { 0.9 } else { 0.6 };
-            return finding(
-                Kind::Interactive,
-                root.filter(|root| root.tool.is_some()),
-                weight,
-                says("it runs at a terminal".into(), weight),
-            );
-        }
-        let age = job.processes.first().map_or(0.0, |process| process.age);
-        let workers = job
-            .processes
-            .iter()
-            .skip(1)
-            .filter(|process| Some(process.comm) == job.processes.get(1).map(|first| first.comm))
-            .count();
-        match job.launcher {
-            Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::Automation => {
-                finding(Kind::Batch, None, 0.5, says(format!("started by {}", launcher_name(job.launcher)), 0.5))
-            }
-            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine if workers >= 3 => {
-                finding(Kind::Service, None, 0.8, says(count(workers, "equal worker"), 0.8))
-            }
-            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine if age >= SETTLED => {
-                finding(Kind::Service, None, 0.7, says(format!("started by {}, long ago", launcher_name(job.launcher)), 0.7))
-            }
-            Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine => {
-                finding(Kind::Service, None, 0.4, says(format!("started by {}", launcher_name(job.launcher)), 0.4))
-            }
-            Launcher::Unknown if root.is_some_and(|root| root.doing == Doing::Quiet) => {
-                finding(Kind::Interactive, root, 0.4, scale.sorted())
-            }
-            _ => finding(Kind::Unknown, None, 0.0, scale.sorted()),
-        }
-    }
-}
-
-fn launcher_name(launcher: Launcher) -> &'static str {
-    match launcher {
-        Launcher::Cron => "cron",
-        Launcher::At => "at",
-        Launcher::ServiceManager => "the service manager",
-        Launcher::SshCommand => "a command over SSH",
-        Launcher::Shell => "a shell",
-        Launcher::ContainerEngine => "a container engine",
-        Launcher::Supervisor => "a supervisor",
-        Launcher::Automation => "a CI runner or configuration management",
-        Launcher::Unknown => "nobody known",
-    }
 }
 
 impl Reading<'_> {
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
-    fn decides(&self) -> bool {
+    pub fn decides(&self) -> bool {
         self.tool.is_some_and(|tool| tool.words.decides)
             && !self.program.args.iter().take(3).any(|arg| {
                 let says = name_says(arg);

@@ -158,10 +158,8 @@ const PLACES: [&str; 24] = [
     "stor",
 ];
 /// Words for a copy that somebody will work on.
-const COPIES: [&str; 14] = [
-    "staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "web01", "web02", "deploy", "release", "releases",
-    "uat",
-];
+const COPIES: [&str; 12] =
+    ["staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "deploy", "release", "releases", "uat"];
 const ARCHIVES: [&str; 44] = [
     ".tar",
     ".tgz",
@@ -271,6 +269,10 @@ pub fn place_says(target: &str) -> PlaceSays {
     }
     if ["/mnt/", "/media/", "/net/", "/nfs", "/cifs", "/volume1/", "/run/media/"].iter().any(|mount| target.contains(mount)) {
         says.place = says.place.max(0.3);
+    }
+    if says.place > 0.4 {
+        // A backup of the test host is a backup.
+        says.copy = 0.0;
     }
     if is_dated(target) {
         says.dated = 0.35;

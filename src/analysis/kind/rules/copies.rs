@@ -1,0 +1,279 @@
+//! rsync, clients of object stores, cp, scp and their like, duplicity: from where to where.
+
+use super::super::tools::Doing;
+use super::super::words::{is_built, is_live, place_says};
+use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
+
+/// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
+fn is_remote(path: &str) -> bool {
+    path.contains("://") || path.find(':').is_some_and(|colon| path.find('/').is_none_or(|slash| colon < slash) && colon > 0)
+}
+
+/// Arguments that are no options and no options' values.
+fn operands<'a>(args: &[&'a str], values: &[&str]) -> Vec<&'a str> {
+    let mut out = Vec::new();
+    let mut skip = false;
+    for arg in args.iter().copied() {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        if arg.starts_with('-') && arg.len() > 1 {
+            // A cluster ends with the option that takes the value: `-ave ssh`.
+            skip = values.contains(&arg)
+                || !arg.starts_with("--")
+                    && arg.len() > 2
+                    && arg.chars().last().is_some_and(|last| last == 'e' && values.contains(&"-e"));
+        } else {
+            out.push(arg);
+        }
+    }
+    out
+}
+
+pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
+    const VALUES: [&str; 30] = [
+        "-e",
+        "--rsh",
+        "--exclude",
+        "--include",
+        "--exclude-from",
+        "--include-from",
+        "--files-from",
+        "--link-dest",
+        "--backup-dir",
+        "--suffix",
+        "--password-file",
+        "--bwlimit",
+        "--log-file",
+        "-f",
+        "--filter",
+        "--port",
+        "--timeout",
+        "-T",
+        "--temp-dir",
+        "--compare-dest",
+        "--copy-dest",
+        "--rsync-path",
+        "-M",
+        "--max-size",
+        "--min-size",
+        "--partial-dir",
+        "--log-file-format",
+        "--out-format",
+        "--chmod",
+        "--config",
+    ];
+    let starts = |option: &str| args.iter().any(|arg| arg.starts_with(option));
+    if starts("--daemon") {
+        return Ruling::new(Doing::Agent, 0.3, "serves as a daemon");
+    }
+    if args.contains(&"--server") {
+        return if args.contains(&"--sender") {
+            let mut ruling = Ruling::new(Doing::Backup, 0.75, "sends files of this host to one that asked for them");
+            ruling.sources(operands(&args[1..], &VALUES));
+            ruling
+        } else {
+            Ruling::new(Doing::Batch, SURE, "receives files")
+        };
+    }
+    if starts("--list-only") || starts("--dry-run") || args.contains(&"-n") {
+        return Ruling::new(Doing::Quiet, SURE, "only lists");
+    }
+    let mut sources = operands(args, &VALUES);
+    let Some(target) = sources.pop().filter(|_| !sources.is_empty()) else {
+        return Ruling::new(Doing::Unknown, 0.0, "runs");
+    };
+    let from_remote = sources.iter().any(|source| is_remote(source));
+    let place = place_says(target);
+    if !is_remote(target)
+        && !from_remote
+        && sources.iter().any(|source| place_says(source).place > 0.2)
+        && place.place < 0.2
+        && is_live(target)
+    {
+        return Ruling::new(Doing::Batch, SURE, "restores from where backups lie");
+    }
+    let mut ruling = Ruling::new(
+        Doing::Backup,
+        COPIES,
+        if from_remote { "fetches files from another host" } else { "copies files to another place" },
+    );
+    for option in ["--link-dest", "--backup-dir", "--compare-dest", "--copy-dest", "--backup"] {
+        if let Some(arg) = args.iter().find(|arg| arg.starts_with(option)) {
+            ruling.fact(BACKUP_OPTION, format!("option {arg}"));
+            break;
+        }
+    }
+    if starts("--numeric-ids")
+        || starts("--one-file-system")
+        || starts("--fake-super")
+        || ['H', 'A', 'X', 'x'].iter().any(|l| has_letter(args, *l))
+    {
+        ruling.fact(CAREFUL_OPTION, "options that keep owners, links and filesystems apart");
+    }
+    if starts("--delete") {
+        ruling.fact(0.1, "option --delete");
+    }
+    if !from_remote {
+        ruling.sources(sources.iter().copied());
+        if !is_remote(target) && place.place < 0.2 {
+            ruling.fact(-0.3, "it copies within this host");
+        }
+    } else if place.place < 0.4 {
+        ruling.fact(-0.5, "it copies to this host");
+    }
+    ruling.target(target)
+}
+
+pub fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
+    const VERBS: [&str; 22] = [
+        "sync",
+        "copy",
+        "cp",
+        "mv",
+        "move",
+        "bisync",
+        "copyto",
+        "moveto",
+        "put",
+        "mirror",
+        "rsync",
+        "upload",
+        "up",
+        "rcat",
+        "upload-batch",
+        "bulk-upload",
+        "upload-file",
+        "put-object",
+        "pipe",
+        "push",
+        "sync-up",
+        "-put",
+    ];
+    const VALUES: [&str; 22] = [
+        "--profile",
+        "--region",
+        "--config",
+        "--exclude",
+        "--include",
+        "--filter-from",
+        "--transfers",
+        "--bwlimit",
+        "--storage-class",
+        "--log-file",
+        "--endpoint-url",
+        "-c",
+        "-e",
+        "-i",
+        "-f",
+        "--checkers",
+        "--log-level",
+        "--exclude-from",
+        "--acl",
+        "-n",
+        "--max-age",
+        "--backup-dir",
+    ];
+    let Some(at) = args.iter().position(|arg| VERBS.contains(arg)) else {
+        // A client that only uploads needs no word for it.
+        if name.contains("put") || name.contains("upload") {
+            let mut ruling = Ruling::new(Doing::Backup, UPLOADS, "uploads");
+            ruling.sources(operands(args, &VALUES));
+            return ruling;
+        }
+        return Ruling::new(Doing::Quiet, 0.5, "copies nothing");
+    };
+    let verb = args[at];
+    let mut places = operands(&args[at + 1..], &VALUES);
+    if verb == "rcat" || verb == "pipe" || places.first() == Some(&"-") {
+        let ruling = Ruling::new(Doing::Backup, 0.7, "uploads what it is given");
+        return if let Some(target) = places.pop() { ruling.target(target) } else { ruling };
+    }
+    if matches!(verb, "put-object" | "upload" | "upload-batch" | "bulk-upload" | "upload-file" | "up" | "push")
+        || verb.starts_with("put")
+    {
+        let mut ruling = Ruling::new(Doing::Backup, UPLOADS, "uploads");
+        ruling.sources(places.iter().copied());
+        return if let Some(target) = places.into_iter().rfind(|place| place.contains(['/', ':'])) {
+            ruling.target(target)
+        } else {
+            ruling
+        };
+    }
+    let is_bucket = |place: &str| is_remote(place) || (name.starts_with("mc") && !place.starts_with(['/', '.', '~']));
+    match places.as_slice() {
+        [source, .., target] if is_bucket(target) && !is_bucket(source) => {
+            let (source, target) = (*source, *target);
+            let mut ruling = Ruling::new(Doing::Backup, UPLOADS, "uploads");
+            ruling.sources([source]);
+            if is_live(source) && !is_built(source) && matches!(verb, "sync" | "mirror" | "rsync" | "copy" | "bisync" | "cp") {
+                ruling.fact(0.3, format!("{verb} of a tree"));
+            }
+            if has(args, &["--delete", "--delete-removed", "--delete-destination=true", "--backup-dir", "--recursive"]) {
+                ruling.fact(0.1, "it keeps both sides alike");
+            }
+            ruling.target(target)
+        }
+        [source, .., target] if is_bucket(source) && !is_bucket(target) => Ruling::new(Doing::Batch, SURE, "downloads"),
+        [source, .., target] if is_bucket(source) && is_bucket(target) => {
+            Ruling::new(Doing::Backup, 0.2, "copies from bucket to bucket").target(target)
+        }
+        [_, .., target] => Ruling::new(Doing::Backup, COPIES, "copies files").target(target),
+        _ => Ruling::new(Doing::Unknown, 0.0, "runs"),
+    }
+}
+
+pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
+    let mut sources = operands(args, &["-t", "-S"]);
+    let tree = ['a', 'r', 'R', 'l'].iter().any(|letter| has_letter(args, *letter)) || has(args, &["--archive", "--recursive"]);
+    let Some(target) = sources.pop() else { return Ruling::new(Doing::Unknown, 0.0, "runs") };
+    let from_backup = sources.iter().any(|source| place_says(source).place > 0.2);
+    if from_backup && place_says(target).place < 0.2 {
+        return Ruling::new(Doing::Batch, SURE, "copies from where backups lie");
+    }
+    let mut ruling =
+        Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
+    ruling.sources(sources);
+    if has_letter(args, 'l') && tree {
+        ruling.fact(0.3, "it links files that stayed the same");
+    }
+    ruling.target(target)
+}
+
+pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
+    let up = match name {
+        "curl" => has_letter(args, 'T') || has(args, &["--upload-file"]),
+        "lftp" => args.iter().any(|arg| arg.contains("mirror -R") || arg.contains("--reverse") || arg.contains("put ")),
+        "smbclient" => args.iter().any(|arg| arg.starts_with("-T") || arg.contains("put ")),
+        "scp" => args.len() > 1 && args.last().is_some_and(|last| is_remote(last)) && !has(args, &["-f", "-t"]),
+        "wput" | "ncftpput" => true,
+        _ => false,
+    };
+    if up {
+        let ruling = Ruling::new(Doing::Backup, COPIES, "sends files away");
+        let target = args.iter().copied().rfind(|arg| is_remote(arg) || arg.starts_with("//"));
+        return if let Some(target) = target { ruling.target(target) } else { ruling };
+    }
+    // A download to where backups lie is how some mail and cloud systems are backed up.
+    let saved =
+        args.iter().position(|arg| matches!(*arg, "-o" | "--output" | "-O" | "-P")).and_then(|at| args.get(at + 1).copied());
+    match saved.filter(|path| path.contains('/') && !path.contains("://") && place_says(path).weight() > 0.4) {
+        Some(path) => Ruling::new(Doing::Backup, COPIES, "fetches data").target(path),
+        None => Ruling::new(Doing::Unknown, 0.0, "transfers files"),
+    }
+}
+
+pub fn duplicity<'a>(args: &[&'a str]) -> Ruling<'a> {
+    let places = operands(
+        args,
+        &["--exclude", "--include", "--encrypt-key", "--sign-key", "--name", "--archive-dir", "--tempdir", "--volsize"],
+    );
+    let mut ruling = match places.iter().rev().take(2).collect::<Vec<_>>().as_slice() {
+        [target, source, ..] if source.contains("://") && !target.contains("://") => {
+            return Ruling::new(Doing::Batch, SURE, "restores");
+        }
+        [..] => Ruling::new(Doing::Backup, 0.93, "backs up"),
+    };
+    ruling.open = false;
+    ruling
+}
