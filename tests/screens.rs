@@ -1,5 +1,7 @@
 //! What the screen shows, at three sizes; and that no size, host or name makes it panic.
 
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
 mod common;
 
 use std::sync::Arc;
@@ -82,31 +84,25 @@ fn selection() {
 #[test]
 fn recovering() {
     check("recovering", |play| {
-        play.sees(outage())
-            .types("k<enter>")
-            .hears(outcome(Signal::Terminate, 1, &JOB))
-            .sees(after(4, 21, &[4712]))
+        play.sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(4, 21, &[4712]))
     });
 }
 
 #[test]
 fn recovered() {
     check("recovered", |play| {
-        play.sees(outage())
-            .types("k<enter>")
-            .hears(outcome(Signal::Terminate, 1, &JOB))
-            .sees(after(7, 6, &[]))
-            .sees(after(9, 3, &[]))
+        play.sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(7, 6, &[])).sees(after(
+            9,
+            3,
+            &[],
+        ))
     });
 }
 
 #[test]
 fn outlived() {
     check("outlived", |play| {
-        play.sees(outage())
-            .types("k<enter>")
-            .hears(outcome(Signal::Terminate, 1, &JOB))
-            .sees(after(12, 36, &[4711, 4712]))
+        play.sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 36, &[4711, 4712]))
     });
 }
 

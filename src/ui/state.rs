@@ -243,7 +243,7 @@ impl State {
     }
 
     /// The job that `k` and Enter are about: the one on the detail screen, the one the user chose, one that outlived
-    /// its signal, the suspect, else the first of the list in focus.
+    /// its signal, the suspect, else (unless an action is being watched) the first of the list in focus.
     pub fn target(&self) -> Option<Target> {
         if let Mode::Detail(detail) = &self.mode {
             return Some(Target { job: detail.job.clone(), name: detail.name.clone() });
@@ -256,8 +256,11 @@ impl State {
         {
             return Some(Target { job: watch.recovery.job.clone(), name: watch.recovery.outcome.job.clone() });
         }
-        let job = self.suspect().or_else(|| self.job_at(self.focus, 0))?;
-        Some(target_of(job))
+        if let Some(suspect) = self.suspect() {
+            return Some(target_of(suspect));
+        }
+        // Once the culprit is gone the first row is mostly who waited for it: a second `k` out of habit must not end that.
+        self.job_at(self.focus, 0).filter(|_| self.watch.is_none()).map(target_of)
     }
 
     /// Every process that an action on this job is meant for, root first. A job that was hit and lost its root has its
@@ -309,8 +312,13 @@ pub fn waiting_of(job: &Job) -> f64 {
 }
 
 fn rows_of_waits(diagnosis: &Diagnosis) -> Vec<usize> {
-    let mut rows: Vec<(usize, f64)> =
-        diagnosis.jobs.iter().enumerate().map(|(index, job)| (index, waiting_of(job))).filter(|row| row.1 >= WAITS_FROM).collect();
+    let mut rows: Vec<(usize, f64)> = diagnosis
+        .jobs
+        .iter()
+        .enumerate()
+        .map(|(index, job)| (index, waiting_of(job)))
+        .filter(|row| row.1 >= WAITS_FROM)
+        .collect();
     rows.sort_by(|a, b| b.1.total_cmp(&a.1));
     rows.into_iter().map(|row| row.0).collect()
 }

@@ -177,8 +177,7 @@ fn feel_pulse(send: &impl Fn(Event) -> bool) {
     let from_stdin = io::stdin().is_terminal();
     loop {
         thread::park_timeout(PULSE);
-        let state =
-            if from_stdin { rustix::termios::tcgetattr(io::stdin()) } else { rustix::termios::tcgetattr(io::stdout()) };
+        let state = if from_stdin { rustix::termios::tcgetattr(io::stdin()) } else { rustix::termios::tcgetattr(io::stdout()) };
         if let Err(error) = state
             && error != Errno::INTR
         {

@@ -98,7 +98,8 @@ fn heading(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<(String, Style)>
     let text = match (hit, all - hit) {
         (0, _) => {
             let denied = dialog.aim.sudo_line(dialog.signal).is_some();
-            let why = if denied { "you lack the rights to signal any of" } else { "nothing would be hit: none can be reached of" };
+            let why =
+                if denied { "you lack the rights to signal any of" } else { "nothing would be hit: none can be reached of" };
             format!("{why} {}", count(all, "process"))
         }
         (_, 0) => format!("{} {} the signal, in this order", count(hit, "process"), if hit == 1 { "gets" } else { "get" }),
@@ -175,10 +176,14 @@ fn without_rights(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'sta
     let mut out = vec![Line::default()];
     if let Some(command) = dialog.aim.sudo_line(dialog.signal) {
         out.push(text_line("As root it would be:", theme.plain, inner));
-        out.extend(wrap(&command, inner.saturating_sub(4), 3).iter().map(|line| text_line(&format!("  {line}"), theme.strong, inner)));
+        out.extend(
+            wrap(&command, inner.saturating_sub(4), 3).iter().map(|line| text_line(&format!("  {line}"), theme.strong, inner)),
+        );
     }
     let mut line = Pieces::new(inner);
-    line.push("  ", theme.plain).push(shown(Screen::Dialog, Command::Back), theme.key).push(" leaves; nothing can be sent", theme.plain);
+    line.push("  ", theme.plain)
+        .push(shown(Screen::Dialog, Command::Back), theme.key)
+        .push(" leaves; nothing can be sent", theme.plain);
     out.push(line.line());
     out
 }

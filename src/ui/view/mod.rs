@@ -261,7 +261,7 @@ fn draw_detail(buffer: &mut Buffer, area: Rect, state: &State, open: &Detail) {
 }
 
 fn draw_help(buffer: &mut Buffer, area: Rect, state: &State, scroll: usize) {
-    let body = draw_frame(buffer, area, state, "KEYS AND WORDS", state.theme.amber_bar);
+    let body = draw_frame(buffer, area, state, "KEYS AND WORDS", state.theme.selected);
     let lines = help::lines(state, usize::from(body.width));
     let first = scroll.min(lines.len().saturating_sub(usize::from(body.height)));
     paint(buffer, body, lines.into_iter().skip(first));
