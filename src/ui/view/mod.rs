@@ -154,7 +154,7 @@ impl Regions {
         let lists_wish = rows.clamp(lists_least, 6);
         // Tall screens give the bars what the lists do not need.
         let spare = unpanelled.saturating_sub(panel + rows.max(lists_wish) + 5);
-        let trend_wish = if tall { spare.clamp(5, 9) } else { 2 };
+        let trend_wish = if tall { spare.clamp(5, 7) } else { 2 };
         let trend = match take(trend_wish, lists_wish) {
             0 | 1 => 0,
             taken => taken,
