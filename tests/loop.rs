@@ -4,7 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::diagnosis::{after, around, at, calm, cpu_backup, crowd, database_id, facts, job, nightly_id, outage, process, site_id};
+use common::diagnosis::{
+    after, around, at, calm, cpu_backup, crowd, database_id, facts, job, nightly_id, outage, process, site_id,
+};
 use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::{JobId, Kind};
@@ -233,6 +235,18 @@ fn the_recovery_reaches_recovered() {
 }
 
 #[test]
+fn a_second_k_out_of_habit_does_not_end_the_site() {
+    let ended = play()
+        .sees(outage())
+        .types("k<enter>")
+        .hears(outcome(Signal::Terminate, 1, &JOB))
+        .sees(after(7, 6, &[]))
+        .types("k<enter>")
+        .ends();
+    assert_eq!(ended.calls.len(), 2, "{:?}", ended.calls);
+}
+
+#[test]
 fn esc_dismisses_the_recovery() {
     let acted = play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(4, 21, &[4712]));
     let ended = acted.types("<esc>").ends();
@@ -242,23 +256,16 @@ fn esc_dismisses_the_recovery() {
 
 #[test]
 fn what_outlives_its_signal_gets_sigkill_with_two_keys() {
-    let acted = play()
-        .sees(outage())
-        .types("k<enter>")
-        .hears(outcome(Signal::Terminate, 1, &JOB))
-        .sees(after(12, 36, &[4711, 4712]));
+    let acted =
+        play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 36, &[4711, 4712]));
     let ended = acted.types("K<enter>").ends();
     assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4711, 4712]), Call::Send(Signal::Kill)]);
 }
 
 #[test]
 fn the_screen_says_that_a_job_outlived_its_signal() {
-    let ended = play()
-        .sees(outage())
-        .types("k<enter>")
-        .hears(outcome(Signal::Terminate, 1, &JOB))
-        .sees(after(12, 36, &[4712]))
-        .ends();
+    let ended =
+        play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 36, &[4712])).ends();
     shows(&ended, "tar still runs after 11 s: press K to send SIGKILL");
 }
 
@@ -351,7 +358,13 @@ fn a_flood_of_events_is_taken_in_whole() {
     let scene = Arc::new(crowd(2000));
     let ended = play().sees_shared(&scene).types(&"<down>".repeat(1001)).types("k").ends_at_once();
     assert_eq!(ended.calls.len(), 1);
-    let stepwise = play().sees_shared(&scene).types("<down>").types(&"<pgdn>".repeat(0)).types(&"<down>".repeat(1000)).types("k").ends_at_once();
+    let stepwise = play()
+        .sees_shared(&scene)
+        .types("<down>")
+        .types(&"<pgdn>".repeat(0))
+        .types(&"<down>".repeat(1000))
+        .types("k")
+        .ends_at_once();
     assert_eq!(ended.calls, stepwise.calls);
 }
 

@@ -243,7 +243,7 @@ impl State {
     }
 
     /// The job that `k` and Enter are about: the one on the detail screen, the one the user chose, one that outlived
-    /// its signal, the suspect, else the first of the list in focus.
+    /// its signal, the suspect, else (unless an action is being watched) the first of the list in focus.
     pub fn target(&self) -> Option<Target> {
         if let Mode::Detail(detail) = &self.mode {
             return Some(Target { job: detail.job.clone(), name: detail.name.clone() });
@@ -256,8 +256,11 @@ impl State {
         {
             return Some(Target { job: watch.recovery.job.clone(), name: watch.recovery.outcome.job.clone() });
         }
-        let job = self.suspect().or_else(|| self.job_at(self.focus, 0))?;
-        Some(target_of(job))
+        if let Some(suspect) = self.suspect() {
+            return Some(target_of(suspect));
+        }
+        // Once the culprit is gone the first row is mostly who waited for it: a second `k` out of habit must not end that.
+        self.job_at(self.focus, 0).filter(|_| self.watch.is_none()).map(target_of)
     }
 
     /// Every process that an action on this job is meant for, root first. A job that was hit and lost its root has its

@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 pub enum Depth {
     /// Letters only (`TERM=dumb`).
     Letters,
-    /// Bold, reverse, underline; no colour (`NO_COLOR`, <https://no-color.org>).
+    /// Bold and reverse; no colour (`NO_COLOR`, <https://no-color.org>).
     Monochrome,
     /// The sixteen colours, as the user's palette has them.
     Sixteen,
@@ -57,7 +57,7 @@ pub struct Theme {
     pub strong: Style,
     /// Headings of lists and sections.
     pub title: Style,
-    /// The selected row.
+    /// The selected row, whatever its cells looked like.
     pub selected: Style,
     /// A key in a hint.
     pub key: Style,
@@ -94,13 +94,13 @@ impl Theme {
                 culprit: bold,
                 amber_bar: plain.add_modifier(Modifier::REVERSED),
                 amber: bold,
-                victim: plain.add_modifier(Modifier::UNDERLINED),
+                victim: plain,
                 good_bar: plain.add_modifier(Modifier::REVERSED),
                 good: bold,
                 dim: plain,
                 strong: bold,
                 title: bold,
-                selected: plain.add_modifier(Modifier::REVERSED),
+                selected: Style::reset().add_modifier(Modifier::REVERSED),
                 key: bold,
                 beneath: Style::reset(),
                 plain,
@@ -116,7 +116,7 @@ impl Theme {
                 dim: plain.add_modifier(Modifier::DIM),
                 strong: bold,
                 title: bold,
-                selected: plain.add_modifier(Modifier::REVERSED),
+                selected: Style::reset().add_modifier(Modifier::REVERSED),
                 key: bold.fg(Color::Cyan),
                 beneath: Style::reset().add_modifier(Modifier::DIM),
                 plain,
@@ -132,7 +132,7 @@ impl Theme {
                 dim: plain.fg(Color::Indexed(245)),
                 strong: bold,
                 title: bold,
-                selected: plain.add_modifier(Modifier::REVERSED),
+                selected: Style::reset().add_modifier(Modifier::REVERSED),
                 key: bold.fg(Color::Indexed(74)),
                 beneath: Style::reset().fg(Color::Indexed(240)),
                 plain,

@@ -154,7 +154,7 @@ fn back(state: &mut State) -> Vec<Effect> {
 
 fn aim(state: &mut State, preselect: Signal) -> Vec<Effect> {
     let Some(target) = state.target() else {
-        state.say("no job to signal yet", Tone::Plain);
+        state.say("nobody is to blame: select a job first", Tone::Plain);
         return Vec::new();
     };
     let job = state.diagnosis.as_ref().and_then(|diagnosis| diagnosis.job(&target.job));
@@ -270,7 +270,7 @@ impl Step {
         let last = length.saturating_sub(1);
         let moved = match self {
             Self::By(by) => at.saturating_add_signed(by),
-            Self::Page(by) => at.saturating_add_signed(by.saturating_mul(page.max(1) as isize)),
+            Self::Page(by) => at.saturating_add_signed(by.saturating_mul(page.max(1).cast_signed())),
             Self::First => 0,
             Self::Last => last,
         };
@@ -280,7 +280,9 @@ impl Step {
 
 fn step(state: &mut State, step: Step) {
     let area = state.area;
-    let (list_page, help_length) = (view::list_page(state), view::help_length(state));
+    // Only what this screen needs: a held arrow key comes through here for each repeat.
+    let list_page = if matches!(step, Step::Page(_)) { view::list_page(state) } else { 1 };
+    let help_length = if matches!(state.mode, Mode::Help { .. }) { view::help_length(state) } else { 0 };
     match &mut state.mode {
         Mode::Overview => {
             let length = state.rows(state.focus).len();

@@ -1,4 +1,5 @@
 //! Builds diagnoses for tests of printers: a few named scenes, made of jobs that read like a sentence.
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,13 +46,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             members,
         }),
         role: Role::Bystander,
-        usage: Usage {
-            cpu_cores: Some(0.0),
-            cpu_wait: Some(0.0),
-            read_bytes: Some(0.0),
-            write_bytes: Some(0.0),
-            stuck: 0.0,
-        },
+        usage: Usage { cpu_cores: Some(0.0), cpu_wait: Some(0.0), read_bytes: Some(0.0), write_bytes: Some(0.0), stuck: 0.0 },
         runnable: 0,
         uninterruptible: 0,
         share: Share { cpu: Some(0.0), disk: Some(0.0) },
@@ -89,8 +84,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         })
         .collect();
     ledger.sort_by_key(|line| std::cmp::Reverse(line.runnable + line.uninterruptible));
-    let (runnable, uninterruptible) =
-        jobs.iter().fold((0, 0), |(r, d), j| (r + j.runnable, d + j.uninterruptible));
+    let (runnable, uninterruptible) = jobs.iter().fold((0, 0), |(r, d), j| (r + j.runnable, d + j.uninterruptible));
     Diagnosis {
         at: at(0),
         since_boot: (12 * 86_400 + 4 * 3600) * SECOND,
@@ -102,12 +96,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             own_pid: Some(9000),
             root: true,
         }),
-        load: Load {
-            averages: Some(LoadAverage { avg1: 0.31, avg5: 0.28, avg15: 0.25 }),
-            runnable,
-            uninterruptible,
-            ledger,
-        },
+        load: Load { averages: Some(LoadAverage { avg1: 0.31, avg5: 0.28, avg15: 0.25 }), runnable, uninterruptible, ledger },
         cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),
         pressure: Some(Pressure { cpu_some10: 0.4, io_some10: 0.1, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 }),
         memory: Some(Memory { total: 8_200_000_000, available: Some(3_200_000_000), swap_total: 0, swap_free: 0 }),
@@ -126,7 +115,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         waits: vec![],
         disks: vec![],
         activity: HashMap::new(),
-        trend: trend(|n| if n % 7 == 0 { 1 } else { 0 }, |_| 0),
+        trend: trend(|n| u32::from(n % 7 == 0), |_| 0),
         gaps: vec![],
         cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412 },
     }
@@ -157,7 +146,9 @@ pub fn database_id() -> JobId {
 
 fn site() -> Job {
     let mut members = vec![process(1201, 1, "site-worker", "/srv/site/bin/worker --listen 8080 --workers 40", "www-data")];
-    members.extend((0..40).map(|n| process(1300 + n, 1201, "site-worker", "/srv/site/bin/worker: serving /srv/site/www", "www-data")));
+    members.extend(
+        (0..40).map(|n| process(1300 + n, 1201, "site-worker", "/srv/site/bin/worker: serving /srv/site/www", "www-data")),
+    );
     let mut site = job(&site_id(), "site-worker", Kind::Service, members);
     facts(&mut site).unit = Some("site-worker.service".into());
     facts(&mut site).launched_by = Some("systemd".into());
@@ -246,7 +237,8 @@ fn activity_of(jobs: &[Job]) -> HashMap<ProcessId, Activity> {
     for job in jobs {
         for member in job.facts.members.iter().take(39) {
             let state = if job.uninterruptible > 0 { TaskState::Uninterruptible } else { TaskState::Runnable };
-            let share = |x: Option<f64>| x.map(|x| if member.name == job.facts.finding.tool.as_deref().unwrap_or("") { x } else { 0.0 });
+            let share =
+                |x: Option<f64>| x.map(|x| if member.name == job.facts.finding.tool.as_deref().unwrap_or("") { x } else { 0.0 });
             let usage = Usage {
                 cpu_cores: share(job.usage.cpu_cores),
                 cpu_wait: Some(0.0),
@@ -309,11 +301,14 @@ pub fn outage() -> Diagnosis {
     scene.pressure =
         Some(Pressure { cpu_some10: 12.0, io_some10: 97.0, io_full10: 93.0, memory_some10: 0.0, memory_full10: 0.0 });
     scene.disks = vec![disk(0.98, 42.0, 7_210_000.0, 1_261_000.0)];
-    scene.trend = trend(|n| if n < 14 { 2 + n % 2 } else { n % 2 }, |n| match n {
-        0..8 => 38 + n % 3,
-        8..14 => 3 * (14 - n),
-        _ => 0,
-    });
+    scene.trend = trend(
+        |n| if n < 14 { 2 + n % 2 } else { n % 2 },
+        |n| match n {
+            0..8 => 38 + n % 3,
+            8..14 => 3 * (14 - n),
+            _ => 0,
+        },
+    );
     scene.waits = vec![
         WaitGroup {
             job: site_id(),
@@ -359,9 +354,10 @@ pub fn outage() -> Diagnosis {
     scene.verdict = Verdict {
         severity: Severity::Contention,
         resource: Resource::Disk,
-        headline: "The backup nightly.sh (tar, started by cron 12 s ago) takes 95 % of the disk sda: 38 tasks of site-worker and \
+        headline:
+            "The backup nightly.sh (tar, started by cron 12 s ago) takes 95 % of the disk sda: 38 tasks of site-worker and \
                    1 of postgresql wait for it."
-            .into(),
+                .into(),
         culprit: Some(nightly_id()),
         victims: vec![site_id(), database_id()],
         backup: Some(nightly_id()),
@@ -399,8 +395,7 @@ pub fn cpu_backup() -> Diagnosis {
     let jobs = std::mem::take(&mut scene.jobs);
     let mut around = around(jobs);
     around.load.averages = Some(LoadAverage { avg1: 12.4, avg5: 6.02, avg15: 2.11 });
-    around.pressure =
-        Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 });
+    around.pressure = Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 });
     around.trend = trend(|n| if n < 30 { 13 - n % 3 } else { 1 }, |_| 0);
     around.disks = vec![disk(0.11, 2.0, 2_700_000.0, 380_000.0)];
     around.verdict = Verdict {
@@ -478,12 +473,12 @@ pub fn after(seconds: i64, stuck: u32, alive: &[i32]) -> Diagnosis {
 
 /// So many jobs, each of which does a little.
 pub fn crowd(jobs: usize) -> Diagnosis {
-    let all = (0..jobs)
+    let all = (0..i32::try_from(jobs).expect("not that many"))
         .map(|n| {
-            let pid = 10_000 + n as i32;
+            let pid = 10_000 + n;
             let id = JobId::tree(ProcessId { pid, start: 1 });
             let mut job = job(&id, &format!("job-{n:04}"), Kind::Batch, vec![process(pid, 1, "job", "job --number", "nobody")]);
-            uses(&mut job, 0.001 * (n % 50) as f64, 1000.0 * (n % 17) as f64, 0.0);
+            uses(&mut job, 0.001 * f64::from(n % 50), 1000.0 * f64::from(n % 17), 0.0);
             job.uninterruptible = u32::from(n % 5 == 0);
             job.usage.stuck = f64::from(job.uninterruptible);
             job

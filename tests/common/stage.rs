@@ -1,4 +1,5 @@
 //! A stage for the screen: a world that records what is asked of it, keys as a string, and the real loop on a test backend.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -186,7 +187,7 @@ impl Play {
     /// Runs the real loop, one frame an event.
     pub fn ends(self) -> Ended {
         let mut events = self.events;
-        self.world.play(&mut events, self.size, self.depth, |events| events.len())
+        self.world.play(&mut events, self.size, self.depth, VecDeque::len)
     }
 
     /// Runs the real loop with all events there at once, as after a stall.

@@ -2,7 +2,7 @@
 //!
 //! A job may have thousands of processes: rows are only named here, and formatted when they are seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -40,7 +40,7 @@ pub fn title(detail: &Detail, job: Option<&Job>) -> String {
 pub fn bar(state: &State, job: Option<&Job>) -> Style {
     match job.map(|job| job.role) {
         Some(Role::Culprit) => state.theme.culprit_bar,
-        _ => state.theme.amber_bar,
+        _ => state.theme.selected,
     }
 }
 
@@ -109,11 +109,11 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
 /// The processes in the order of a tree, with their depth. A process whose parent is not in the job starts a tree.
 fn tree<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<(&'a Member, usize)> {
     let members: Vec<&Member> = members.collect();
-    let known: HashMap<i32, ()> = members.iter().map(|member| (member.id.pid, ())).collect();
+    let known: HashSet<i32> = members.iter().map(|member| member.id.pid).collect();
     let mut children: HashMap<i32, Vec<&Member>> = HashMap::new();
     let mut stack: Vec<(&Member, usize)> = Vec::new();
     for member in members.iter().rev() {
-        if known.contains_key(&member.parent) && member.parent != member.id.pid {
+        if known.contains(&member.parent) && member.parent != member.id.pid {
             children.entry(member.parent).or_default().push(member);
         } else {
             stack.push((member, 0));

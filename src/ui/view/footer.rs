@@ -25,6 +25,11 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
                 (None, Some(_)) => "unselect".to_owned(),
                 (None, None) => continue,
             },
+            Command::Help | Command::Quit => binding.hint.to_owned(),
+            _ if state.diagnosis.is_none() => continue,
+            Command::Down if matches!(screen, Screen::Detail | Screen::Help) => "scroll".to_owned(),
+            Command::Down if screen == Screen::Dialog => "signal".to_owned(),
+            Command::Detail if state.target().is_none() => continue,
             _ => binding.hint.to_owned(),
         };
         hints.push((binding, hint));

@@ -154,7 +154,7 @@ impl Regions {
         let lists_wish = rows.clamp(lists_least, 6);
         // Tall screens give the bars what the lists do not need.
         let spare = unpanelled.saturating_sub(panel + rows.max(lists_wish) + 5);
-        let trend_wish = if tall { spare.clamp(5, 9) } else { 2 };
+        let trend_wish = if tall { spare.clamp(5, 7) } else { 2 };
         let trend = match take(trend_wish, lists_wish) {
             0 | 1 => 0,
             taken => taken,
@@ -261,7 +261,7 @@ fn draw_detail(buffer: &mut Buffer, area: Rect, state: &State, open: &Detail) {
 }
 
 fn draw_help(buffer: &mut Buffer, area: Rect, state: &State, scroll: usize) {
-    let body = draw_frame(buffer, area, state, "KEYS AND WORDS", state.theme.amber_bar);
+    let body = draw_frame(buffer, area, state, "KEYS AND WORDS", state.theme.selected);
     let lines = help::lines(state, usize::from(body.width));
     let first = scroll.min(lines.len().saturating_sub(usize::from(body.height)));
     paint(buffer, body, lines.into_iter().skip(first));

@@ -57,7 +57,7 @@ impl Panel {
         bar.fill(self.bar);
         let mut out = vec![bar.line()];
         // The edge is the bar turned round a corner.
-        let edge = self.bar.bg.map_or(self.bar, |back| Style::new().fg(back));
+        let edge = self.bar.bg.map_or_else(Style::new, |back| Style::new().fg(back));
         for row in self.rows {
             let mut line = Pieces::new(width);
             line.push("▌", edge).push(" ", Style::new()).push(&left(row.label, LABEL), self.label);

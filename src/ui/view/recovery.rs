@@ -3,13 +3,16 @@
 use ratatui::style::Style;
 
 use super::panel::{Panel, Row, gauge};
-use super::text::{clock, tasks};
+use super::text::{UNKNOWN, clock, tasks};
 use crate::action::Signal;
 use crate::analysis::diagnosis::Resource;
 use crate::recovery::{PATIENCE_SECONDS, Recovery};
 use crate::ui::keys::{Command, Screen, shown};
 use crate::ui::state::{State, Watch};
 use crate::units::{count, span};
+
+/// From this part of the tasks that waited on, the host is called recovering: less is what any busy host does by itself.
+const BETTER: f64 = 0.8;
 
 /// The panel, or `None` without an action to watch.
 pub fn panel(state: &State, width: usize) -> Option<Panel> {
@@ -21,7 +24,10 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
         _ if recovery.outlived() => (outlived(state, recovery), theme.culprit_bar),
         Some(seconds) => (format!("RECOVERED after {}", span(seconds)), theme.good_bar),
         None if quiet && ended => ("ENDED: nobody waited for it".to_owned(), theme.good_bar),
-        None => (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar),
+        None if recovery.waiting_now < recovery.waiting_before * BETTER => {
+            (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar)
+        }
+        None => (format!("NO EFFECT YET after {}", span(recovery.elapsed)), theme.amber_bar),
     };
     let row = |rank, label, text| Row { rank, label, text };
     let noun = if before.verdict.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
@@ -32,18 +38,37 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
             let at = clock(forecast.at, state.now, &state.zone);
             format!("the load average will read {} at {at}", tasks(forecast.load))
         }
-        None => "the load average is back where it belongs, or the tasks of now keep it up".to_owned(),
+        None => load_without_forecast(state),
     };
     rows.push(row(3, "load", vec![(load, theme.plain)]));
-    rows.push(row(4, "sent", vec![(recovery.outcome.to_string(), theme.dim)]));
+    if state.message.is_none() {
+        rows.push(row(4, "sent", vec![(recovery.outcome.to_string(), theme.dim)]));
+    }
     if recovery.recovered_after.is_some() && recovery.outlived() {
         let text = format!("RECOVERED after {}", span(recovery.recovered_after.unwrap_or_default()));
         rows.insert(0, row(2, "", vec![(text, theme.good)]));
     }
     let back = shown(Screen::Overview, Command::Back);
-    rows.push(row(2, "", vec![(back.to_owned(), theme.key), (" dismiss".to_owned(), theme.strong)]));
+    let mut keys = vec![(back.to_owned(), theme.key), (" dismiss".to_owned(), theme.strong)];
+    if recovery.outlived() && would_hit(state, recovery) {
+        let kill = shown(Screen::Overview, Command::Aim(Signal::Kill));
+        keys.splice(0..0, [(kill.to_owned(), theme.key), (" send SIGKILL   ".to_owned(), theme.strong)]);
+    }
+    rows.push(row(1, "", keys));
     let aside = format!("{} to {}", recovery.outcome.signal, recovery.outcome.job);
     Some(Panel { title, aside, bar, label: theme.dim, rows })
+}
+
+/// Why there is nothing to foretell: it is low already, or what runs now keeps it high.
+fn load_without_forecast(state: &State) -> String {
+    let Some(diagnosis) = &state.diagnosis else { return UNKNOWN.to_owned() };
+    let Some(averages) = diagnosis.load.averages else { return UNKNOWN.to_owned() };
+    let load = averages.avg1;
+    if load <= 2.0 * diagnosis.host.cpus as f64 {
+        format!("the load average is low again: {load:.1}")
+    } else {
+        format!("the tasks of now keep the load average where it is: {load:.1}")
+    }
 }
 
 /// `stuck tasks 38 → 3   ██████████░░`: the bar is what is done.
@@ -83,6 +108,11 @@ fn names(recovery: &Recovery) -> String {
     if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 
+/// Whether the keys would act on this job now, not on another one that was selected.
+fn would_hit(state: &State, recovery: &Recovery) -> bool {
+    state.target().is_some_and(|target| target.job == recovery.job)
+}
+
 /// `tar still runs after 10 s: press K to send SIGKILL`; names the key only where it would act on this job.
 fn outlived(state: &State, recovery: &Recovery) -> String {
     let who = recovery.alive.first().map_or_else(|| recovery.outcome.job.clone(), |alive| alive.1.clone());
@@ -90,7 +120,10 @@ fn outlived(state: &State, recovery: &Recovery) -> String {
     let verb = if recovery.alive.len() > 1 { "run" } else { "runs" };
     let after = span(recovery.elapsed.max(PATIENCE_SECONDS).floor());
     let key = shown(Screen::Overview, Command::Aim(Signal::Kill));
-    let ready = state.target().is_some_and(|target| target.job == recovery.job);
-    let hint = if ready { format!("press {key} to send SIGKILL") } else { "unselect with Esc to send SIGKILL".to_owned() };
+    let hint = if would_hit(state, recovery) {
+        format!("press {key} to send SIGKILL")
+    } else {
+        "unselect with Esc to send SIGKILL".to_owned()
+    };
     format!("{who} still {verb} after {after}: {hint}")
 }

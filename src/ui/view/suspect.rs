@@ -141,17 +141,18 @@ pub fn started(state: &State, facts: &JobFacts, plain: Style) -> Vec<(String, St
     vec![(parts.join(", "), plain)]
 }
 
-/// `reads 8.1 MB/s, writes 2.1 MB/s (91 % of all)   0.94 CPUs (47 % of all)`, what is short first.
+/// `reads 8.1 MB/s, writes 2.1 MB/s (91 % of all)   0.94 CPUs`, what is short first.
 pub fn takes(diagnosis: &Diagnosis, job: &Job, strong: Style, plain: Style) -> Vec<(String, Style)> {
     let usage = &job.usage;
     let on_cpu = diagnosis.verdict.resource == Resource::Cpu;
     let (cpu_style, disk_style) = if on_cpu { (strong, plain) } else { (plain, strong) };
-    let cpu = format!("{} CPUs{}", known(usage.cpu_cores, cores), of_all(job.share.cpu));
+    // The share of what is not short would only be one number more.
+    let share = if on_cpu { of_all(job.share.cpu) } else { of_all(job.share.disk) };
+    let (cpu_share, disk_share) = if on_cpu { (share.as_str(), "") } else { ("", share.as_str()) };
+    let cpu = format!("{} CPUs{cpu_share}", known(usage.cpu_cores, cores));
     let disk = match usage.disk_bytes() {
         None => format!("disk {UNKNOWN}"),
-        Some(_) => {
-            format!("reads {}, writes {}{}", known(usage.read_bytes, rate), known(usage.write_bytes, rate), of_all(job.share.disk))
-        }
+        Some(_) => format!("reads {}, writes {}{disk_share}", known(usage.read_bytes, rate), known(usage.write_bytes, rate)),
     };
     let mut parts = vec![(cpu, cpu_style), (disk, disk_style)];
     if !on_cpu {
@@ -174,7 +175,8 @@ fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, S
         text = format!("{text} and {}", count(verdict.victims.len() - 1, "other job"));
     }
     let of_victims = diagnosis.waits.iter().filter(|wait| verdict.victims.contains(&wait.job));
-    let longest = of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
+    let longest =
+        of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
     let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();
     vec![(text, victim), (longest, plain)]
 }

@@ -19,7 +19,9 @@ pub fn trend(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -
     let room = width.saturating_sub(LABEL + 1);
     let points = &diagnosis.trend;
     let shown = points.get(points.len().saturating_sub(room)..).unwrap_or_default();
-    let peak = |value: fn(&TrendPoint) -> u32| shown.iter().map(value).max().unwrap_or(0).max(1);
+    // A single task on an idle host is no mountain.
+    let least = (diagnosis.host.cpus * 2) as u32;
+    let peak = |value: fn(&TrendPoint) -> u32| shown.iter().map(value).max().unwrap_or(0).max(least).max(1);
     let (running, stuck) = (peak(|point| point.runnable), peak(|point| point.uninterruptible));
     let lines = lines.max(2);
     let share = f64::from(running) / f64::from(running + stuck);
@@ -59,7 +61,11 @@ impl Band {
                 let cells: String = points.iter().map(|point| EIGHTHS[eighths(point).saturating_sub(below).min(8)]).collect();
                 let last = row + 1 == self.height;
                 let text = if last { format!(" {} {} ", self.letter, right(&newest, LABEL - 4)) } else { String::new() };
-                Line::from(vec![Span::styled(left(&text, LABEL), self.label), Span::raw(gap.clone()), Span::styled(cells, self.bars)])
+                Line::from(vec![
+                    Span::styled(left(&text, LABEL), self.label),
+                    Span::raw(gap.clone()),
+                    Span::styled(cells, self.bars),
+                ])
             })
             .collect()
     }

@@ -73,7 +73,7 @@ pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize)
     let hang = hang(indent, width);
     for (index, text) in wrap_after(&verdict.headline, room, width.saturating_sub(hang), lines).into_iter().enumerate() {
         let start = if index == 0 { vec![Span::raw(" "), Span::styled(word, style), Span::raw(" ")] } else { blank(hang) };
-        out.push(Line::from_iter(start.into_iter().chain([Span::styled(text, theme.strong)])));
+        out.push(start.into_iter().chain([Span::styled(text, theme.strong)]).collect());
     }
     if out.len() < lines
         && let Some(since) = since(state, diagnosis)
