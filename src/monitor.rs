@@ -2,11 +2,12 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::analysis::blame::{self, Totals};
+use crate::analysis::blame::{self, DISK_NOISE, Totals};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict,
@@ -110,7 +111,7 @@ impl Monitor {
     }
 
     /// Every job with what it uses.
-    fn weigh(&self, recent: &std::collections::HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool) -> Vec<Job> {
+    fn weigh(&self, recent: &HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool) -> Vec<Job> {
         let rates = self.window.has_rates();
         let mut jobs: Vec<Job> = self
             .jobs
@@ -124,10 +125,13 @@ impl Monitor {
                 share: Share::default(),
             })
             .collect();
+        let mut partly_hidden: HashSet<usize> = HashSet::new();
         for entry in self.table.iter() {
             let id = entry.process.id;
-            let Some(job) = self.jobs.index_of(id).and_then(|index| jobs.get_mut(index)) else { continue };
-            if rates && entry.process.io.is_some() {
+            let Some((index, job)) = self.jobs.index_of(id).and_then(|index| Some((index, jobs.get_mut(index)?))) else { continue };
+            if entry.process.io.is_none() && !entry.process.zombie {
+                partly_hidden.insert(index);
+            } else if rates {
                 // Seen, and nothing moved: a measured zero.
                 job.usage.read_bytes.get_or_insert(0.0);
                 job.usage.write_bytes.get_or_insert(0.0);
@@ -138,6 +142,12 @@ impl Monitor {
             job.uninterruptible += recent.stuck;
         }
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
+        for (_, job) in jobs.iter_mut().enumerate().filter(|(index, _)| partly_hidden.contains(index)) {
+            // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
+            if job.usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
+                (job.usage.read_bytes, job.usage.write_bytes) = (None, None);
+            }
+        }
         // A kernel thread that serves a stacked device (loop, dm) moves the same bytes a second time, for a program.
         let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
         let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| job.usage.disk_bytes()).sum();

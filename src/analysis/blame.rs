@@ -22,7 +22,7 @@ const CULPRIT_SHARE: f64 = 0.2;
 /// A backup need not take most of a CPU to be the one to go: it shares fairly with the service it robs.
 const CPU_CULPRIT_SHARE: f64 = 0.15;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
-const DISK_NOISE: f64 = 200_000.0;
+pub const DISK_NOISE: f64 = 200_000.0;
 
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
 /// service is the outage itself.

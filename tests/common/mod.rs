@@ -4,3 +4,4 @@
 
 pub mod diagnosis;
 pub mod fake_proc;
+pub mod stage;
