@@ -38,21 +38,30 @@ pub struct Pace {
     pub read: Option<f64>,
     /// Bytes per second written.
     pub write: Option<f64>,
+    /// Disks get far more from it than it gets from them: it receives what others back up, or restores.
+    pub stores: bool,
 }
+
+/// How many times more it writes than it reads when it stores what others send.
+const STORES: f64 = 3.0;
 
 impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let mut pace = Self { cores: process.cpu_seconds / age, read: None, write: None };
+        let mut pace = Self { cores: process.cpu_seconds / age, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
+            pace.stores = io.written as f64 > io.read as f64 * STORES;
         }
         if let Some(recent) = process.recent {
             pace.cores = pace.cores.max(recent.cpu_cores);
             pace.read = faster(pace.read, recent.read_bytes);
             pace.write = faster(pace.write, recent.write_bytes);
+            if let (Some(read), Some(write)) = (recent.read_bytes, recent.write_bytes) {
+                pace.stores = write > read * STORES;
+            }
         }
         pace
     }
@@ -65,7 +74,7 @@ impl Pace {
     /// Whether that is the work of a backup agent: data moves, or much is computed. A daemon's own bookkeeping is neither.
     pub fn copies(self) -> bool {
         match self.read {
-            Some(_) => self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES,
+            Some(_) => !self.stores && (self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES),
             None => self.cores >= WORKING_CORES,
         }
     }
