@@ -22,6 +22,8 @@ const BATCH: f64 = 0.9;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
+/// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
+const PACKS_UNSEEN: f64 = 0.3;
 /// CPUs that only hashing or packing takes.
 const HASHING_CORES: f64 = 0.5;
 /// Bytes per second moved, from which on it works.
@@ -77,6 +79,11 @@ impl Pace {
             Some(_) => !self.stores && (self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES),
             None => self.cores >= WORKING_CORES,
         }
+    }
+
+    /// Whether it takes in far more than it writes, and fast.
+    fn only_reads(self) -> bool {
+        self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default() * STORES)
     }
 
     /// Whether that is work.
@@ -204,6 +211,12 @@ fn read_tool(reading: &mut Reading<'_>, tool: &'static Tool) {
         reading.open = ruling.open;
         if !matches!(ruling.doing, Doing::Quiet | Doing::Unknown) {
             reading.text = format!("{} {}", clean(called), ruling.text);
+        }
+        if args.is_empty() && matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads() {
+            reading.doing = Doing::Backup;
+            reading.open = true;
+            reading.weight = PACKS_UNSEEN;
+            reading.text = format!("{} reads much and writes little; its arguments are hidden", clean(called));
         }
         reading.facts = ruling.facts;
         reading.targets = ruling.targets;
