@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::Deserialize;
 use whytop::analysis::diagnosis::{Finding, Kind};
 use whytop::analysis::kind::tools::{DATA, tools};
-use whytop::analysis::kind::{JobShape, Launcher, OpenFiles, ProcessShape, backup_strength, judge};
+use whytop::analysis::kind::{JobShape, Launcher, OpenFiles, ProcessShape, backup_part, backup_strength, judge};
 use whytop::sample::IoBytes;
 use whytop::units::ProcessId;
 
@@ -37,6 +37,8 @@ struct Case {
     least: Option<f64>,
     /// Confidence that must not be passed.
     most: Option<f64>,
+    /// Where the backup begins inside it.
+    part: Option<usize>,
     /// A part of one of the sentences of evidence.
     says: Option<String>,
     better_signal: Option<String>,
@@ -145,7 +147,7 @@ impl Owned {
 }
 
 impl Case {
-    fn judge(&self) -> Finding {
+    fn judge(&self) -> (Finding, Option<usize>) {
         let actors: Vec<Owned> = self
             .processes
             .iter()
@@ -181,17 +183,21 @@ impl Case {
             "" => Launcher::Unknown,
             other => panic!("{}: launcher {other}", self.name),
         };
-        judge(&JobShape {
+        let job = JobShape {
             processes: actors.iter().map(Owned::shape).collect(),
             unit: self.unit.as_deref(),
             container: None,
             launcher,
-        })
+        };
+        (judge(&job), backup_part(&job))
     }
 
     fn complaint(&self) -> Option<String> {
-        let finding = self.judge();
+        let (finding, part) = self.judge();
         let mut wrong = Vec::new();
+        if self.part.is_some() && part != self.part {
+            wrong.push(format!("part {part:?}, wanted {:?}", self.part));
+        }
         if finding.kind.name() != self.kind {
             wrong.push(format!("kind {}, wanted {}", finding.kind.name(), self.kind));
         }

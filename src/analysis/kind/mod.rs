@@ -6,6 +6,8 @@
 //! process and [`weigh`] for a job; [`other`] says
 //! what a job is that is no backup. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
 
+#![forbid(unsafe_code)]
+
 mod other;
 mod program;
 mod read;

@@ -111,7 +111,17 @@ pub fn program<'a>(process: &ProcessShape<'a>) -> Program<'a> {
     }
     let mut words: Vec<&'a str> = Vec::with_capacity(process.argv.len().min(ARGS));
     words.extend(process.argv.iter().take(ARGS).map(String::as_str));
-    unwrap(words)
+    let found = unwrap(words);
+    if found.bare
+        && process.argv.len() == 1
+        && !process.comm.is_empty()
+        && !found.name.starts_with(process.comm)
+        && first.starts_with('/')
+    {
+        // An interpreter whose arguments are hidden: a script that was started by its `#!` still gave the process its name.
+        return Program { name: process.comm, script: true, ..Program::default() };
+    }
+    found
 }
 
 /// A title that a process gave itself: `postgres: walsender ann 10.0.0.2(4022) streaming 8F/5`.

@@ -22,6 +22,8 @@ const BATCH: f64 = 0.9;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
+/// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
+const PACKS_UNSEEN: f64 = 0.3;
 /// CPUs that only hashing or packing takes.
 const HASHING_CORES: f64 = 0.5;
 /// Bytes per second moved, from which on it works.
@@ -38,21 +40,30 @@ pub struct Pace {
     pub read: Option<f64>,
     /// Bytes per second written.
     pub write: Option<f64>,
+    /// Disks get far more from it than it gets from them: it receives what others back up, or restores.
+    pub stores: bool,
 }
+
+/// How many times more it writes than it reads when it stores what others send.
+const STORES: f64 = 3.0;
 
 impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let mut pace = Self { cores: process.cpu_seconds / age, read: None, write: None };
+        let mut pace = Self { cores: process.cpu_seconds / age, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
+            pace.stores = io.written as f64 > io.read as f64 * STORES;
         }
         if let Some(recent) = process.recent {
             pace.cores = pace.cores.max(recent.cpu_cores);
             pace.read = faster(pace.read, recent.read_bytes);
             pace.write = faster(pace.write, recent.write_bytes);
+            if let (Some(read), Some(write)) = (recent.read_bytes, recent.write_bytes) {
+                pace.stores = write > read * STORES;
+            }
         }
         pace
     }
@@ -65,9 +76,14 @@ impl Pace {
     /// Whether that is the work of a backup agent: data moves, or much is computed. A daemon's own bookkeeping is neither.
     pub fn copies(self) -> bool {
         match self.read {
-            Some(_) => self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES,
+            Some(_) => !self.stores && (self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES),
             None => self.cores >= WORKING_CORES,
         }
+    }
+
+    /// Whether it takes in far more than it writes, and fast.
+    fn only_reads(self) -> bool {
+        self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default() * STORES)
     }
 
     /// Whether that is work.
@@ -195,6 +211,12 @@ fn read_tool(reading: &mut Reading<'_>, tool: &'static Tool) {
         reading.open = ruling.open;
         if !matches!(ruling.doing, Doing::Quiet | Doing::Unknown) {
             reading.text = format!("{} {}", clean(called), ruling.text);
+        }
+        if args.is_empty() && matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads() {
+            reading.doing = Doing::Backup;
+            reading.open = true;
+            reading.weight = PACKS_UNSEEN;
+            reading.text = format!("{} reads much and writes little; its arguments are hidden", clean(called));
         }
         reading.facts = ruling.facts;
         reading.targets = ruling.targets;

@@ -250,7 +250,13 @@ pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
         _ => false,
     };
     if up {
-        let ruling = Ruling::new(Doing::Backup, COPIES, "sends files away");
+        let mut ruling = Ruling::new(Doing::Backup, COPIES, "sends files away");
+        // lftp and smbclient are given a line of their own commands.
+        let words = || args.iter().flat_map(|arg| arg.split([' ', ';'])).filter(|word| word.starts_with('/'));
+        ruling.sources(words());
+        if let Some(place) = words().find(|word| place_says(word).place > 0.2) {
+            return ruling.target(place);
+        }
         let target = args.iter().copied().rfind(|arg| is_remote(arg) || arg.starts_with("//"));
         return if let Some(target) = target { ruling.target(target) } else { ruling };
     }
