@@ -67,7 +67,12 @@ impl Monitor {
         }
         self.window.push(seconds, used);
         let recent = self.window.recent();
-        let instant = Instant { at: sample.at, since_boot: sample.since_boot, ticks_per_second: self.facts.ticks_per_second };
+        let instant = Instant {
+            at: sample.at,
+            since_boot: sample.since_boot,
+            ticks_per_second: self.facts.ticks_per_second,
+            rates: self.window.has_rates(),
+        };
         self.jobs.update(&self.table, &recent, instant);
 
         let cpu = self.cpu_use(&sample, seconds);
@@ -128,7 +133,9 @@ impl Monitor {
         let mut partly_hidden: HashSet<usize> = HashSet::new();
         for entry in self.table.iter() {
             let id = entry.process.id;
-            let Some((index, job)) = self.jobs.index_of(id).and_then(|index| Some((index, jobs.get_mut(index)?))) else { continue };
+            let Some((index, job)) = self.jobs.index_of(id).and_then(|index| Some((index, jobs.get_mut(index)?))) else {
+                continue;
+            };
             if entry.process.io.is_none() && !entry.process.zombie {
                 partly_hidden.insert(index);
             } else if rates {

@@ -202,7 +202,10 @@ fn what_is_not_known_is_null_and_named() {
 #[test]
 fn hostile_names_stay_text() {
     let host = calm_host();
-    host.process_of_bytes(666, b") R 1 (\x1b[2J\n\xff").cmdline(&["/tmp/\x1b]0;owned\x07\nevil", "\u{202e}gpj.exe"]).state('D').write();
+    host.process_of_bytes(666, b") R 1 (\x1b[2J\n\xff")
+        .cmdline(&["/tmp/\x1b]0;owned\x07\nevil", "\u{202e}gpj.exe"])
+        .state('D')
+        .write();
     let output = once(host.path(), &[]);
     let shown = text(&output.stdout);
     assert!(!shown.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{shown:?}");

@@ -37,7 +37,8 @@ impl Terminal {
         let [lines, width] = [rows, columns].map(|size| NonZero::new(size).expect("a size"));
         let (pty, pts) = pty_process::blocking::open().expect("open a pseudo-terminal");
         pty.resize(Size::new(rows, columns)).expect("size the pseudo-terminal");
-        let command = Command::new(program).args(arguments).env("TERM", "xterm-256color").env_remove("NO_COLOR").env("RUST_BACKTRACE", "0");
+        let command =
+            Command::new(program).args(arguments).env("TERM", "xterm-256color").env_remove("NO_COLOR").env("RUST_BACKTRACE", "0");
         let child = command.spawn(pts).expect("start the program");
         let pty = Arc::new(pty);
         let shared = Arc::new(Shared {

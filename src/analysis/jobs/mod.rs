@@ -23,8 +23,9 @@ use crate::analysis::table::{Entry, Table};
 use crate::analysis::window::Recent;
 use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
 
-/// A job at work is judged again this often: an idle agent that begins to copy becomes a backup.
-const JUDGE_AGAIN: Nanos = 2 * SECOND;
+/// A job at work is judged again this often: an idle agent that begins to copy becomes a backup. Just under the default
+/// interval, so that its jitter does not make it two.
+const JUDGE_AGAIN: Nanos = SECOND / 10 * 9;
 
 /// The jobs of a host, kept from one sample to the next.
 #[derive(Debug, Default)]
@@ -38,7 +39,8 @@ pub struct Jobs {
 struct Kept {
     facts: Arc<JobFacts>,
     launcher: Launcher,
-    judged: Nanos,
+    /// When what its processes did lately was last looked at; `None` before the first interval.
+    judged: Option<Nanos>,
 }
 
 /// The instant of a sample, both ways of telling it.
@@ -50,6 +52,8 @@ pub struct Instant {
     pub since_boot: Nanos,
     /// Unit of start times.
     pub ticks_per_second: u64,
+    /// There was a sample before, so what processes did lately is known.
+    pub rates: bool,
 }
 
 impl Instant {
@@ -74,13 +78,13 @@ impl Jobs {
             self.structure = Some(table.structure());
         }
         for kept in &mut self.kept {
-            let due = now.since_boot.saturating_sub(kept.judged) >= JUDGE_AGAIN;
+            let due = kept.judged.is_none_or(|judged| now.since_boot.saturating_sub(judged) >= JUDGE_AGAIN);
             if due && kept.facts.members.iter().any(|member| recent.contains_key(&member.id)) {
                 let finding = judge(&Scene { table, recent, now }, &kept.facts, kept.launcher);
                 if finding != kept.facts.finding {
                     kept.facts = Arc::new(JobFacts { finding, ..(*kept.facts).clone() });
                 }
-                kept.judged = now.since_boot;
+                kept.judged = now.rates.then_some(now.since_boot);
             }
         }
     }
@@ -158,7 +162,7 @@ fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
         Origin::Kernel(_) => Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() },
         _ => judge(scene, &facts, launcher),
     };
-    Kept { facts: Arc::new(facts), launcher, judged: now.since_boot }
+    Kept { facts: Arc::new(facts), launcher, judged: now.rates.then_some(now.since_boot) }
 }
 
 fn unjudged() -> Finding {
@@ -216,7 +220,7 @@ impl Scene<'_> {
                 // Not in the map: it slept, which is known only once there are rates.
                 let recent = usage.and_then(|usage| {
                     let Usage { read_bytes, write_bytes, .. } = usage;
-                    Some(kind::Recent { cpu_cores: usage.cpu_cores?, read_bytes, write_bytes })
+                    Some(kind::Recent { cpu_cores: usage.cpu_cores?, read_bytes, write_bytes, waiting: usage.waiting() })
                 });
                 ProcessShape { age: self.now.age(id), recent, ..shape(entry) }
             })

@@ -74,6 +74,8 @@ pub struct Recent {
     pub read_bytes: Option<f64>,
     /// Bytes written per second, if they may be seen.
     pub write_bytes: Option<f64>,
+    /// Tasks that wait, for a disk or a CPU, on average.
+    pub waiting: f64,
 }
 
 /// Paths of open files. Empty is the same as not known: it costs confidence, nothing else.

@@ -42,7 +42,12 @@ pub struct Pace {
     pub write: Option<f64>,
     /// Disks get far more from it than it gets from them: it receives what others back up, or restores.
     pub stores: bool,
+    /// It would do more if it got what it waits for.
+    pub held_up: bool,
 }
+
+/// From this many waiting tasks on, on average, a process is held up.
+const HELD_UP: f64 = 0.3;
 
 /// How many times more it writes than it reads when it stores what others send.
 const STORES: f64 = 3.0;
@@ -59,6 +64,7 @@ impl Pace {
         }
         if let Some(recent) = process.recent {
             pace.cores = pace.cores.max(recent.cpu_cores);
+            pace.held_up = recent.waiting >= HELD_UP;
             pace.read = faster(pace.read, recent.read_bytes);
             pace.write = faster(pace.write, recent.write_bytes);
             if let (Some(read), Some(write)) = (recent.read_bytes, recent.write_bytes) {

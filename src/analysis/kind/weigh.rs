@@ -204,8 +204,10 @@ impl<'a, 'b> Read<'a, 'b> {
         if total > 0.0 { work(of) / total } else { 0.0 }
     }
 
+    /// Whether any of it works, or would if the host let it: on the worst minute a backup is starved like everybody else.
     fn works(&self) -> bool {
-        self.readings.iter().any(|reading| reading.pace.works() && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
+        let at_it = |reading: &Reading| reading.pace.works() || reading.pace.held_up;
+        self.readings.iter().any(|reading| at_it(reading) && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
     }
 
     /// A database is copied into another one: the process that reads from the dump.
