@@ -78,9 +78,14 @@ impl Family {
 
     /// Whom this look shows for the first time, parents first. They are taken in on the way, for their children's sake.
     pub fn find_new(&mut self, look: &Look, guard: &Guard) -> Vec<(Stat, Kin)> {
-        self.claim(look);
-        let mut unknown: Vec<&Stat> = look.eldest_first().filter(|stat| !self.knows(stat.id)).collect();
-        unknown.retain(|stat| guard.refuse(stat.id.pid).is_none() && !stat.is_kernel_thread());
+        let all = look.eldest_first();
+        self.claim(&all);
+        self.find_among(all, look, guard)
+    }
+
+    /// The same, where all but these were looked at before.
+    pub fn find_among(&mut self, mut unknown: Vec<&Stat>, look: &Look, guard: &Guard) -> Vec<(Stat, Kin)> {
+        unknown.retain(|stat| !self.knows(stat.id) && guard.refuse(stat.id.pid).is_none() && !stat.is_kernel_thread());
         let mut found = Vec::new();
         loop {
             let found_before = found.len();
@@ -112,9 +117,9 @@ impl Family {
     /// Finds the sessions and groups that are the job's: led by a member, or with no living process in them but members.
     /// Both are inherited at birth, and joined from elsewhere only within a session (setpgid), so whoever comes later is a
     /// descendant. A leader who has died keeps the number from being given away as long as anybody is left inside.
-    fn claim(&mut self, look: &Look) {
+    fn claim(&mut self, all: &[&Stat]) {
         let (mut ours, mut sessions, mut groups) = (Vec::new(), HashSet::new(), HashSet::new());
-        for stat in look.eldest_first() {
+        for stat in all {
             if self.has(stat.id) {
                 ours.push(stat);
             } else {

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOKS: usize = 50;
 /// How many looks in a row must find nobody new.
 const QUIET_LOOKS: usize = 2;
+/// How many times in a row a chase must find nobody before it is given up for a whole look.
+const MISSES: usize = 3;
 /// Between two looks that found nobody: one tick, the resolution of start times.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -100,22 +102,24 @@ impl Salvo<'_> {
         }
     }
 
-    /// Hits whom the look shows, and as long as there is somebody, looks on at once: a job that keeps forking must be
-    /// overtaken, and a whole look may take longer than it does to fork. Whether there was anybody.
+    /// Hits whom the look shows, and as long as there is somebody, looks at the newest numbers only: a job that keeps forking
+    /// must be overtaken, and a whole look takes longer than it does to fork. Whether there was anybody.
     fn chase(&mut self, mut look: Look, end: Instant) -> bool {
-        let mut was_anybody = false;
+        let mut born = self.family.find_new(&look, &self.guard);
+        let (mut was_anybody, mut misses) = (false, 0);
         loop {
-            let mut born = self.family.find_new(&look, &self.guard);
             // The newest first: it bears the next one while its forebears are being hit.
             born.reverse();
-            if !self.hit_late(born) {
+            if self.hit_late(born) {
+                (was_anybody, misses) = (true, 0);
+            } else {
+                misses += 1;
+            }
+            if !was_anybody || misses >= MISSES || Instant::now() >= end {
                 return was_anybody;
             }
-            was_anybody = true;
-            look = match look.newcomers_added() {
-                Ok(look) if Instant::now() < end => look,
-                _ => return was_anybody,
-            };
+            let newcomers = look.newcomers();
+            born = self.family.find_among(newcomers.iter().collect(), &look, &self.guard);
         }
     }
 
@@ -170,7 +174,7 @@ impl Salvo<'_> {
             return false;
         }
         let woken_before = self.woken.len();
-        for stat in look.eldest_first().filter(|stat| stat.is_stopped()) {
+        for stat in look.eldest_first().into_iter().filter(|stat| stat.is_stopped()) {
             if self.sent.contains(&stat.id) && self.woken.insert(stat.id) {
                 // If it has ended meanwhile, all the better.
                 let _ = Held::open(stat.id).and_then(|held| held.send(Signal::Continue));
