@@ -12,7 +12,7 @@ use std::sync::{Arc, atomic::AtomicBool, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::diagnosis::outage;
+use common::diagnosis::{at, outage};
 use common::stage::FakeWorld;
 use jiff::tz::TimeZone;
 use pty_process::blocking::{Command, Pty, open};
@@ -23,7 +23,7 @@ use whytop::ui::terminal::{Guard, is_gone, spawn_input};
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
 
-/// What the program on the pty does: `live`, or `panic` at the first `k`.
+/// What the program on the pty does: `live`, `panic` at the first `k`, or `busy`: draws all the time and reads no keys.
 const ROLE: &str = "WHYTOP_TEST_ROLE";
 const TAKE: &str = "\x1b[?1049h";
 const GIVE: &str = "\x1b[?1049l";
@@ -37,16 +37,23 @@ fn on_a_terminal() {
     // As the real program: a hang-up is an event, not the end.
     let hung_up = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGHUP, hung_up).expect("a signal handler");
-    let (sender, mut events) = mpsc::channel();
+    let (sender, mut events) = mpsc::sync_channel(16);
     let guard = Guard::enter().expect("the terminal is taken");
     let mut terminal = guard.screen().expect("a screen");
     let _ = sender.send(Event::Diagnosis(Arc::new(outage())));
-    spawn_input(move |event| sender.send(event).is_ok()).expect("the input thread starts");
+    if role == "busy" {
+        thread::spawn(move || (0..1_000_000_000).all(|second| sender.send(Event::Tick(at(second))).is_ok()));
+    } else {
+        spawn_input(move |event| sender.send(event).is_ok()).expect("the input thread starts");
+    }
     let mut world: Box<dyn World> = if role == "panic" { Box::new(Clumsy) } else { Box::new(FakeWorld::default()) };
     let ended = run(&mut terminal, State::new(TimeZone::UTC, Depth::Cube), &mut events, world.as_mut());
     drop(terminal);
     drop(guard);
-    let well = ended.as_ref().map_or_else(is_gone, |()| true);
+    let well = match (role.as_str(), &ended) {
+        (_, Err(error)) => is_gone(error),
+        (role, Ok(())) => role != "busy",
+    };
     std::process::exit(if well { 0 } else { 3 });
 }
 
@@ -80,8 +87,17 @@ fn start(role: &str) -> (Pty, Child) {
     (pty, child)
 }
 
-/// Reads until this text came, or the end.
-fn read_until(pty: &mut Pty, wanted: &str) -> String {
+/// Reads until the frame with the outage is there in full.
+fn read_frame(pty: &mut Pty) -> String {
+    read_until(pty, |text| text.contains("DETECTED") && text.ends_with("\x1b[?25l"))
+}
+
+/// Reads until the program closes the terminal.
+fn read_rest(pty: &mut Pty) -> String {
+    read_until(pty, |_| false)
+}
+
+fn read_until(pty: &mut Pty, enough: impl Fn(&str) -> bool) -> String {
     let mut all = Vec::new();
     let mut some = [0; 4096];
     loop {
@@ -92,7 +108,7 @@ fn read_until(pty: &mut Pty, wanted: &str) -> String {
             // EIO: the other end is closed.
             Err(_) => break,
         }
-        if String::from_utf8_lossy(&all).contains(wanted) {
+        if enough(&String::from_utf8_lossy(&all)) {
             break;
         }
     }
@@ -115,10 +131,10 @@ fn code_of(mut child: Child) -> Option<i32> {
 #[test]
 fn q_gives_the_terminal_back() {
     let (mut pty, child) = start("live");
-    let drawn = read_until(&mut pty, "quit");
+    let drawn = read_frame(&mut pty);
     assert!(drawn.contains(TAKE), "{drawn:?}");
     pty.write_all(b"q").expect("a key is typed");
-    let rest = read_until(&mut pty, "there is no such text");
+    let rest = read_rest(&mut pty);
     assert!(rest.contains(GIVE), "{rest:?}");
     assert_eq!(code_of(child), Some(0));
 }
@@ -126,9 +142,9 @@ fn q_gives_the_terminal_back() {
 #[test]
 fn a_panic_is_printed_on_the_shell_s_screen() {
     let (mut pty, child) = start("panic");
-    read_until(&mut pty, "quit");
+    read_frame(&mut pty);
     pty.write_all(b"k").expect("a key is typed");
-    let rest = read_until(&mut pty, "there is no such text");
+    let rest = read_rest(&mut pty);
     let (given, panicked) = (rest.find(GIVE), rest.find("clumsy"));
     assert!(given.is_some() && given < panicked, "{rest:?}");
     assert_eq!(rest.matches(GIVE).count(), 1, "given back once: {rest:?}");
@@ -138,7 +154,15 @@ fn a_panic_is_printed_on_the_shell_s_screen() {
 #[test]
 fn a_terminal_that_disappears_ends_the_program() {
     let (mut pty, child) = start("live");
-    read_until(&mut pty, "quit");
+    read_frame(&mut pty);
+    drop(pty);
+    assert_eq!(code_of(child), Some(0));
+}
+
+#[test]
+fn a_terminal_that_disappears_between_frames_is_an_error_that_says_so() {
+    let (mut pty, child) = start("busy");
+    read_until(&mut pty, |text| text.contains("DETECTED"));
     drop(pty);
     assert_eq!(code_of(child), Some(0));
 }
@@ -146,9 +170,9 @@ fn a_terminal_that_disappears_ends_the_program() {
 #[test]
 fn a_pasted_text_is_no_key() {
     let (mut pty, child) = start("panic");
-    read_until(&mut pty, "quit");
+    read_frame(&mut pty);
     // The first k would panic.
     pty.write_all(b"\x1b[200~k\r\x1b[201~q").expect("a text is pasted");
-    read_until(&mut pty, "there is no such text");
+    read_rest(&mut pty);
     assert_eq!(code_of(child), Some(0));
 }

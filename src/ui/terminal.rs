@@ -31,32 +31,48 @@ static HOOK: Once = Once::new();
 /// The backend of the real screen.
 pub type Screen = CrosstermBackend<Writer>;
 
-/// Collects a frame and writes it at once. After an error it swallows everything: ratatui's own clean-up writes too, and
-/// complains on standard error, which is the same dead terminal.
+/// Collects a frame and writes it at once.
+///
+/// Of a dead terminal it tells once, and not with the first failure but with the flush after it: every frame has two.
+/// Ratatui's clean-up has one, and would complain about it on standard error, which is the same dead terminal: that panics.
 #[derive(Debug)]
 pub struct Writer {
     stdout: Stdout,
     frame: Vec<u8>,
-    dead: bool,
+    health: Health,
+}
+
+/// What is known of the other end.
+#[derive(Debug)]
+enum Health {
+    Alive,
+    Failed(io::Error),
+    Dead,
 }
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.dead {
+        if matches!(self.health, Health::Alive) {
             self.frame.extend_from_slice(bytes);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.dead || self.frame.is_empty() {
-            return Ok(());
+        match std::mem::replace(&mut self.health, Health::Dead) {
+            Health::Failed(error) => return Err(error),
+            Health::Dead => return Ok(()),
+            Health::Alive => self.health = Health::Alive,
         }
-        let mut stdout = self.stdout.lock();
-        let result = stdout.write_all(&self.frame).and_then(|()| stdout.flush());
+        // Once the terminal is given back, what is left of a frame would land on the shell's screen.
+        if !self.frame.is_empty() && OURS.load(Ordering::SeqCst) {
+            let mut stdout = self.stdout.lock();
+            if let Err(error) = stdout.write_all(&self.frame).and_then(|()| stdout.flush()) {
+                self.health = Health::Failed(error);
+            }
+        }
         self.frame.clear();
-        self.dead = result.is_err();
-        result
+        Ok(())
     }
 }
 
@@ -80,7 +96,7 @@ impl Guard {
 
     /// The screen on it.
     pub fn screen(&self) -> Result<Terminal<Screen>> {
-        let writer = Writer { stdout: io::stdout(), frame: Vec::new(), dead: false };
+        let writer = Writer { stdout: io::stdout(), frame: Vec::new(), health: Health::Alive };
         Terminal::new(CrosstermBackend::new(writer)).context("open the terminal")
     }
 
