@@ -80,7 +80,8 @@ impl Monitor {
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
         let mut jobs = self.weigh(&recent, &disks, io_hidden);
         let waits = waits::groups(&self.table, &self.jobs);
-        let totals = Totals { cpus: self.facts.cpus as f64, cpu_busy: cpu.map(|cpu| cpu.busy), io_hidden };
+        let totals =
+            Totals { cpus: self.facts.cpus as f64, cpu_busy: cpu.map(|cpu| cpu.busy), io_hidden: io_hidden && !self.facts.root };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
         self.remember(&mut verdict, sample.at);
         blame::order(&mut jobs, &verdict.victims);

@@ -43,7 +43,7 @@ pub struct Totals {
     pub cpus: f64,
     /// CPUs in use. `None` before the second sample.
     pub cpu_busy: Option<f64>,
-    /// I/O bytes of some processes are hidden.
+    /// I/O bytes of some processes are hidden, for want of rights.
     pub io_hidden: bool,
 }
 

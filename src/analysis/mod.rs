@@ -7,6 +7,7 @@
 pub(crate) mod blame;
 mod cgroup;
 pub mod diagnosis;
+pub mod gap;
 pub(crate) mod jobs;
 pub mod kind;
 mod name;

@@ -71,6 +71,12 @@ impl Window {
                 }
             }
         }
+        // Who has stopped waiting, for two samples, does not wait, whatever the average says: it would accuse whoever works next.
+        let newest: Vec<&Interval> = self.intervals.iter().rev().take(2).collect();
+        for (id, recent) in &mut sums {
+            let lately = newest.iter().filter_map(|interval| interval.used.get(id)).map(|used| used.stuck).max();
+            recent.usage.stuck = recent.usage.stuck.min(f64::from(lately.unwrap_or_default()));
+        }
         for (id, used) in self.intervals.back().into_iter().flat_map(|newest| &newest.used) {
             if let Some(recent) = sums.get_mut(id) {
                 (recent.runnable, recent.stuck) = (used.runnable, used.stuck);

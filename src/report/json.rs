@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Resource, Role, Severity};
-use crate::report::gap;
+use crate::analysis::gap;
 use crate::units::{Pid, SECOND};
 
 /// The version of the contract.
@@ -219,7 +219,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 scheduler: disk.scheduler.as_deref(),
             })
             .collect(),
-        gaps: diagnosis.gaps.iter().map(|known| gap(known, diagnosis.host.root)).collect(),
+        gaps: diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect(),
         cost: Cost {
             tier: "proc",
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
-use crate::report::gap;
+use crate::analysis::gap;
 use crate::units::{count, rate, span};
 
 /// Jobs and wait groups listed at the most; a chat is no place for all of them.
@@ -54,7 +54,7 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     takes(out, diagnosis)?;
     if !diagnosis.gaps.is_empty() {
         writeln!(out, "\nnot seen:")?;
-        for line in diagnosis.gaps.iter().map(|known| gap(known, diagnosis.host.root)) {
+        for line in diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)) {
             writeln!(out, "  {line}")?;
         }
     }

@@ -4,10 +4,9 @@ use ratatui::text::Line;
 
 use super::text::{Pieces, fit, width as cells, wrap};
 use crate::action::Signal;
-use crate::sample::Gap;
+use crate::analysis::gap;
 use crate::ui::keys::{BINDINGS, Binding, Command, Screen};
 use crate::ui::state::{State, Tone};
-use crate::units::count;
 
 /// The keys of this screen. The one that acts says on whom.
 pub fn keys(state: &State, width: usize) -> Line<'static> {
@@ -82,22 +81,6 @@ pub fn wanted(state: &State, width: usize) -> usize {
 
 fn gaps(state: &State) -> String {
     let Some(diagnosis) = &state.diagnosis else { return String::new() };
-    let words: Vec<String> = diagnosis.gaps.iter().map(gap).collect();
+    let words: Vec<String> = diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect();
     if words.is_empty() { String::new() } else { format!("not seen: {}", words.join("; ")) }
-}
-
-/// A gap as part of a sentence.
-pub fn gap(gap: &Gap) -> String {
-    match gap {
-        Gap::IoDenied { processes } => format!("disk use of {} (needs root)", count(*processes as usize, "process")),
-        Gap::WaitDenied { tasks } => format!("where {} wait (needs root)", count(*tasks as usize, "task")),
-        Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
-        Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
-        Gap::IdentityOverdue { pids } => {
-            let named: Vec<String> = pids.iter().take(4).map(ToString::to_string).collect();
-            let more = if pids.len() > named.len() { ", …" } else { "" };
-            format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
-        }
-        Gap::Host { file, why } => format!("{file}: {why}"),
-    }
 }

@@ -1,0 +1,26 @@
+//! What could not be seen, as words: one wording for screen and report.
+//!
+//! Pure text. Tested through `tests/once.rs` and `tests/screens.rs`.
+
+use crate::sample::Gap;
+use crate::units::count;
+
+/// Processes named at the most.
+const NAMED: usize = 4;
+
+/// What is not known and why, as part of a sentence: `disk use of 212 processes (needs root)`. `root`: whytop is root already.
+pub fn words(gap: &Gap, root: bool) -> String {
+    let help = if root { "hidden even from root" } else { "needs root" };
+    match gap {
+        Gap::IoDenied { processes } => format!("disk use of {} ({help})", count(*processes as usize, "process")),
+        Gap::WaitDenied { tasks } => format!("where {} wait ({help})", count(*tasks as usize, "stuck task")),
+        Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
+        Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
+        Gap::IdentityOverdue { pids } => {
+            let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if pids.len() > NAMED { ", …" } else { "" };
+            format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
+        }
+        Gap::Host { file, why } => format!("{file}: {why}"),
+    }
+}
