@@ -94,7 +94,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             cpus: 2,
             ticks_per_second: 100,
             own_pid: Some(9000),
-            root: true,
+            root: false,
         }),
         load: Load { averages: Some(LoadAverage { avg1: 0.31, avg5: 0.28, avg15: 0.25 }), runnable, uninterruptible, ledger },
         cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),
