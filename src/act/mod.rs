@@ -19,7 +19,11 @@
 //!
 //! So [`salvo`] looks at all processes before the first signal, sends, and looks again until two looks in a row find nobody
 //! new ([`family`] says who belongs). Two, because reading `/proc` takes time, and a process may appear behind the reader.
-//! Not seen is a child that is born between look and signal *and* starts a session of its own before the next look.
+//! A whole look takes longer than a fork, so a job that keeps bearing is chased by the newest numbers in between.
+//!
+//! Not seen is a child that is born between look and signal *and*, before the next look, starts a session of its own; and one
+//! that is born so and orphaned where the job shares its session and its process group with others (a worker of a service):
+//! there nobody can tell whose it was, and a stranger is worse hit than a member missed.
 //!
 //! Stopping the job first (SIGSTOP) would freeze the tree, but an interactive shell above it notices that its job has
 //! stopped and takes the terminal, and whoever waits with `WUNTRACED` acts on it; and a stopped job whose operator loses
