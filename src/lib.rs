@@ -7,6 +7,33 @@
 //! (reads)    (raw)      (ring)      (pure)                        │
 //!                                             key ▶ command ▶ update ▶ effect ▶ act ▶ outcome ▶ (back as an event)
 //! ```
+//!
+//! | to change… | go to |
+//! |---|---|
+//! | a flag, an exit code | [`cli`], `main` |
+//! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
+//! | when it is read | [`sampler`] |
+//! | what a sample holds | [`sample`] |
+//! | how long samples are kept | [`history`] |
+//! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
+//! | what a job is called | `analysis::name` |
+//! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools.toml` |
+//! | what a wait channel means | `analysis::waits` |
+//! | who is accused, with which words | `analysis::blame` |
+//! | what an answer holds | [`analysis::diagnosis`] |
+//! | how samples become answers | [`monitor`] |
+//! | when a host has recovered | [`recovery`] |
+//! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
+//! | a key | [`ui::keys`], one row |
+//! | what a key does | [`ui::update`] |
+//! | a region of the screen | [`ui::view`], one file each |
+//! | the text and the JSON of `once` | [`report`] |
+//! | how all of it is put together | [`app`] |
+//!
+//! The law: readers do not know the analysis, the analysis does not know a clock, a file or the screen, the screen neither
+//! reads nor acts. `tests/tidy.rs` holds it.
+
+#![forbid(unsafe_code)]
 
 pub mod act;
 pub mod action;

@@ -110,3 +110,12 @@ fn no_file_grows_out_of_hand() {
         .collect();
     assert!(long.is_empty(), "longer than 500 lines: {long:?}");
 }
+
+#[test]
+fn the_readme_has_the_keys_of_the_table() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for binding in whytop::ui::keys::BINDINGS {
+        let row = format!("| `{}` | {} |", binding.shown, binding.help);
+        assert!(readme.contains(&row), "README.md has no row {row}");
+    }
+}
