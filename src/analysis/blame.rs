@@ -24,6 +24,9 @@ const CPU_CULPRIT_SHARE: f64 = 0.15;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
 pub const DISK_NOISE: f64 = 200_000.0;
 
+/// A backup that uses this many CPUs is at work, even if its I/O is hidden.
+const AT_WORK_CORES: f64 = 0.02;
+
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
 /// service is the outage itself.
 const fn blame_weight(kind: Kind) -> f64 {
@@ -177,14 +180,17 @@ fn disk_culprit(jobs: &[Job], victims: &[usize]) -> Option<usize> {
     if by_bytes.is_some() {
         return by_bytes;
     }
-    // What it moves is hidden: a backup or batch job at work is still the first to look at. One that is seen to move nothing is not.
-    let at_work =
-        |job: &Job| job.usage.cpu_cores.is_some_and(|cpu| cpu >= 0.02) || job.usage.stuck > 0.0 || job.uninterruptible > 0;
+    // What it moves is hidden: a backup at work is still the first to look at, and so is a batch job that is stuck like its
+    // victims. One that is seen to move nothing is not.
+    let at_work = |job: &Job| match job.facts.finding.kind {
+        Kind::Backup => job.usage.cpu_cores.is_some_and(|cpu| cpu >= AT_WORK_CORES) || job.usage.stuck > 0.0,
+        Kind::Batch => job.usage.stuck > 0.0,
+        _ => false,
+    };
     let weight =
         |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
     (0..jobs.len())
-        .filter(|&i| matches!(jobs[i].facts.finding.kind, Kind::Backup | Kind::Batch) && jobs[i].usage.disk_bytes().is_none())
-        .filter(|&i| others_wait(i) && at_work(&jobs[i]))
+        .filter(|&i| jobs[i].usage.disk_bytes().is_none() && others_wait(i) && at_work(&jobs[i]))
         .max_by(|&a, &b| weight(a).total_cmp(&weight(b)))
 }
 

@@ -13,7 +13,7 @@ pub fn words(gap: &Gap, root: bool) -> String {
     let help = if root { "hidden even from root" } else { "needs root" };
     match gap {
         Gap::IoDenied { processes } => format!("disk use of {} ({help})", count(*processes as usize, "process")),
-        Gap::WaitDenied { tasks } => format!("where {} wait ({help})", count(*tasks as usize, "stuck task")),
+        Gap::WaitDenied { tasks } => format!("what holds {} ({help})", count(*tasks as usize, "stuck task")),
         Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
         Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
         Gap::IdentityOverdue { pids } => {
