@@ -45,6 +45,7 @@ impl Armed {
             family: Family::since(self.since),
             sent: HashSet::new(),
             woken: HashSet::new(),
+            not_held: HashSet::new(),
         };
         let complete = catch_unwind(AssertUnwindSafe(|| salvo.fire(self.targets)));
         if complete.is_err() {
@@ -65,13 +66,19 @@ struct Salvo<'outcome> {
     sent: HashSet<ProcessId>,
     /// Who was stopped and is told to go on.
     woken: HashSet<ProcessId>,
+    /// Candidates that have no descriptor, and a result that says so.
+    not_held: HashSet<ProcessId>,
 }
 
 impl Salvo<'_> {
     fn fire(mut self, targets: Vec<Target>) {
         for target in &targets {
-            if let Ok(held) = &target.held {
-                self.family.admit(held.id);
+            match &target.held {
+                Ok(held) => self.family.admit(held.id),
+                // There was no room to hold it; a look may find it below its parent.
+                Err(Refusal::Failed(_)) => drop(self.not_held.insert(target.candidate.id)),
+                // Refused once is enough.
+                Err(_) => self.family.disown(target.candidate.id),
             }
         }
         // Before the first signal, as long as all children are below their parents.
@@ -145,6 +152,10 @@ impl Salvo<'_> {
     fn hit_late(&mut self, kin: Vec<(Stat, Kin)>) -> bool {
         let mut may_be_more = false;
         for (stat, kin) in kin {
+            if self.not_held.remove(&stat.id) {
+                // One entry a process: this one replaces the refusal.
+                self.outcome.hits.retain(|hit| hit.id != stat.id);
+            }
             let result = match kin {
                 Kin::Born => Held::open(stat.id).and_then(|held| self.hit(&held)),
                 Kin::Answer => Err(Refusal::Answer),
