@@ -255,7 +255,7 @@ fn print_crowd(argument: &str) {
     let aim = hand.aim("crowd", &job.members());
     let held = aim.reachable().count();
     let outcome = hand.arm().unwrap().send(Signal::Kill);
-    println!("\nHELD {held} OF {} SENT {}", aim.targets.len(), outcome.sent());
+    println!("\nHELD {held} OF {} SENT {} ENTRIES {}", aim.targets.len(), outcome.sent(), outcome.hits.len());
 }
 
 // ---- Ending a job ----
@@ -594,11 +594,12 @@ fn a_job_may_be_larger_than_the_limit_of_open_files() {
         let (_, report) = text.split_once("\nHELD ").unwrap_or_else(|| panic!("it failed: {text}"));
         report.lines().next().unwrap().to_owned()
     };
-    assert_eq!(report("soft"), "121 OF 121 SENT 121");
-    // With fewer than needed, those who are held are hit, and no others: their refusal says why.
+    assert_eq!(report("soft"), "121 OF 121 SENT 121 ENTRIES 121");
+    // With fewer than needed, the others are found below the script.
     let report = report("hard");
-    let words: Vec<&str> = report.split(' ').collect();
-    assert!((1..100).contains(&words[0].parse().unwrap()), "{report}");
+    let (held, rest) = report.split_once(' ').unwrap();
+    assert!((1..100).contains(&held.parse().unwrap()), "{report}");
+    assert_eq!(rest, "OF 121 SENT 121 ENTRIES 121");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The only code that changes the world: it sends signals to the processes of a job, and answers what became of each.
 //!
 //! [`Hand`] aims while the dialog is open, [`Armed::send`] sends, [`Worker`] does the sending off the screen's thread.
-//! It decides nothing about jobs: whom to hit is the caller's word, whom never to hit is [`guard`]'s.
+//! It decides nothing about jobs: whom to hit is the caller's word, whom never to hit is `guard`'s.
 //!
 //! # Never the wrong process
 //! A number in `/proc` may belong to somebody else by the time a signal is sent. So each target is opened first (pidfd),
@@ -17,8 +17,8 @@
 //! - a process with a fatal signal pending bears no more children (`copy_process` gives up), so all children of the dead
 //!   are there to be seen when `pidfd_send_signal` returns, and the looks come to an end.
 //!
-//! So [`salvo`] looks at all processes before the first signal, sends, and looks again until two looks in a row find nobody
-//! new ([`family`] says who belongs). Two, because reading `/proc` takes time, and a process may appear behind the reader.
+//! So `salvo` looks at all processes before the first signal, sends, and looks again until two looks in a row find nobody
+//! new (`family` says who belongs). Two, because reading `/proc` takes time, and a process may appear behind the reader.
 //! A whole look takes longer than a fork, so a job that keeps bearing is chased by the newest numbers in between.
 //!
 //! Not seen is a child that is born between look and signal *and*, before the next look, starts a session of its own; and one

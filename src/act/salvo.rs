@@ -45,6 +45,7 @@ impl Armed {
             family: Family::since(self.since),
             sent: HashSet::new(),
             woken: HashSet::new(),
+            not_held: HashSet::new(),
         };
         let complete = catch_unwind(AssertUnwindSafe(|| salvo.fire(self.targets)));
         if complete.is_err() {
@@ -65,13 +66,19 @@ struct Salvo<'outcome> {
     sent: HashSet<ProcessId>,
     /// Who was stopped and is told to go on.
     woken: HashSet<ProcessId>,
+    /// Candidates that have no descriptor, and a result that says so.
+    not_held: HashSet<ProcessId>,
 }
 
 impl Salvo<'_> {
     fn fire(mut self, targets: Vec<Target>) {
         for target in &targets {
-            if let Ok(held) = &target.held {
-                self.family.admit(held.id);
+            match &target.held {
+                Ok(held) => self.family.admit(held.id),
+                // There was no room to hold it; a look may find it below its parent.
+                Err(Refusal::Failed(_)) => drop(self.not_held.insert(target.candidate.id)),
+                // Refused once is enough.
+                Err(_) => self.family.disown(target.candidate.id),
             }
         }
         // Before the first signal, as long as all children are below their parents.
@@ -102,24 +109,26 @@ impl Salvo<'_> {
         }
     }
 
-    /// Hits whom the look shows, and as long as there is somebody, looks at the newest numbers only: a job that keeps forking
-    /// must be overtaken, and a whole look takes longer than it does to fork. Whether there was anybody.
+    /// Hits whom the look shows, the newest first, and looks at the newest numbers again after each: a job that keeps forking
+    /// must be overtaken at its front, and on a host in trouble the time to hit those behind it is the time in which it gets
+    /// away. Whether there was anybody.
     fn chase(&mut self, mut look: Look, end: Instant) -> bool {
-        let mut born = self.family.find_new(&look, &self.guard);
+        let mut waiting = self.family.find_new(&look, &self.guard);
         let (mut was_anybody, mut misses) = (false, 0);
         loop {
-            // The newest first: it bears the next one while its forebears are being hit.
-            born.reverse();
-            if self.hit_late(born) {
-                (was_anybody, misses) = (true, 0);
+            was_anybody |= self.hit_late(waiting.pop());
+            if was_anybody && Instant::now() < end {
+                let newcomers = look.newcomers();
+                let born = self.family.find_among(newcomers.iter().collect(), &look, &self.guard);
+                misses = if born.is_empty() { misses + 1 } else { 0 };
+                waiting.extend(born);
             } else {
-                misses += 1;
+                // Nothing to chase, or no more time; but whoever is known is hit.
+                misses = MISSES;
             }
-            if !was_anybody || misses >= MISSES || Instant::now() >= end {
+            if waiting.is_empty() && misses >= MISSES {
                 return was_anybody;
             }
-            let newcomers = look.newcomers();
-            born = self.family.find_among(newcomers.iter().collect(), &look, &self.guard);
         }
     }
 
@@ -142,9 +151,13 @@ impl Salvo<'_> {
 
     /// Hits those whom a look has found; whether there may be more, because somebody was hit, or ended before he could be
     /// and may have borne another.
-    fn hit_late(&mut self, kin: Vec<(Stat, Kin)>) -> bool {
+    fn hit_late(&mut self, kin: impl IntoIterator<Item = (Stat, Kin)>) -> bool {
         let mut may_be_more = false;
         for (stat, kin) in kin {
+            if self.not_held.remove(&stat.id) {
+                // One entry a process: this one replaces the refusal.
+                self.outcome.hits.retain(|hit| hit.id != stat.id);
+            }
             let result = match kin {
                 Kin::Born => Held::open(stat.id).and_then(|held| self.hit(&held)),
                 Kin::Answer => Err(Refusal::Answer),

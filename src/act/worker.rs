@@ -7,8 +7,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use rustix::process::setpriority_process;
+
 use super::hand::Armed;
 use crate::action::{Outcome, Signal};
+
+/// The nice value that goes first.
+const FIRST: i32 = -20;
 
 /// Sends what it is given, in order, and reports each outcome.
 pub struct Worker {
@@ -24,6 +29,9 @@ impl Worker {
         let (orders, inbox) = channel::<(Armed, Signal)>();
         let answer = Arc::clone(&on_outcome);
         let thread = Builder::new().name("whytop-act".to_owned()).spawn(move || {
+            // The host is in trouble, and this thread ends it: as root it goes before those who cause it. (For Linux
+            // "this process" means this thread.)
+            let _ = setpriority_process(None, FIRST);
             for (armed, signal) in inbox {
                 let outcome = armed.send(signal);
                 // A receiver that panics must not take the orders with it that wait behind.
