@@ -207,7 +207,7 @@ impl fmt::Display for Outcome {
             write!(f, " ({}{more})", sent[..sent.len().min(NAMED)].join(", "))?;
         }
         if self.late > 0 {
-            write!(f, ", {} born meanwhile", self.late)?;
+            write!(f, ", {} of them found on a second look", self.late)?;
         }
         // Whoever ended by itself in between needs no word.
         for hit in &self.hits {
