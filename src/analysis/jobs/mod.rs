@@ -185,7 +185,9 @@ fn lineage(table: &Table, root: &Entry, origin: &Origin) -> (Launcher, Option<St
     let mut climbed = 0;
     while let Some(entry) = ancestor.filter(|entry| entry.process.id.pid != 1 && climbed < assign::DEEPEST) {
         if let Some(found) = launcher::launcher(entry) {
-            kind = found;
+            // Set apart from the shell's session, as cron would run it: nobody sits in front of it.
+            let by_hand = root.process.session == entry.process.session;
+            kind = if found == Launcher::Shell && !by_hand { Launcher::Unknown } else { found };
             break;
         }
         ancestor = table.get(entry.process.parent);
