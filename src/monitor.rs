@@ -18,7 +18,7 @@ use crate::analysis::waits;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
-use crate::units::{Nanos, ProcessId, SECOND};
+use crate::units::{Nanos, ProcessId, SECOND, clean};
 
 /// Folds samples into diagnoses.
 #[derive(Debug)]
@@ -42,9 +42,10 @@ struct Trouble {
 
 impl Monitor {
     /// A monitor of this host, with an empty past.
-    pub fn new(facts: HostFacts, limits: Limits) -> Self {
+    pub fn new(facts: &HostFacts, limits: Limits) -> Self {
         Self {
-            facts: Arc::new(facts),
+            // From strangers, like everything that is printed.
+            facts: Arc::new(HostFacts { name: clean(&facts.name), kernel: clean(&facts.kernel), ..*facts }),
             table: Table::default(),
             jobs: Jobs::default(),
             window: Window::default(),
@@ -80,8 +81,12 @@ impl Monitor {
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
         let mut jobs = self.weigh(&recent, &disks, io_hidden);
         let waits = waits::groups(&self.table, &self.jobs);
-        let totals =
-            Totals { cpus: self.facts.cpus as f64, cpu_busy: cpu.map(|cpu| cpu.busy), io_hidden: io_hidden && !self.facts.root };
+        let totals = Totals {
+            cpus: self.facts.cpus as f64,
+            cpu_busy: cpu.map(|cpu| cpu.busy),
+            io_hidden: io_hidden && !self.facts.root,
+            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
+        };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
         self.remember(&mut verdict, sample.at);
         blame::order(&mut jobs, &verdict.victims);
@@ -220,12 +225,12 @@ impl Monitor {
                     (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
                 let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
                 (requests + busy > 0).then(|| DiskUse {
-                    name: new.name.to_string(),
+                    name: clean(&new.name),
                     read_bytes: read as f64 / seconds,
                     write_bytes: written as f64 / seconds,
                     util: (busy as f64 / 1000.0 / seconds).min(1.0),
                     await_ms: (requests > 0).then(|| took as f64 / requests as f64),
-                    scheduler: new.scheduler.as_ref().map(ToString::to_string),
+                    scheduler: new.scheduler.as_deref().map(clean),
                 })
             })
             .collect();

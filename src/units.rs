@@ -92,7 +92,7 @@ pub fn clean(text: &str) -> String {
                 let _ = write!(out, "\\x{:02x}", c as u32);
             }
             // Bidirectional controls and zero-width characters reorder or hide what follows on the line.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
                 let _ = write!(out, "\\u{{{:x}}}", c as u32);
             }
             c => out.push(c),

@@ -22,6 +22,8 @@ use whytop::action::{Candidate, Outcome, Refusal, Signal};
 use whytop::units::{Pid, ProcessId};
 
 /// Names the part that this binary plays when a test starts it again.
+/// Nobody was looked at before: everything below a member counts as born since.
+const UNSEEN: u64 = 0;
 const ROLE: &str = "WHYTOP_TEST_ROLE";
 /// What the part is about.
 const ARGUMENT: &str = "WHYTOP_TEST_ARGUMENT";
@@ -174,13 +176,13 @@ fn candidate(seen: &Seen) -> Candidate {
 
 fn send(candidates: &[Candidate], signal: Signal) -> Outcome {
     let mut hand = Hand::new(true);
-    hand.aim("nightly", candidates);
+    hand.aim("nightly", candidates, UNSEEN);
     hand.arm().unwrap().send(signal)
 }
 
 /// Aims at one process, and gives the reason why not.
 fn refusal(candidate: Candidate) -> Option<Refusal> {
-    let aim = Hand::new(true).aim("nightly", &[candidate]);
+    let aim = Hand::new(true).aim("nightly", &[candidate], UNSEEN);
     assert_eq!(aim.targets.len(), 1);
     aim.targets[0].check.clone().err()
 }
@@ -239,7 +241,7 @@ fn print_aim(argument: &str) {
     let id = ProcessId { pid: pid.parse().unwrap(), start: start.parse().unwrap() };
     let target = Candidate { id, name: "theirs".to_owned(), command: String::new(), user: None, kernel_thread: false };
     let mut hand = Hand::new(true);
-    let aim = hand.aim("nightly", &[target]);
+    let aim = hand.aim("nightly", &[target], UNSEEN);
     println!("\nCHECK {:?}", aim.targets[0].check);
     println!("SUDO {:?}", aim.sudo_line(Signal::Terminate));
     println!("OUTCOME {}", hand.arm().unwrap().send(Signal::Terminate));
@@ -252,7 +254,7 @@ fn print_crowd(argument: &str) {
     let maximum = if argument == "soft" { 1000 } else { 100 };
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), maximum: Some(maximum) }).unwrap();
     let mut hand = Hand::new(true);
-    let aim = hand.aim("crowd", &job.members());
+    let aim = hand.aim("crowd", &job.members(), UNSEEN);
     let held = aim.reachable().count();
     let outcome = hand.arm().unwrap().send(Signal::Kill);
     println!("\nHELD {held} OF {} SENT {} ENTRIES {}", aim.targets.len(), outcome.sent(), outcome.hits.len());
@@ -325,6 +327,27 @@ fn a_chain_that_grows_while_it_is_killed_has_an_end() {
     assert!(bystander.lives());
 }
 
+/// A daemon that the script had started is another job on the screen, though a child of this one.
+#[test]
+fn a_child_that_was_seen_and_not_meant_lives_on() {
+    let mut job = Job::script("setsid sleep 60 & sleep 61 & wait", &[]);
+    let daemon = |job: &Job| tree(job.pid()).into_iter().find(|seen| seen.session == seen.id.pid && seen.id.pid != job.pid());
+    until("the daemon has its session", || daemon(&job).is_some_and(|seen| seen.name == "sleep") && tree(job.pid()).len() == 3);
+    let daemon = daemon(&job).unwrap();
+    let meant: Vec<Candidate> = job.members().into_iter().filter(|candidate| candidate.id != daemon.id).collect();
+
+    let mut hand = Hand::new(true);
+    // The list was made a tick after the daemon's start, as any list that shows it was.
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    hand.aim("nightly", &meant, (daemon.id.start + 1) * tick);
+    let outcome = hand.arm().unwrap().send(Signal::Kill);
+    assert_eq!(hit_ids(&outcome), ids(&meant), "{outcome}");
+    assert_eq!(outcome.late, 0);
+    job.child.wait().unwrap();
+    assert!(lives(daemon.id), "the daemon was hit: {outcome}");
+    kill_process(RawPid::from_raw(daemon.id.pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
 #[test]
 fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
     let bystander = Job::sleeper();
@@ -335,7 +358,7 @@ fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
     let mut job = Job::script("(read -r go <\"$1\"; exec setsid sleep 60) & wait", &[&gate]);
     until("the child waits", || tree(job.pid()).len() == 2);
     let mut hand = Hand::new(true);
-    hand.aim("nightly", &job.root());
+    hand.aim("nightly", &job.root(), UNSEEN);
 
     fs::write(&gate, "go\n").unwrap();
     let moved = || tree(job.pid()).into_iter().find(|seen| seen.session == seen.id.pid && seen.id.pid != job.pid());
@@ -414,7 +437,7 @@ fn who_has_ended_is_gone() {
     let mut job = Job::sleeper();
     let target = job.root().remove(0);
     let mut hand = Hand::new(true);
-    assert_eq!(hand.aim("nightly", std::slice::from_ref(&target)).reachable().count(), 1);
+    assert_eq!(hand.aim("nightly", std::slice::from_ref(&target), UNSEEN).reachable().count(), 1);
     job.child.kill().unwrap();
     until("it is a zombie", || seen(job.pid()).is_none());
     assert_eq!(refusal(target.clone()), Some(Refusal::Gone), "a zombie");
@@ -437,7 +460,7 @@ fn the_next_owner_of_a_number_is_not_hit() {
         let mut job = Job::sleeper();
         let target = job.root().remove(0);
         let mut hand = Hand::new(true);
-        assert_eq!(hand.aim("nightly", std::slice::from_ref(&target)).reachable().count(), 1);
+        assert_eq!(hand.aim("nightly", std::slice::from_ref(&target), UNSEEN).reachable().count(), 1);
         let now_in_start_times = || {
             let mut child = Job::start(&mut Command::new("true"));
             let start = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
@@ -512,7 +535,7 @@ fn a_kernel_thread_is_refused_whether_it_is_known_for_one_or_not() {
 fn another_proc_tree_is_never_acted_on() {
     let job = Job::sleeper();
     let mut hand = Hand::new(false);
-    let aim = hand.aim("nightly", &job.root());
+    let aim = hand.aim("nightly", &job.root(), UNSEEN);
     assert_eq!(aim.targets[0].check, Err(Refusal::OtherHost));
     let outcome = hand.arm().unwrap().send(Signal::Kill);
     assert_eq!((outcome.sent(), outcome.hits.len()), (0, 1));
@@ -569,9 +592,9 @@ fn is_held(pid: Pid) -> bool {
 fn the_hand_holds_one_job_at_a_time() {
     let (first, second) = (Job::sleeper(), Job::sleeper());
     let mut hand = Hand::new(true);
-    hand.aim("first", &first.root());
+    hand.aim("first", &first.root(), UNSEEN);
     let held_after_aiming = is_held(first.pid());
-    hand.aim("second", &second.root());
+    hand.aim("second", &second.root(), UNSEEN);
     let held_after_the_next = (is_held(first.pid()), is_held(second.pid()));
     hand.release();
     assert!(hand.arm().is_none());
@@ -581,7 +604,7 @@ fn the_hand_holds_one_job_at_a_time() {
         assert!(held_after_aiming);
         assert_eq!(held_after_the_next, (false, true));
     }
-    hand.aim("first", &first.root());
+    hand.aim("first", &first.root(), UNSEEN);
     assert_eq!(hand.arm().unwrap().send(Signal::Continue).sent(), 1);
     assert!(hand.arm().is_none());
 }
@@ -608,10 +631,10 @@ fn the_worker_answers_and_is_waited_for() {
     let (sender, outcomes) = mpsc::channel();
     let worker = Worker::start(move |outcome: Outcome| sender.send(outcome).unwrap());
     let mut hand = Hand::new(true);
-    hand.aim("first", &job.root());
+    hand.aim("first", &job.root(), UNSEEN);
     worker.hit(hand.arm().unwrap(), Signal::Stop);
     assert_eq!(outcomes.recv().unwrap().sent(), 3);
-    hand.aim("second", &job.root());
+    hand.aim("second", &job.root(), UNSEEN);
     worker.hit(hand.arm().unwrap(), Signal::Terminate);
     drop(worker);
     assert_eq!(outcomes.try_recv().unwrap().sent(), 3, "dropping it waits for the answer");
@@ -630,7 +653,7 @@ fn the_worker_goes_on_though_a_report_has_failed() {
     });
     let mut hand = Hand::new(true);
     for _ in 0..20 {
-        hand.aim("nightly", &job.root());
+        hand.aim("nightly", &job.root(), UNSEEN);
         worker.hit(hand.arm().unwrap(), Signal::Continue);
         assert_eq!(outcomes.recv_timeout(Duration::from_secs(30)).unwrap().sent(), 1);
     }

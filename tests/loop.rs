@@ -181,9 +181,30 @@ fn a_dialog_that_cannot_be_read_cannot_be_confirmed() {
 #[test]
 fn kernel_threads_take_no_signals() {
     let id = JobId::kernel("writeback");
-    let ended = play().sees(around(vec![job(&id, "kernel writeback", Kind::Kernel, vec![])])).types("k").ends();
+    let ended = play().sees(around(vec![job(&id, "kernel writeback", Kind::Kernel, vec![])])).types("<down>k").ends();
     assert_eq!(ended.calls, []);
     shows(&ended, "kernel threads take no signals");
+}
+
+#[test]
+fn k_on_a_calm_host_ends_nobody() {
+    let ended = play().sees(calm()).types("k<enter>").ends();
+    assert_eq!(ended.calls, []);
+    shows(&play().sees(calm()).types("k").ends(), "select a job first");
+}
+
+/// Two signals under way: the first answer is the first job's, whatever was done since.
+#[test]
+fn outcomes_belong_to_the_signals_in_their_order() {
+    let ended = play()
+        .sees(outage())
+        .types("k<enter><down><down><down>k<enter>")
+        .hears(outcome(Signal::Terminate, 1, &JOB))
+        .sees(after(13, 30, &[4712]))
+        .types("K")
+        .ends();
+    let aims: Vec<&Call> = ended.calls.iter().filter(|call| matches!(call, Call::Aim(..))).collect();
+    assert_eq!(aims, [&aim("nightly.sh", &[4711, 4712, 4713]), &aim("postgresql", &[801, 811]), &aim("nightly.sh", &[4712])]);
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn contention_is_told_and_exits_with_1() {
     let answer = json(&output);
     assert_eq!(answer["verdict"]["severity"], "contention");
     assert_eq!(answer["verdict"]["resource"], "frozen_filesystem");
-    assert_eq!(answer["verdict"]["victims"][0], "unit:nginx.service");
+    assert_eq!(answer["verdict"]["victims"][0], "unit:/system.slice/nginx.service");
     assert_eq!(answer["load"]["uninterruptible"], 4);
     assert_eq!(answer["waits"][0]["syscall"], "write");
     assert_eq!(answer["waits"][0]["tasks"], 4);

@@ -14,7 +14,7 @@ use whytop::analysis::diagnosis::{Diagnosis, Resource, Severity};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    Cost, CpuTimes, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Process, Sample, Task, TaskState, Wait,
+    Cost, CpuTimes, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Pressure, Process, Sample, Task, TaskState, Wait,
 };
 use whytop::units::{Pid, ProcessId, SECOND, TaskId};
 
@@ -36,6 +36,8 @@ struct Scenario {
     seconds: f64,
     #[serde(default)]
     ordinary_user: bool,
+    /// Share of the time that I/O held somebody up, in percent; without it there is no pressure information.
+    io_pressure: Option<f64>,
     process: Vec<Row>,
     expect: Expect,
 }
@@ -235,6 +237,13 @@ impl Scenario {
             host: Host {
                 load: Some(LoadAverage { avg1: 4.0, avg5: 2.0, avg15: 1.0 }),
                 cpu: Some(CpuTimes { busy: ticks(busy), idle: ticks(self.cpus as f64 - busy), iowait: 0, steal: 0 }),
+                pressure: self.io_pressure.map(|io| Pressure {
+                    cpu_some10: 0.0,
+                    io_some10: io,
+                    io_full10: io,
+                    memory_some10: 0.0,
+                    memory_full10: 0.0,
+                }),
                 ..Host::default()
             },
             processes: rows.iter().map(|row| row.process(second, &self.process)).collect(),
@@ -248,7 +257,7 @@ impl Scenario {
     }
 
     fn run(&self) -> Vec<(f64, Diagnosis)> {
-        let mut monitor = Monitor::new(self.facts(), Limits::default());
+        let mut monitor = Monitor::new(&self.facts(), Limits::default());
         let mut times = vec![0.0, 0.2];
         while times.last().unwrap() + 1.0 <= self.seconds + 0.01 {
             times.push(times.last().unwrap() + 1.0);

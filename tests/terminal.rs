@@ -22,6 +22,7 @@ use whytop::ui::state::State;
 use whytop::ui::terminal::{Guard, is_gone, spawn_input};
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
+use whytop::units::Nanos;
 
 /// What the program on the pty does: `live`, `panic` at the first `k`, or `busy`: draws all the time and reads no keys.
 const ROLE: &str = "WHYTOP_TEST_ROLE";
@@ -61,7 +62,7 @@ fn on_a_terminal() {
 struct Clumsy;
 
 impl World for Clumsy {
-    fn aim(&mut self, _job: &str, _candidates: &[Candidate]) -> Aim {
+    fn aim(&mut self, _job: &str, _candidates: &[Candidate], _seen: Nanos) -> Aim {
         panic!("clumsy")
     }
 

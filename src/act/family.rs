@@ -20,8 +20,11 @@ pub enum Kin {
 
 /// The job, as far as it is known.
 pub struct Family {
-    /// When the job was aimed at. An orphan that is older was seen on the screen, and is not in the job for a reason.
+    /// When the host was looked at for the list that the operator saw. Who is older and was not on it is another job's, even as a
+    /// child of a member: a daemon below the script that started it, the jobs below a launcher.
     since: u64,
+    /// On the list, but not held: found below their parents, whatever their age.
+    expected: HashSet<ProcessId>,
     members: HashMap<Pid, Member>,
     /// Started in answer to the signal; with their start times.
     answers: HashMap<Pid, u64>,
@@ -39,10 +42,11 @@ struct Member {
 }
 
 impl Family {
-    /// Nobody yet, of a job that was aimed at then.
-    pub fn since(tick: u64) -> Self {
+    /// Nobody yet, of a job that was seen as a whole at that tick; these of it are known and not held.
+    pub fn since(tick: u64, expected: HashSet<ProcessId>) -> Self {
         Self {
             since: tick,
+            expected,
             members: HashMap::new(),
             answers: HashMap::new(),
             strangers: HashSet::new(),
@@ -150,6 +154,9 @@ impl Family {
     }
 
     fn relation(&self, stat: &Stat, look: &Look) -> Option<Kin> {
+        if stat.id.start < self.since && !self.expected.contains(&stat.id) {
+            return None;
+        }
         let parent = look.find(stat.parent);
         // The parent's number alone could be a later process's.
         let is_parent = |start: u64| start <= stat.id.start && parent.is_none_or(|parent| parent.id.start == start);
@@ -169,14 +176,14 @@ impl Family {
         is_ours.then_some(if is_answer { Kin::Answer } else { Kin::Born })
     }
 
-    /// Born since the aim into one of these sessions (or groups), of somebody who is no longer there.
+    /// Born into one of these sessions (or groups), of somebody who is no longer there.
     fn is_orphan_of(&self, own: &HashSet<Pid>, key: fn(&Stat) -> Pid, stat: &Stat, look: &Look) -> bool {
         let id = key(stat);
         // Another process with the number of a leader who has died means that the session is no longer what it was.
         let is_same = look.find(id).is_none_or(|leader| self.has(leader.id));
         // A parent inside, who is not of the job, has its own children.
         let is_orphan = look.find(stat.parent).is_none_or(|parent| key(parent) != id);
-        stat.id.start >= self.since && own.contains(&id) && is_same && is_orphan
+        own.contains(&id) && is_same && is_orphan
     }
 }
 
@@ -186,11 +193,11 @@ mod tests {
     use super::super::stat::tests::living;
     use super::*;
 
-    const AIM: u64 = 1000;
+    const SEEN: u64 = 1000;
 
     /// The job of these tests: script 100 (leads session and group 100) with 101 below it; bystanders elsewhere.
     fn family() -> Family {
-        let mut family = Family::since(AIM);
+        let mut family = Family::since(SEEN, HashSet::new());
         for pid in [100, 101] {
             family.admit(ProcessId { pid, start: 500 });
         }
@@ -208,30 +215,44 @@ mod tests {
 
     #[test]
     fn children_of_children_are_found_in_one_look() {
-        let tree = [living(7, 1200, 8, 7, 7), living(8, 1200, 9, 100, 100), living(9, 600, 101, 100, 100)];
+        let tree = [living(7, 1200, 8, 7, 7), living(8, 1200, 9, 100, 100), living(9, 1100, 101, 100, 100)];
         let found = find(&mut family(), [job(), tree.to_vec()].concat());
         assert_eq!(found, [(9, Kin::Born), (8, Kin::Born), (7, Kin::Born)]);
+    }
+
+    #[test]
+    fn a_child_older_than_the_list_and_not_on_it_is_another_jobs_with_all_its_own() {
+        let daemon = [living(9, 600, 101, 9, 9), living(8, 1200, 9, 9, 9)];
+        assert_eq!(find(&mut family(), [job(), daemon.to_vec()].concat()), []);
+        let listed = ProcessId { pid: 9, start: 600 };
+        let mut family = Family::since(SEEN, HashSet::from([listed]));
+        family.admit(ProcessId { pid: 101, start: 500 });
+        assert_eq!(find(&mut family, [job(), daemon.to_vec()].concat()), [(9, Kin::Born), (8, Kin::Born)]);
     }
 
     #[test]
     fn an_orphan_of_the_session_is_found_after_its_parents_death() {
         let mut family = family();
         assert_eq!(find(&mut family, job()), []);
-        let orphans =
-            vec![living(1, 0, 0, 1, 1), living(90, 10, 1, 90, 90), living(200, AIM, 1, 100, 100), living(201, 1500, 90, 77, 100)];
+        let orphans = vec![
+            living(1, 0, 0, 1, 1),
+            living(90, 10, 1, 90, 90),
+            living(200, SEEN, 1, 100, 100),
+            living(201, 1500, 90, 77, 100),
+        ];
         assert_eq!(find(&mut family, orphans.clone()), [(200, Kin::Born), (201, Kin::Born)]);
         assert_eq!(find(&mut family, orphans), [], "nobody is found twice");
     }
 
     #[test]
-    fn an_orphan_older_than_the_aim_is_not_the_jobs() {
-        let found = find(&mut family(), [job(), vec![living(200, AIM - 1, 1, 100, 100)]].concat());
+    fn an_orphan_older_than_the_list_is_not_the_jobs() {
+        let found = find(&mut family(), [job(), vec![living(200, SEEN - 1, 1, 100, 100)]].concat());
         assert_eq!(found, []);
     }
 
     #[test]
     fn a_session_led_by_a_stranger_is_not_the_jobs() {
-        let mut family = Family::since(AIM);
+        let mut family = Family::since(SEEN, HashSet::new());
         family.admit(ProcessId { pid: 101, start: 500 });
         // 101 works in 90's session and group; an orphan there may be 90's.
         let stats = vec![
@@ -245,12 +266,12 @@ mod tests {
 
     #[test]
     fn a_session_with_nobody_but_members_is_the_jobs_though_its_leader_is_dead() {
-        let mut family = Family::since(AIM);
+        let mut family = Family::since(SEEN, HashSet::new());
         family.admit(ProcessId { pid: 101, start: 500 });
         assert_eq!(find(&mut family, vec![living(101, 500, 1, 100, 100)]), []);
         assert_eq!(find(&mut family, vec![living(300, 1100, 1, 100, 100)]), [(300, Kin::Born)]);
 
-        let mut family = Family::since(AIM);
+        let mut family = Family::since(SEEN, HashSet::new());
         family.admit(ProcessId { pid: 101, start: 500 });
         let shared = [living(102, 500, 1, 100, 100)];
         assert_eq!(find(&mut family, [shared.to_vec(), vec![living(101, 500, 1, 100, 100)]].concat()), []);
@@ -259,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_sessions_of_other_namespaces_are_nobodys() {
-        let mut family = Family::since(AIM);
+        let mut family = Family::since(SEEN, HashSet::new());
         family.admit(ProcessId { pid: 101, start: 500 });
         assert_eq!(find(&mut family, vec![living(101, 500, 1, 0, 0)]), []);
         assert_eq!(find(&mut family, vec![living(300, 1100, 1, 0, 0)]), []);

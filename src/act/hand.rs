@@ -8,8 +8,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::guard::{Guard, proc_is_ours};
 use super::held::Held;
-use super::stat::now_in_ticks;
+use super::stat::in_ticks;
 use crate::action::{Aim, Aimed, Candidate, Refusal};
+use crate::units::Nanos;
 
 /// File descriptors left for everybody else when a job is held: reading `/proc`, the screen, a recording.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -28,10 +29,11 @@ impl Hand {
     }
 
     /// Checks and holds each candidate, in their order; says who would be hit, and why the others would not. Lets go of
-    /// whatever was held before.
-    pub fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim {
+    /// whatever was held before. `seen` is when the host was looked at for this list, since boot: who is older and not on it
+    /// is not hit, whosever child he is.
+    pub fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
         self.release();
-        let since = now_in_ticks();
+        let since = in_ticks(seen);
         let guard = Guard::now();
         let mut room = make_room(candidates.len() as u64);
         let targets: Vec<Target> = candidates
@@ -80,7 +82,7 @@ impl Hand {
 #[derive(Debug)]
 pub struct Armed {
     pub(super) job: String,
-    /// When it was aimed at, in ticks.
+    /// When the host was looked at for the list, in ticks.
     pub(super) since: u64,
     pub(super) targets: Vec<Target>,
 }

@@ -39,13 +39,20 @@ impl Armed {
         let mut outcome = Outcome { at: Timestamp::now(), job: self.job, signal, hits: Vec::new(), late: 0 };
         let planned: Vec<(ProcessId, String)> =
             self.targets.iter().map(|target| (target.candidate.id, target.candidate.name.clone())).collect();
+        // There was no room to hold them; a look may find them below their parents.
+        let not_held: HashSet<ProcessId> = self
+            .targets
+            .iter()
+            .filter(|target| matches!(target.held, Err(Refusal::Failed(_))))
+            .map(|target| target.candidate.id)
+            .collect();
         let salvo = Salvo {
             outcome: &mut outcome,
             guard: Guard::now(),
-            family: Family::since(self.since),
+            family: Family::since(self.since, not_held.clone()),
             sent: HashSet::new(),
             woken: HashSet::new(),
-            not_held: HashSet::new(),
+            not_held,
         };
         let complete = catch_unwind(AssertUnwindSafe(|| salvo.fire(self.targets)));
         if complete.is_err() {
@@ -75,8 +82,7 @@ impl Salvo<'_> {
         for target in &targets {
             match &target.held {
                 Ok(held) => self.family.admit(held.id),
-                // There was no room to hold it; a look may find it below its parent.
-                Err(Refusal::Failed(_)) => drop(self.not_held.insert(target.candidate.id)),
+                Err(Refusal::Failed(_)) => {}
                 // Refused once is enough.
                 Err(_) => self.family.disown(target.candidate.id),
             }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::units::{Pid, ProcessId, SECOND};
+use crate::units::{Nanos, Pid, ProcessId, SECOND};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`, in the flags of `stat`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -102,8 +102,12 @@ fn is_answered(status: &str, signal: i32) -> bool {
 /// Now, on the clock of start times: ticks since boot, suspended time included.
 pub fn now_in_ticks() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
-    let nanos = now.tv_sec.unsigned_abs() * SECOND + now.tv_nsec.unsigned_abs();
-    nanos / (SECOND / clock_ticks_per_second().max(1))
+    in_ticks(now.tv_sec.unsigned_abs() * SECOND + now.tv_nsec.unsigned_abs())
+}
+
+/// A time since boot, on the clock of start times.
+pub fn in_ticks(since_boot: Nanos) -> u64 {
+    since_boot / (SECOND / clock_ticks_per_second().max(1))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Pure. Two shapes of contention are told: tasks runnable without a CPU, and tasks stuck in uninterruptible sleep while
 //! somebody keeps the disk busy. Every threshold is a constant here, and `tests/scenarios.rs` pins it.
 
-use crate::analysis::diagnosis::{Job, JobId, Kind, Resource, Role, Severity, Verdict, WaitGroup};
+use crate::analysis::diagnosis::{DiskUse, Job, JobId, Kind, Resource, Role, Severity, Verdict, WaitGroup};
 use crate::analysis::waits;
+use crate::sample::Pressure;
 use crate::units::{count, rate};
 
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
@@ -21,6 +22,8 @@ const CPU_BUSY_SHARE: f64 = 0.85;
 const CULPRIT_SHARE: f64 = 0.2;
 /// A backup need not take most of a CPU to be the one to go: it shares fairly with the service it robs.
 const CPU_CULPRIT_SHARE: f64 = 0.15;
+/// Nor is whoever takes much less than the largest taker, however easily it could be spared: ending it frees too little.
+const CULPRIT_OF_LARGEST: f64 = 0.4;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
 pub const DISK_NOISE: f64 = 200_000.0;
 
@@ -48,12 +51,25 @@ pub struct Totals {
     pub cpu_busy: Option<f64>,
     /// I/O bytes of some processes are hidden, for want of rights.
     pub io_hidden: bool,
+    /// Some disk is busy, or tasks wait for I/O; or neither can be told.
+    pub disk_pressed: bool,
+}
+
+/// A disk with requests in flight for less than this share of the time keeps nobody waiting.
+const DISK_BUSY: f64 = 0.2;
+/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, in percent.
+const IO_PRESSURE: f64 = 5.0;
+
+/// Whether disks could be what anybody waits for.
+pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
+    let busy = disks.iter().any(|disk| disk.util >= DISK_BUSY);
+    busy || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
 }
 
 /// Judges the jobs, sets their roles, and puts culprit and victims first.
 pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals) -> Verdict {
     let backup = strongest_backup(jobs);
-    let stuck = stuck_case(jobs, waits);
+    let stuck = stuck_case(jobs, waits, totals);
     let cpu = cpu_case(jobs, totals);
     let case = match (stuck, cpu) {
         (Some(stuck), Some(cpu)) if cpu.weight() > stuck.weight() => Some(cpu),
@@ -119,39 +135,48 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 }
 
 /// Tasks stuck in uninterruptible sleep, and who keeps the disk from them.
-fn stuck_case(jobs: &[Job], waits: &[WaitGroup]) -> Option<Case> {
+fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case> {
     let mut victims = waiting_jobs(jobs, STUCK_VICTIM_TASKS, |job| job.usage.stuck);
     let all: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
     if all < WATCH_TASKS {
         return None;
     }
     let known = stuck_resource(waits);
+    let anybody = |_: Kind| true;
+    let backups = |kind: Kind| kind == Kind::Backup;
     let culprit = match known {
         Some(Resource::FrozenFilesystem) => freezer(jobs),
         Some(Resource::NetworkFilesystem) => None,
-        _ => disk_culprit(jobs, &victims),
+        Some(Resource::Disk) => disk_culprit(jobs, &victims, anybody),
+        // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
+        Some(Resource::None) => disk_culprit(jobs, &victims, backups),
+        _ if totals.disk_pressed => disk_culprit(jobs, &victims, anybody),
+        _ => disk_culprit(jobs, &victims, backups),
     };
     victims.retain(|&i| Some(i) != culprit);
     let waiting: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
     let share = culprit.and_then(|i| jobs[i].share.disk);
     let confidence = match (culprit, share, known) {
         (None, ..) => 0.4,
+        (Some(_), _, Some(Resource::None)) => 0.3,
         (Some(_), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95),
         (Some(_), Some(share), None) => (0.45 + 0.4 * share).min(0.8),
         (Some(_), None, _) => 0.5,
     };
-    let resource = known.unwrap_or(if culprit.is_some() { Resource::Disk } else { Resource::None });
-    Some(Case { resource, victims, waiting, culprit, share, seen: known.is_some(), confidence })
+    let seen = known.is_some_and(|resource| resource != Resource::None);
+    let resource = match known {
+        Some(resource) if seen => resource,
+        _ if culprit.is_some() => Resource::Disk,
+        _ => Resource::None,
+    };
+    Some(Case { resource, victims, waiting, culprit, share, seen, confidence })
 }
 
-/// What most of the stuck tasks wait for, where that may be seen.
+/// What most of the stuck tasks wait for, where that may be seen; `Resource::None` if it is no resource.
 fn stuck_resource(waits: &[WaitGroup]) -> Option<Resource> {
     let mut counts: Vec<(Resource, u32)> = Vec::new();
     for group in waits {
-        let Some(resource) = group.wchan.as_deref().and_then(waits::resource).filter(|resource| *resource != Resource::None)
-        else {
-            continue;
-        };
+        let Some(resource) = group.wchan.as_deref().and_then(waits::resource) else { continue };
         match counts.iter_mut().find(|(known, _)| *known == resource) {
             Some((_, tasks)) => *tasks += group.tasks,
             None => counts.push((resource, group.tasks)),
@@ -163,18 +188,19 @@ fn stuck_resource(waits: &[WaitGroup]) -> Option<Resource> {
 /// Who froze the filesystem: a job with a freeze command among its processes.
 fn freezer(jobs: &[Job]) -> Option<usize> {
     let freezes = |name: &str| matches!(name, "fsfreeze" | "xfs_freeze");
-    jobs.iter()
-        .position(|job| job.facts.members.iter().any(|member| freezes(&member.name) || member.command.contains("fsfreeze")))
+    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(&member.name)))
 }
 
 /// Who keeps the disk: by bytes where they may be seen, else a backup or batch job that is at work right now.
-fn disk_culprit(jobs: &[Job], victims: &[usize]) -> Option<usize> {
+fn disk_culprit(jobs: &[Job], victims: &[usize], may_be: fn(Kind) -> bool) -> Option<usize> {
     // A lone victim that does all the I/O has only itself to blame.
     let others_wait = |i: usize| victims.iter().filter(|&&v| v != i).map(|&v| jobs[v].usage.stuck).sum::<f64>() >= WATCH_TASKS;
     let score = |i: usize| jobs[i].share.disk.unwrap_or_default() * blame_weight(jobs[i].facts.finding.kind);
     let moves = |job: &Job| job.usage.disk_bytes().is_some_and(|bytes| bytes >= DISK_NOISE);
+    let largest = jobs.iter().filter(|job| is_program(job)).filter_map(|job| job.share.disk).fold(0.0, f64::max);
     let by_bytes = (0..jobs.len())
-        .filter(|&i| is_program(&jobs[i]) && others_wait(i) && moves(&jobs[i]))
+        .filter(|&i| is_program(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]))
+        .filter(|&i| jobs[i].share.disk.unwrap_or_default() >= largest * CULPRIT_OF_LARGEST)
         .filter(|&i| jobs[i].share.disk.is_some_and(|share| share >= CULPRIT_SHARE))
         .max_by(|&a, &b| score(a).total_cmp(&score(b)));
     if by_bytes.is_some() {
@@ -190,7 +216,8 @@ fn disk_culprit(jobs: &[Job], victims: &[usize]) -> Option<usize> {
     let weight =
         |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
     (0..jobs.len())
-        .filter(|&i| jobs[i].usage.disk_bytes().is_none() && others_wait(i) && at_work(&jobs[i]))
+        .filter(|&i| may_be(jobs[i].facts.finding.kind) && jobs[i].usage.disk_bytes().is_none())
+        .filter(|&i| others_wait(i) && at_work(&jobs[i]))
         .max_by(|&a, &b| weight(a).total_cmp(&weight(b)))
 }
 
@@ -208,8 +235,10 @@ fn cpu_case(jobs: &[Job], totals: Totals) -> Option<Case> {
     let share = |i: usize| jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus;
     let others_wait = |i: usize| victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= WATCH_TASKS;
     let score = |i: usize| share(i) * blame_weight(jobs[i].facts.finding.kind);
+    let largest = (0..jobs.len()).filter(|&i| is_program(&jobs[i])).map(share).fold(0.0, f64::max);
     let culprit = (0..jobs.len())
-        .filter(|&i| is_program(&jobs[i]) && share(i) >= CPU_CULPRIT_SHARE && others_wait(i))
+        .filter(|&i| is_program(&jobs[i]) && others_wait(i))
+        .filter(|&i| share(i) >= CPU_CULPRIT_SHARE && share(i) >= largest * CULPRIT_OF_LARGEST)
         .max_by(|&a, &b| score(a).total_cmp(&score(b)));
     victims.retain(|&i| Some(i) != culprit);
     let waiting: f64 = victims.iter().map(|&i| wait(&jobs[i])).sum();
@@ -278,7 +307,7 @@ fn taking_words(job: &Job, case: &Case) -> String {
         .tool
         .as_deref()
         .filter(|tool| *tool != job.facts.name)
-        .map(|tool| format!(", {tool}"))
+        .map(|tool| format!(" ({tool})"))
         .unwrap_or_default();
     let name = match job.facts.finding.kind {
         Kind::Backup => format!("the backup {}{tool}", job.facts.name),

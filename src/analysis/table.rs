@@ -64,7 +64,8 @@ impl Table {
     pub fn apply(&mut self, sample: &Sample, ticks_per_second: u64) -> HashMap<ProcessId, Used> {
         let mut used: HashMap<ProcessId, Used> = HashMap::new();
         let before = self.before;
-        let newborn = |start: u64| before.is_some_and(|before| start * (SECOND / ticks_per_second) >= before);
+        let tick = SECOND / ticks_per_second.max(1);
+        let newborn = |start: u64| before.is_some_and(|before| start.saturating_mul(tick) >= before);
         self.inherited.retain(|_, (_, samples)| {
             *samples -= 1;
             *samples > 0

@@ -19,7 +19,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis
 
 /// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
 pub fn run(mut reader: Reader, json: bool) -> Result<u8> {
-    let mut monitor = Monitor::new(reader.facts(), Limits::default());
+    let mut monitor = Monitor::new(&reader.facts(), Limits::default());
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {
         let due = Instant::now() + pause;

@@ -1,15 +1,17 @@
 //! The screen in the real world: terminal, input, signals, sampler and actor, all sending to the one channel.
 
+use std::any::Any;
 use std::env;
 use std::io::{IsTerminal, stdout};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
@@ -28,6 +30,7 @@ use crate::ui::event::{Event, Events};
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
 use crate::ui::theme::Depth;
+use crate::units::Nanos;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,15 +48,24 @@ pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
     let zone = TimeZone::system();
     let (send, inbox) = channel();
     let told = end_on_signals(send.clone())?;
-    let mut monitor = Monitor::new(facts, Limits::default());
-    let diagnoses = send.clone();
+    let mut monitor = Monitor::new(&facts, Limits::default());
+    let answers = send.clone();
+    let failed = Arc::new(Mutex::new(None));
+    let failure = Arc::clone(&failed);
     let sampler = Sampler::start(reader, Config { interval: cli.interval }, move |sample| {
-        let event = match sample {
-            Ok(sample) => Event::Diagnosis(Arc::new(monitor.ingest(sample))),
-            Err(error) => Event::SamplerFailed(format!("{error:#}")),
+        // A fault in the analysis must not leave a screen that stands still and says nothing.
+        let ingested = catch_unwind(AssertUnwindSafe(|| sample.map(|sample| monitor.ingest(sample))));
+        let ingested = ingested.unwrap_or_else(|panic| Err(anyhow!("whytop failed: {}", panic_words(&*panic))));
+        let event = match ingested {
+            Ok(diagnosis) => Event::Diagnosis(Arc::new(diagnosis)),
+            Err(error) => {
+                let why = format!("{error:#}");
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+                Event::SamplerFailed(why)
+            }
         };
-        let failed = matches!(event, Event::SamplerFailed(_));
-        if diagnoses.send(event).is_err() || failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let last = matches!(event, Event::SamplerFailed(_));
+        if answers.send(event).is_err() || last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let sampler = Arc::new(sampler);
     let guard = Guard::enter()?;
@@ -63,10 +75,17 @@ pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
         0 => {}
         signal => emulate_default_handler(signal).context("end as the signal asks")?,
     }
-    match ran {
-        Err(error) if !terminal::is_gone(&error) => Err(error),
+    match (ran, failed.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+        (Err(error), _) if !terminal::is_gone(&error) => Err(error),
+        (_, Some(why)) => bail!("no more samples: {why}"),
         _ => Ok(0),
     }
+}
+
+/// What a panic said.
+fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<&str>().copied();
+    words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
 }
 
 fn show(
@@ -143,8 +162,8 @@ struct Host<'a> {
 }
 
 impl World for Host<'_> {
-    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim {
-        self.hand.aim(job, candidates)
+    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
+        self.hand.aim(job, candidates, seen)
     }
 
     fn send(&mut self, signal: Signal) {

@@ -18,6 +18,7 @@ use ratatui::backend::Backend;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Aim, Candidate, Signal};
+use crate::units::Nanos;
 use event::Events;
 use state::State;
 use update::{Effect, aimed, suspend_failed, update};
@@ -29,7 +30,8 @@ const EVENTS_A_FRAME: usize = 256;
 /// The hands of the screen.
 pub trait World {
     /// Checks these processes and holds them until [`World::send`] or [`World::release`]. Must be quick: a key waits for it.
-    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim;
+    /// `seen`: when the host was looked at for this list, since boot.
+    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim;
     /// Sends to what is held. The outcome comes as an event.
     fn send(&mut self, signal: Signal);
     /// Lets go of what is held.
@@ -58,8 +60,8 @@ where
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Quit => return Ok(()),
-                    Effect::Aim { job, name, candidates, preselect } => {
-                        let aim = world.aim(&name, &candidates);
+                    Effect::Aim { job, name, candidates, seen, preselect } => {
+                        let aim = world.aim(&name, &candidates, seen);
                         aimed(&mut state, job, preselect, aim);
                     }
                     Effect::Send { signal } => world.send(signal),

@@ -3,7 +3,7 @@
 //! A selection is a job's identity, never a row: re-sorting cannot move it to another job. What can be derived from a
 //! diagnosis and is needed with every frame (which job is in which list) is derived once, when the diagnosis comes.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -156,7 +156,7 @@ pub struct State {
     /// The row where it was last seen, for the next step of the arrows only.
     pub row: usize,
     /// The signal that was sent and not answered yet.
-    pub pending: Option<Pending>,
+    pub pending: VecDeque<Pending>,
     /// What became of the last action.
     pub watch: Option<Watch>,
     /// The visible line.
@@ -186,7 +186,7 @@ impl State {
             focus: List::Takes,
             selected: None,
             row: 0,
-            pending: None,
+            pending: VecDeque::new(),
             watch: None,
             message: None,
             failed: None,
@@ -242,8 +242,9 @@ impl State {
         find(&verdict.culprit).or_else(|| find(&verdict.backup))
     }
 
-    /// The job that `k` and Enter are about: the one on the detail screen, the one the user chose, one that outlived
-    /// its signal, the suspect, else (unless an action is being watched) the first of the list in focus.
+    /// The job that `k` is about: the one on the detail screen, the one the user chose, one that outlived its signal, or the
+    /// suspect. Never just the first of a list: on a calm host, or once the culprit is gone, that is whoever does the host's
+    /// own work, and a `k` out of habit must not end it.
     pub fn target(&self) -> Option<Target> {
         if let Mode::Detail(detail) = &self.mode {
             return Some(Target { job: detail.job.clone(), name: detail.name.clone() });
@@ -256,11 +257,12 @@ impl State {
         {
             return Some(Target { job: watch.recovery.job.clone(), name: watch.recovery.outcome.job.clone() });
         }
-        if let Some(suspect) = self.suspect() {
-            return Some(target_of(suspect));
-        }
-        // Once the culprit is gone the first row is mostly who waited for it: a second `k` out of habit must not end that.
-        self.job_at(self.focus, 0).filter(|_| self.watch.is_none()).map(target_of)
+        self.suspect().map(target_of)
+    }
+
+    /// The job that Enter shows: the same, else the first of the list in focus.
+    pub fn shown(&self) -> Option<Target> {
+        self.target().or_else(|| self.job_at(self.focus, 0).map(target_of))
     }
 
     /// Every process that an action on this job is meant for, root first. A job that was hit and lost its root has its

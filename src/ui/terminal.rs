@@ -85,9 +85,13 @@ impl Guard {
     pub fn enter() -> Result<Self> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
+            let screen = thread::current().id();
             std::panic::set_hook(Box::new(move |panic| {
-                restore();
-                before(panic);
+                // Another thread's panic is caught where the thread was started, and told on the screen, which goes on.
+                if thread::current().id() == screen {
+                    restore();
+                    before(panic);
+                }
             }));
         });
         take()?;

@@ -14,7 +14,7 @@ use super::view;
 use crate::action::{Aim, Candidate, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
 use crate::recovery::Recovery;
-use crate::units::count;
+use crate::units::{Nanos, count};
 
 /// Something for the world to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum Effect {
         name: String,
         /// Root first.
         candidates: Vec<Candidate>,
+        /// When the host was looked at for them, since boot.
+        seen: Nanos,
         /// What the dialog proposes.
         preselect: Signal,
     },
@@ -114,7 +116,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Send => return send(state),
         Command::Help => state.mode = Mode::Help { scroll: 0 },
         Command::Detail => {
-            if let Some(Target { job, name }) = state.target() {
+            if let Some(Target { job, name }) = state.shown() {
                 state.mode = Mode::Detail(Detail { job, name, scroll: 0 });
             }
         }
@@ -169,7 +171,8 @@ fn aim(state: &mut State, preselect: Signal) -> Vec<Effect> {
         state.selected = None;
         return Vec::new();
     }
-    vec![Effect::Aim { job: target.job, name: target.name, candidates, preselect }]
+    let seen = state.diagnosis.as_ref().map_or(0, |diagnosis| diagnosis.since_boot);
+    vec![Effect::Aim { job: target.job, name: target.name, candidates, seen, preselect }]
 }
 
 fn send(state: &mut State) -> Vec<Effect> {
@@ -192,7 +195,7 @@ fn send(state: &mut State) -> Vec<Effect> {
     // the half recovered host of this instant.
     let earlier = state.watch.as_ref().filter(|watch| watch.recovery.job == job && !watch.recovery.complete());
     let before = earlier.map(|watch| watch.before.clone()).or_else(|| state.diagnosis.clone());
-    state.pending = Some(Pending { job, before });
+    state.pending.push_back(Pending { job, before });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(format!("sending {signal} to {name}: {}", count(reachable, "process")), Tone::Plain);
@@ -202,7 +205,7 @@ fn send(state: &mut State) -> Vec<Effect> {
 fn judge(state: &mut State, outcome: Outcome) {
     let tone = if outcome.sent() > 0 { Tone::Good } else { Tone::Bad };
     state.say(outcome.to_string(), tone);
-    let Some(Pending { job, before }) = state.pending.take() else { return };
+    let Some(Pending { job, before }) = state.pending.pop_front() else { return };
     let watched = outcome.signal.ends() || outcome.signal == Signal::Stop;
     if let Some(before) = before
         && watched

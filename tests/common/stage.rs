@@ -19,7 +19,7 @@ use whytop::ui::event::{Event, Events};
 use whytop::ui::state::State;
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
-use whytop::units::Pid;
+use whytop::units::{Nanos, Pid};
 
 use super::diagnosis::at;
 
@@ -79,7 +79,7 @@ pub struct FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn aim(&mut self, job: &str, candidates: &[Candidate]) -> Aim {
+    fn aim(&mut self, job: &str, candidates: &[Candidate], _seen: Nanos) -> Aim {
         let pids = candidates.iter().map(|candidate| candidate.id.pid).collect();
         self.calls.borrow_mut().push(Call::Aim(job.to_owned(), pids));
         let check = |pid: Pid| match self.refused.iter().find(|(refused, _)| *refused == pid) {

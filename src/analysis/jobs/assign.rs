@@ -1,7 +1,7 @@
 //! The boundaries: which process belongs to which job, by evidence in this order: unit or container, the launcher above,
 //! session and process group.
 //!
-//! Pure. Tested by `tests/jobs.rs`.
+//! Pure. Tested by `tests/scenarios.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -30,7 +30,7 @@ pub struct Draft {
 /// What makes processes one job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// They are in one unit.
+    /// They are in one unit, by its control group path.
     Unit(String),
     /// They are in one container.
     Container(String),
@@ -48,8 +48,9 @@ enum Key {
     Below(Pid),
     /// The pipeline with this process group, typed into the shell with this number.
     Typed(Pid, Pid),
-    /// What is left of this session: its leader and the parents have ended.
-    LeftOf(Pid),
+    /// What is left of this session and process group: its leader and the parents have ended. A script's leftovers share one group, the
+    /// pipelines that an ended login left behind do not.
+    LeftOf(Pid, Pid),
 }
 
 /// Every process of the table in exactly one draft. `previous` keeps a job's identity when its root has ended.
@@ -68,16 +69,22 @@ fn cgroup_place(entry: &Entry) -> Place<'_> {
 }
 
 fn key(table: &Table, entry: &Entry) -> Key {
+    key_within(table, entry, 1)
+}
+
+/// `hops`: how many session leaders may still be asked. A proc tree that was written by hand may hold a circle of them.
+fn key_within(table: &Table, entry: &Entry, hops: usize) -> Key {
     if entry.process.kernel_thread {
         return Key::Named(Origin::Kernel(kernel::subsystem(&entry.process.comm)));
     }
     match cgroup_place(entry) {
-        Place::Unit(unit) => return Key::Named(Origin::Unit(unit.to_owned())),
+        Place::Unit { path, .. } => return Key::Named(Origin::Unit(path.to_owned())),
         Place::Container(id) => return Key::Named(Origin::Container(id.to_owned())),
-        Place::Launcher(unit)
-            if launcher::launcher(entry).is_some() && unit.ends_with(".service") && !unit.starts_with("user@") =>
+        // The launcher itself is its own service's job.
+        Place::Launcher(path)
+            if launcher::launcher(entry).is_some() && path.ends_with(".service") && !path.contains("/user@") =>
         {
-            return Key::Named(Origin::Unit(unit.to_owned()));
+            return Key::Named(Origin::Unit(path.to_owned()));
         }
         Place::Launcher(_) | Place::Nowhere => {}
     }
@@ -88,28 +95,29 @@ fn key(table: &Table, entry: &Entry) -> Key {
     }
     match table.get(top.process.parent) {
         Some(parent) if parent.process.id.pid != 1 => {
-            if launcher::is_shell(&parent.process.comm) && launcher::launcher(parent).is_some() {
+            if launcher::is_shell(&parent.process.comm) && launcher::launches(parent, top) {
                 Key::Typed(top.process.group, parent.process.id.pid)
             } else {
                 Key::Below(pid)
             }
         }
-        _ => orphan_key(table, top),
+        _ => orphan_key(table, top, hops),
     }
 }
 
 /// The key of a topmost process whose parent is the first process: a daemon, or what its parent left behind.
-fn orphan_key(table: &Table, top: &Entry) -> Key {
+fn orphan_key(table: &Table, top: &Entry, hops: usize) -> Key {
     let (pid, session) = (top.process.id.pid, top.process.session);
     if session == pid || session == 0 || pid == 1 {
         return Key::Below(pid);
     }
     match table.get(session) {
-        None => Key::LeftOf(session),
+        None => Key::LeftOf(session, top.process.group),
         Some(leader) if leader.process.id.pid == 1 => Key::Below(pid),
         Some(leader) if launcher::launcher(leader).is_some() => Key::Typed(top.process.group, session),
         // The leader of its session lives: it is one job with it, by two forks instead of one.
-        Some(leader) => key(table, leader),
+        Some(leader) if hops > 0 => key_within(table, leader, hops - 1),
+        Some(_) => Key::Below(pid),
     }
 }
 
@@ -123,8 +131,8 @@ fn top_of<'t>(table: &'t Table, entry: &'t Entry) -> &'t Entry {
         let Some(parent) = table.get(top.process.parent) else { break };
         let apart = parent.process.id.pid == 1
             || parent.process.kernel_thread
-            || launcher::launcher(parent).is_some()
-            || matches!(cgroup_place(parent), Place::Unit(_) | Place::Container(_))
+            || launcher::launches(parent, top)
+            || matches!(cgroup_place(parent), Place::Unit { .. } | Place::Container(_))
             || starts_a_job(top, parent);
         if apart {
             break;
@@ -151,7 +159,7 @@ fn draft(table: &Table, key: Key, members: Vec<Pid>) -> Option<Draft> {
     let oldest_top = members.iter().filter(is_top).min_by_key(|pid| (start(pid), **pid)).copied();
     let root = match key {
         Key::Named(Origin::Kernel(_)) => None,
-        Key::Named(_) | Key::LeftOf(_) => oldest_top,
+        Key::Named(_) | Key::LeftOf(..) => oldest_top,
         Key::Below(pid) => Some(pid),
         Key::Typed(group, _) => members.iter().find(|pid| **pid == group).copied().or(oldest_top),
     };

@@ -9,6 +9,9 @@ use crate::analysis::table::Entry;
 /// Shells, by the name the kernel gives them.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "tcsh", "csh"];
 
+/// Options of shells that take the next word.
+const VALUED_OPTIONS: [&str; 7] = ["--init-file", "--rcfile", "-rcfile", "-o", "+o", "-O", "+O"];
+
 /// Programs that stay as the parent of one command and belong to its job.
 const WRAPPERS: [&str; 20] = [
     "sudo",
@@ -89,7 +92,13 @@ pub fn launcher(entry: &Entry) -> Option<Launcher> {
     is_interactive_shell(entry).then_some(Launcher::Shell)
 }
 
-/// A shell that somebody types into: no script, no `-c`.
+/// Whether this parent starts jobs, and this child is one. A shell that runs what somebody types puts each pipeline into a group of
+/// its own; one that reads a script from a pipe (`bash -s < backup.sh`, `curl | sh`) looks the same by its command line, and does not.
+pub fn launches(parent: &Entry, child: &Entry) -> bool {
+    launcher(parent).is_some() && (!is_shell(&parent.process.comm) || child.process.group != parent.process.group)
+}
+
+/// A shell without script and `-c`: somebody types into it, or a script comes through a pipe.
 fn is_interactive_shell(entry: &Entry) -> bool {
     if !SHELLS.contains(&entry.process.comm.as_str()) || entry.process.forked_only {
         return false;
@@ -98,14 +107,22 @@ fn is_interactive_shell(entry: &Entry) -> bool {
         // Until the command line is known: a session's first process on a terminal is most likely one.
         return entry.process.tty != 0 && entry.process.session == entry.process.id.pid;
     };
-    let Some(first) = identity.argv.first() else { return false };
-    let options = &identity.argv[1..];
-    let only_options = options.iter().all(|word| word.starts_with(['-', '+']) && !is_command_option(word));
-    (first.starts_with('-') || SHELLS.contains(&base(first))) && only_options
+    let Some((first, options)) = identity.argv.split_first() else { return false };
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        if VALUED_OPTIONS.contains(&word.as_str()) {
+            words.next();
+        } else if !word.starts_with(['-', '+']) || is_command_option(word) {
+            return false;
+        }
+    }
+    first.starts_with('-') || SHELLS.contains(&base(first))
 }
 
+/// `-c`, alone or among other letters: `-lc`, `-ec`.
 fn is_command_option(word: &str) -> bool {
-    word.starts_with('-') && !word.starts_with("--") && word.contains('c')
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    letters.len() <= 4 && letters.contains('c') && letters.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// A program that stays as the parent of one command.

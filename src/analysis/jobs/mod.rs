@@ -4,7 +4,7 @@
 //! backup out of the service that started it, [`launcher`] knows who starts jobs without being part of them. Here the
 //! parts become [`JobFacts`], which are kept for as long as nothing about the job changes.
 //!
-//! Pure. Tested by `tests/jobs.rs` on written process trees.
+//! Pure. Tested by `tests/scenarios.rs` on written process trees.
 
 mod assign;
 mod kernel;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::analysis::cgroup::container_of;
 use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member, Usage};
 use crate::analysis::jobs::assign::{Draft, Origin};
 use crate::analysis::kind::{self, JobShape, Launcher, OpenFiles, ProcessShape};
@@ -135,13 +136,14 @@ fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
         // Its starter has gone, and was known.
         (launcher, launched_by) = (old.launcher, old.facts.launched_by.clone());
     }
+    let short = |id: &str| clean(&id.chars().take(12).collect::<String>());
     let (unit, container) = match &draft.origin {
-        Origin::Unit(unit) => (Some(clean(unit)), None),
-        Origin::Container(id) => (None, Some(clean(&id[..id.len().min(12)]))),
+        Origin::Unit(path) => (Some(clean(base_of(path))), container_of(path).map(short)),
+        Origin::Container(id) => (None, Some(short(id))),
         Origin::Tree | Origin::Kernel(_) => (None, None),
     };
     let name = match (&draft.origin, root) {
-        (Origin::Unit(unit), _) => clean(unit.trim_end_matches(".service")),
+        (Origin::Unit(path), _) => clean(base_of(path).trim_end_matches(".service")),
         (Origin::Kernel(subsystem), _) => format!("kernel: {subsystem}"),
         (_, Some(root)) => root.member.name.to_string(),
         (_, None) => draft.id.to_string(),
@@ -163,6 +165,11 @@ fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
         _ => judge(scene, &facts, launcher),
     };
     Kept { facts: Arc::new(facts), launcher, judged: now.rates.then_some(now.since_boot) }
+}
+
+/// `nginx.service` of `/system.slice/nginx.service`.
+fn base_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn unjudged() -> Finding {

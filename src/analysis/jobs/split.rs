@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::analysis::diagnosis::JobId;
 use crate::analysis::jobs::assign::{Draft, Origin};
-use crate::analysis::jobs::{Scene, in_tree_order};
+use crate::analysis::jobs::{Scene, base_of, in_tree_order};
 use crate::analysis::kind::{self, JobShape, Launcher};
 use crate::units::Pid;
 
@@ -33,7 +33,7 @@ fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
         return None;
     }
     let (unit, container) = match &draft.origin {
-        Origin::Unit(unit) => (Some(unit.as_str()), None),
+        Origin::Unit(path) => (Some(base_of(path)), None),
         Origin::Container(id) => (None, Some(id.as_str())),
         Origin::Tree | Origin::Kernel(_) => (None, None),
     };

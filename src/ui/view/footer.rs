@@ -28,7 +28,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             _ if state.diagnosis.is_none() => continue,
             Command::Down if matches!(screen, Screen::Detail | Screen::Help) => "scroll".to_owned(),
             Command::Down if screen == Screen::Dialog => "signal".to_owned(),
-            Command::Detail if state.target().is_none() => continue,
+            Command::Detail if state.shown().is_none() => continue,
             _ => binding.hint.to_owned(),
         };
         hints.push((binding, hint));
