@@ -121,12 +121,10 @@ fn is_whole_target(outcome: &Outcome, job: &Job) -> bool {
     job.facts.root.is_some_and(|root| outcome.hits.iter().any(|hit| hit.id == root))
 }
 
-/// Tasks of these jobs that wait at this instant, or have waited for a CPU over the last seconds.
+/// Tasks of these jobs that wait, over the last seconds. Not at this instant: a disk that is throttled or flushed in bursts has all of its
+/// readers stuck in one moment and none in the next.
 fn waiting_of(jobs: &[JobId], diagnosis: &Diagnosis) -> f64 {
-    jobs.iter()
-        .filter_map(|id| diagnosis.job(id))
-        .map(|job| f64::from(job.uninterruptible) + job.usage.cpu_wait.unwrap_or_default())
-        .sum()
+    jobs.iter().filter_map(|id| diagnosis.job(id)).map(|job| job.usage.waiting()).sum()
 }
 
 /// When the one-minute load average will be back in the range of this host: L(t) = n + (L0 - n) * e^(-t/60).

@@ -21,6 +21,8 @@ use libtest_mimic::{Arguments, Trial};
 use screen::{PATIENCE, Terminal};
 
 const WHYTOP: &str = env!("CARGO_BIN_EXE_whytop");
+/// The panel is promised within two seconds of the backup's start; test machines do other things beside.
+const SOON: Duration = Duration::from_secs(4);
 /// Stuck tasks: more than any disk of a test machine keeps waiting by itself.
 const STUCK: usize = 16;
 
@@ -158,7 +160,7 @@ fn the_outage() {
     fs::create_dir(stage.path("srv")).unwrap();
     random_file(&stage.path("srv/database"), 32 << 20);
 
-    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms"], 120, 40);
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &[], 120, 40);
     terminal.wait_for(&["LOAD"]);
     let workers = stage.play("site-worker", &["role=site-worker", pipe.to_str().unwrap()]);
     let backup = stage
@@ -167,7 +169,7 @@ fn the_outage() {
     wait_until("tar and gzip run", || session(backup).len() >= 3);
 
     let seen = terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "nightly-backup.sh", "tar", "site-worker"]);
-    assert!(seen < Duration::from_secs(5), "the panel came after {seen:?}");
+    assert!(seen < SOON, "the panel came after {seen:?}");
     terminal.wait("the stuck workers are counted", |screen| screen.contents().contains(&format!("{STUCK} D")));
 
     terminal.send("k");
@@ -195,7 +197,7 @@ fn the_cpu_outage() {
     }
     let backup = stage.script("full-backup.sh", &format!("{}\nwait", [pipeline].repeat(cpus).join("\n")));
 
-    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms"], 100, 30);
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &[], 100, 30);
     terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "full-backup.sh", "shop-server", "CONTENTION"]);
     terminal.send("k");
     terminal.wait_for(&["SIGTERM", "full-backup.sh", "gzip"]);

@@ -23,6 +23,9 @@ use crate::{
     units::{Nanos, SECOND},
 };
 
+/// How long a sample waits for the command lines of who is new in it.
+const IDENTITY_GRACE: Duration = Duration::from_millis(30);
+
 /// Reads one proc tree, again and again.
 pub struct Reader {
     root: ProcRoot,
@@ -79,10 +82,16 @@ impl Reader {
             .table
             .sweep(&mut self.looker, self.host.queued)
             .with_context(|| format!("list processes in {}", self.root.path().display()))?;
-        let identities = self.identities.collect();
+        let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
         self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
+        // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes
+        // with its name and not a sample later. Not so for a whole host at once.
+        if self.begun {
+            self.identities.settle(IDENTITY_GRACE);
+            identities.extend(self.identities.collect());
+        }
         let identities = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
 
         gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));

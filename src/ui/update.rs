@@ -49,6 +49,8 @@ pub enum Effect {
 
 /// Seconds after which the panel of a complete recovery makes room by itself.
 const RECOVERY_STAYS_SECONDS: f64 = 300.0;
+/// Seconds for which the good news stays, whatever comes next.
+const RECOVERED_SHOWS_SECONDS: f64 = 8.0;
 
 /// Takes in one event.
 pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
@@ -234,7 +236,8 @@ fn learn(state: &mut State, diagnosis: Arc<Diagnosis>) {
             let culprit = diagnosis.verdict.culprit.as_ref();
             diagnosis.verdict.severity == Severity::Contention && culprit.is_some_and(|id| *id != recovery.job)
         });
-        recovery.complete() && (news || recovery.elapsed >= RECOVERY_STAYS_SECONDS)
+        let told = recovery.recovered_after.is_some_and(|after| recovery.elapsed >= after + RECOVERED_SHOWS_SECONDS);
+        recovery.complete() && (news && told || recovery.elapsed >= RECOVERY_STAYS_SECONDS)
     });
     if over {
         state.watch = None;
