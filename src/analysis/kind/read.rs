@@ -44,6 +44,8 @@ pub struct Pace {
     pub stores: bool,
     /// It would do more if it got what it waits for.
     pub held_up: bool,
+    /// It started within the last second: what it has not done yet says nothing.
+    pub newborn: bool,
 }
 
 /// From this many waiting tasks on, on average, a process is held up.
@@ -56,7 +58,8 @@ impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let mut pace = Self { cores: process.cpu_seconds / age, ..Self::default() };
+        let newborn = process.age < SHORTEST_AGE;
+        let mut pace = Self { cores: process.cpu_seconds / age, newborn, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
