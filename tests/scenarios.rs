@@ -10,7 +10,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use whytop::analysis::diagnosis::{Diagnosis, Resource, Severity};
+use whytop::analysis::diagnosis::Diagnosis;
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
@@ -266,26 +266,6 @@ impl Scenario {
     }
 }
 
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Calm => "calm",
-        Severity::Watch => "watch",
-        Severity::Contention => "contention",
-    }
-}
-
-fn resource(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Cpu => "cpu",
-        Resource::Disk => "disk",
-        Resource::FrozenFilesystem => "frozen_filesystem",
-        Resource::NetworkFilesystem => "network_filesystem",
-        Resource::Memory => "memory",
-        Resource::Lock => "lock",
-        Resource::None => "none",
-    }
-}
-
 /// What is wrong with this diagnosis, one line each.
 fn differences(expect: &Expect, diagnosis: &Diagnosis, first: &Diagnosis) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -296,8 +276,8 @@ fn differences(expect: &Expect, diagnosis: &Diagnosis, first: &Diagnosis) -> Vec
             wrong.push(format!("{what}: expected {want:?}, got {got:?}"));
         }
     };
-    check("severity", expect.severity.clone(), severity(verdict.severity).to_owned());
-    check("resource", expect.resource.clone(), resource(verdict.resource).to_owned());
+    check("severity", expect.severity.clone(), verdict.severity.name().to_owned());
+    check("resource", expect.resource.clone(), verdict.resource.name().to_owned());
     check("culprit", expect.culprit.clone(), verdict.culprit.as_ref().map(name).unwrap_or_default());
     check("backup", expect.backup.clone(), verdict.backup.as_ref().map(name).unwrap_or_default());
     let victims: Vec<String> = verdict.victims.iter().map(name).collect();

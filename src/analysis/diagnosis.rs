@@ -165,6 +165,17 @@ pub enum Severity {
     Contention,
 }
 
+impl Severity {
+    /// As in the JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Watch => "watch",
+            Self::Contention => "contention",
+        }
+    }
+}
+
 /// What is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
@@ -182,6 +193,21 @@ pub enum Resource {
     Lock,
     /// Nothing.
     None,
+}
+
+impl Resource {
+    /// As in the JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Disk => "disk",
+            Self::FrozenFilesystem => "frozen_filesystem",
+            Self::NetworkFilesystem => "network_filesystem",
+            Self::Memory => "memory",
+            Self::Lock => "lock",
+            Self::None => "none",
+        }
+    }
 }
 
 /// The one sentence, and what stands behind it.

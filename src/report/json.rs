@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Resource, Role, Severity};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Role};
 use crate::analysis::gap;
 use crate::units::{Pid, SECOND};
 
@@ -183,8 +183,8 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             memory: FullPressure { some10: pressure.memory_some10, full10: pressure.memory_full10 },
         }),
         verdict: Verdict {
-            severity: severity(verdict.severity),
-            resource: resource(verdict.resource),
+            severity: verdict.severity.name(),
+            resource: verdict.resource.name(),
             headline: &verdict.headline,
             culprit: verdict.culprit.as_ref().map(JobId::as_str),
             victims: verdict.victims.iter().map(JobId::as_str).collect(),
@@ -257,26 +257,6 @@ fn job(job: &Job) -> JobOut<'_> {
         runnable: job.runnable,
         uninterruptible: job.uninterruptible,
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
-    }
-}
-
-const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Calm => "calm",
-        Severity::Watch => "watch",
-        Severity::Contention => "contention",
-    }
-}
-
-const fn resource(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Cpu => "cpu",
-        Resource::Disk => "disk",
-        Resource::FrozenFilesystem => "frozen_filesystem",
-        Resource::NetworkFilesystem => "network_filesystem",
-        Resource::Memory => "memory",
-        Resource::Lock => "lock",
-        Resource::None => "none",
     }
 }
 
