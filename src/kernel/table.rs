@@ -41,11 +41,13 @@ const QUEUED_READS: usize = 512;
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
-    processes: HashMap<Pid, Known>,
+    pub(super) processes: HashMap<Pid, Known>,
     pids: Vec<Pid>,
-    pass: u64,
+    pub(super) pass: u64,
     /// Some process has a parent that is not known: look again whether it has another by now.
     loose_ends: bool,
+    /// Tasks that the kernel's iterator gave without their process, to be looked for in its next batch.
+    pub(super) strays: Vec<Pid>,
 }
 
 impl Table {
@@ -137,7 +139,7 @@ impl Table {
     }
 
     /// Puts what changed into the changes, and counts.
-    fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
+    pub(super) fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
         let mut kept = 0;
         for known in self.processes.values_mut() {
             if std::mem::take(&mut known.dirty) {
