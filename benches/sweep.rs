@@ -1,14 +1,18 @@
-//! What one sample of this host costs in CPU time: `cargo bench --bench sweep -- [SAMPLES]`.
+//! What one sample of this host costs in CPU time: `cargo bench --bench sweep -- [proc|kernel] [SAMPLES]`.
+//!
+//! With `kernel`, the bare read of the same iterator (nothing done with what it gives) is measured between the samples, so that
+//! both see the same host; the floor of `proc` is `../shared/lab/procsweep.c`.
 //!
 //! Start the processes to be counted before; the figures of the design were taken with 5,000 that sleep.
 
 use std::{path::Path, time::Duration};
 
-use whytop::kernel::{ProcRoot, Reader};
+use whytop::kernel::{Choice, ProcRoot, Reader};
 
 fn main() -> anyhow::Result<()> {
     let samples = std::env::args().find_map(|word| word.parse::<u32>().ok()).unwrap_or(50);
-    let mut reader = Reader::new(ProcRoot::open(Path::new("/proc"))?)?;
+    let choice = if std::env::args().any(|word| word == "kernel") { Choice::Kernel } else { Choice::Proc };
+    let mut reader = Reader::with_tier(ProcRoot::open(Path::new("/proc"))?, choice)?;
     let first = reader.sample()?;
     reader.settle(Duration::from_secs(5));
     let second = reader.sample()?;

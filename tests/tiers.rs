@@ -215,10 +215,6 @@ fn rest() -> ! {
     }
 }
 
-fn rename_self(name: &str) {
-    fs::write("/proc/thread-self/comm", name).unwrap();
-}
-
 /// No test of its own: what the actors do.
 #[test]
 fn actor() {
@@ -227,13 +223,14 @@ fn actor() {
         "threads" => {
             for index in 0..20 {
                 let worker = move || {
-                    rename_self(HOSTILE[index % HOSTILE.len()]);
+                    fs::write("/proc/thread-self/comm", HOSTILE[index % HOSTILE.len()]).unwrap();
                     rest()
                 };
                 thread::spawn(worker);
             }
         }
         "zombie" => {
+            #[expect(clippy::zombie_processes, reason = "that is what it is for")]
             let child = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
             while !fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") Z ") {
                 thread::yield_now();
@@ -253,7 +250,8 @@ fn actor() {
                 }
             }
         }
-        _ => rename_self(HOSTILE[role.parse::<usize>().unwrap()]),
+        // The first thread's name is the process's.
+        _ => fs::write("/proc/self/comm", HOSTILE[role.parse::<usize>().unwrap()]).unwrap(),
     }
     println!("ready");
     let mut line = String::new();
@@ -265,7 +263,7 @@ fn actor() {
             "write" => thread::spawn(|| fs::write("/dev/null", vec![0; 12_345])).join().unwrap().unwrap(),
             "file" => {
                 let mut file = tempfile::tempfile().unwrap();
-                file.write_all(&[0; 100_000]).unwrap();
+                file.write_all(&vec![0; 100_000]).unwrap();
                 scratch = Some(file);
             }
             "cancel" => drop(scratch.take().map(|file| file.set_len(0))),
@@ -282,7 +280,9 @@ fn actor() {
 fn every_task_is_the_same_by_both_tiers() {
     let Some(mut reader) = kernel() else { return };
     let mut threads = Actor::start("threads");
-    ["write", "file", "cancel", "thread"].into_iter().for_each(|word| threads.tell(word));
+    for word in ["write", "file", "cancel", "thread"] {
+        threads.tell(word);
+    }
     let zombie = Actor::start("zombie");
     let stuck = Actor::start("stuck");
     let stopped = Actor::start("0");
@@ -308,29 +308,147 @@ fn every_task_is_the_same_by_both_tiers() {
     let waits = picture.tasks.values().filter(|task| task.pid == stuck.pid() && task.wait.is_some()).count();
     assert_eq!(waits, 1);
     assert_eq!(picture.task(stopped.pid()).state, TaskState::Stopped);
-    // The names were given to the thread that runs the test, not to the first one.
-    let _ = hostile.len();
+    for (actor, name) in hostile.iter().zip(HOSTILE) {
+        // Whether these are escaped depends on the kernel.
+        let escaped = name.replace('\\', "\\\\").replace('\n', "\\n");
+        assert!([name, &escaped].contains(&picture.process(actor.pid()).comm.as_str()));
+    }
     assert!(picture.processes.values().any(|process| process.kernel_thread && process.comm.len() > 15));
 }
 
 #[test]
-fn names_of_strangers_are_the_same_by_both_tiers() {
+fn changes_are_the_same_by_both_tiers() {
     let Some(mut reader) = kernel() else { return };
-    let children: Vec<Child> = HOSTILE
-        .iter()
-        .map(|name| {
-            let child = Command::new("sleep").arg("1000").spawn().unwrap();
-            fs::write(format!("/proc/{}/comm", child.id()), name).ok();
-            child
-        })
-        .collect();
-    let before = proc();
-    let between = Picture::of(&mut reader);
-    compare(&before, &between, &proc());
-    for mut child in children {
-        let pid = child.id().cast_signed();
-        assert_eq!(between.process(pid).comm, before.process(pid).comm);
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let mut picture = Picture::of(&mut reader);
+    let mut look = |actors: &[&Actor]| {
+        let (certain, _) = bracket(|| {
+            picture.fold(&reader.sample().unwrap());
+            Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() }
+        });
+        assert!(certain > actors.len());
+        actors.iter().map(|actor| picture.tasks.values().filter(|task| task.pid == actor.pid()).count()).collect::<Vec<_>>()
+    };
+    let mut one = Actor::start("0");
+    let mut other = Actor::start("threads");
+    assert_eq!(look(&[&one, &other]), [2, 22]);
+    for _ in 0..10 {
+        for word in ["thread", "write", "file", "fork"] {
+            one.tell(word);
+        }
+        for word in ["write", "cancel", "reap", "thread"] {
+            other.tell(word);
+        }
+        look(&[]);
+        for word in ["cancel", "write", "reap"] {
+            one.tell(word);
+        }
+        look(&[]);
     }
+    assert_eq!(look(&[&one, &other]), [12, 32]);
+    drop(other);
+    assert_eq!(look(&[&one]), [12]);
+    // Its children have another parent now.
+    kill_process(Pid::from_child(&one.child), Signal::KILL).unwrap();
+    one.child.wait().unwrap();
+    assert_eq!(look(&[&one]), [0]);
+}
+
+#[test]
+fn the_switch_to_the_kernel_breaks_nothing() {
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let mut actor = Actor::start("threads");
+    let mut reader = Reader::with_tier(root(), Choice::Auto).unwrap();
+    let mut picture = Picture::default();
+    let begin = Instant::now();
+    let mut tiers = Vec::new();
+    while tiers.iter().filter(|tier| **tier == Tier::Kernel).count() < 3 {
+        assert!(begin.elapsed() < LONG, "it does not come: {:?}", tiers.last());
+        actor.tell("thread");
+        actor.tell("write");
+        let before = Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() };
+        let (_, _) = bracket(|| {
+            let sample = reader.sample().unwrap();
+            picture.fold(&sample);
+            tiers.push(sample.cost.tier);
+            Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() }
+        });
+        // Whoever computes rates from two samples in a row, one of each tier, gets no spike and nothing negative.
+        for (id, task) in picture.tasks.iter().filter(|(_, task)| task.pid == actor.pid()) {
+            let earlier = before.tasks.get(id).map_or(0, |task| task.cpu);
+            assert!(task.cpu >= earlier && task.cpu - earlier < 1_000_000_000);
+        }
+        if let Some(earlier) = before.processes.values().find(|process| process.id.pid == actor.pid()) {
+            let now = picture.process(actor.pid()).io.unwrap();
+            assert!((12_345..100_000).contains(&(now.written_any - earlier.io.unwrap().written_any)));
+        }
+    }
+    assert_eq!(tiers[0], Tier::Proc(ProcReason::Loading), "the first picture waits for nothing");
+    assert!(tiers.is_sorted_by_key(|tier| *tier == Tier::Kernel));
+}
+
+#[test]
+fn the_object_is_what_its_source_says() {
+    let Some(mut committed) = kernel() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let object = dir.path().join("tasks.bpf.o");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel/bpf/tasks.bpf.c");
+    let mut clang = Command::new("clang");
+    clang.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpfel", "-c"]).arg(source).arg("-o").arg(&object);
+    let Ok(output) = clang.output() else {
+        println!("skipped: clang is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut compiled = Reader::with_object(root(), &fs::read(&object).unwrap()).unwrap();
+    let before = Picture::of(&mut committed);
+    let between = Picture::of(&mut compiled);
+    let certain = compare(&before, &between, &Picture::of(&mut kernel().unwrap()));
+    assert!(certain * 2 > between.tasks.len());
+}
+
+/// The binary, as this user or as nobody.
+fn whytop(nobody: bool, arguments: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("whytop");
+    // What root built may lie where nobody else can look.
+    fs::copy(env!("CARGO_BIN_EXE_whytop"), &program).unwrap();
+    for path in [dir.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    if nobody && geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    command.args(arguments).current_dir("/").output().unwrap()
+}
+
+fn cost(output: &Output) -> serde_json::Value {
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["cost"].clone()
+}
+
+#[test]
+fn the_flag_decides() {
+    let cost_of = |nobody, tier| cost(&whytop(nobody, &["once", "--json", "--tier", tier]));
+    let asked = cost_of(false, "proc");
+    assert_eq!((&asked["tier"], &asked["tier_reason"]), (&"proc".into(), &"asked for".into()));
+    let ordinary = cost_of(true, "auto");
+    assert_eq!((&ordinary["tier"], &ordinary["tier_reason"]), (&"proc".into(), &"the task iterator needs root".into()));
+
+    let refused = whytop(true, &["once", "--tier", "kernel"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), said.as_str()), (Some(2), "whytop: --tier kernel: only root may load it\n"));
+    assert!(refused.stdout.is_empty());
+    let other = whytop(false, &["once", "--tier", "guess"]);
+    assert_eq!(other.status.code(), Some(2));
+
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let kernel = cost_of(false, "kernel");
+    assert_eq!((&kernel["tier"], &kernel["tier_reason"]), (&"kernel".into(), &serde_json::Value::Null));
 }

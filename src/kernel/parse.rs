@@ -16,7 +16,7 @@ const FORKED_ONLY: u64 = 0x0000_0040;
 /// What `/proc/PID/stat` says of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat<'a> {
-    /// The name, as the kernel prints it: it writes a line end as `\n` and a backslash as `\\` here.
+    /// The name, as the kernel prints it: some kernels write a line end as `\n` and a backslash as `\\` here.
     pub comm: &'a [u8],
     pub state: TaskState,
     pub parent: Pid,

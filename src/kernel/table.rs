@@ -42,12 +42,14 @@ const QUEUED_READS: usize = 512;
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) processes: HashMap<Pid, Known>,
-    pids: Vec<Pid>,
+    pub(super) pids: Vec<Pid>,
     pub(super) pass: u64,
     /// Some process has a parent that is not known: look again whether it has another by now.
     loose_ends: bool,
     /// Tasks that the kernel's iterator gave without their process, to be looked for in its next batch.
     pub(super) strays: Vec<Pid>,
+    /// Processes that the kernel's iterator does not give although they are there.
+    pub(super) hidden: Vec<Pid>,
 }
 
 impl Table {

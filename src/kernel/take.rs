@@ -1,22 +1,26 @@
 //! Puts what the kernel's iterator gives into the table of tasks: the same changes as a sweep through `/proc` would find.
 //!
 //! Only records that differ from the batch before are looked at. What is in no record is read from `/proc`: long names of
-//! kernel threads, I/O of a process whose threads come and go, and where stuck tasks are stuck. Tested by `tests/tiers.rs`.
+//! kernel threads, I/O of a process whose threads come and go, where stuck tasks are stuck, and processes that a security
+//! module keeps from the iterator. Tested by `tests/tiers.rs`.
 
 use std::collections::hash_map::Entry;
 
 use super::{
     files::Place,
-    process::{Known, Looker, Watched},
+    process::{Known, Looker, Visit, Watched},
     table::{Changes, Table},
     tier::{
         batch::{Batch, Step},
-        record::{Record, escaped},
+        record::Record,
     },
     waits,
 };
 use crate::units::{Pid, TaskId};
 
+/// So many batches apart it is looked whether `/proc` has processes that the iterator has not. The pass costs as much as a tenth
+/// of a batch.
+const HIDDEN_LOOKS: u64 = 60;
 /// Bytes of a name in the kernel; a longer one is cut in the record.
 const COMM: usize = 15;
 
@@ -83,20 +87,26 @@ impl Table {
             }
         }
         self.settle(looker, touched, &mut changes);
+        self.visit_hidden(looker, now, before.len() == 0, &mut changes);
         waits::look_up(&mut self.processes, looker);
         self.hand_over(looker, &mut changes);
         changes
     }
 
-    /// The first batch after sweeps through `/proc`: what is in the table and not in the batch is gone.
+    /// The first batch after sweeps through `/proc`: what is in the table and not in the batch is gone, or hidden from the iterator.
     fn take_over(&mut self, looker: &mut Looker, now: &Batch, changes: &mut Changes, touched: &mut Vec<Touch>) {
         let tick = looker.tick;
         let is_there =
             |pid: Pid, id: TaskId| now.find(id.tid).is_some_and(|record| record.tgid() == pid && record.start(tick) == id.start);
+        let pass = self.pass;
         self.processes.retain(|pid, known| {
             if !is_there(*pid, known.leader.task.id) {
-                changes.gone_processes.push(known.process.id);
-                return false;
+                let visit = known.visit(looker, pass, &mut changes.gone_tasks);
+                let stays = matches!(visit, Visit::Alive { .. });
+                if !stays {
+                    changes.gone_processes.push(known.process.id);
+                }
+                return stays;
             }
             // Kept files cost the kernel memory, and nobody reads them now.
             known.leader.file = None;
@@ -150,6 +160,43 @@ impl Table {
         Some(Touch { pid, ran, churned })
     }
 
+    /// Looks at the processes that the iterator does not give, as a sweep would.
+    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, first: bool, changes: &mut Changes) {
+        if first || self.pass.is_multiple_of(HIDDEN_LOOKS) {
+            let mut pids = std::mem::take(&mut self.pids);
+            // Without a list there is nothing to look for, until the next time.
+            if looker.files.list_processes(&mut pids).is_ok() {
+                self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
+            }
+            self.pids = pids;
+        }
+        let pass = self.pass;
+        let mut hidden = std::mem::take(&mut self.hidden);
+        // One that was merely born after the batch was read is in the next.
+        hidden.retain(|pid| {
+            if now.find(*pid).is_some() {
+                return false;
+            }
+            let mut visit = Visit::Reused;
+            if let Some(known) = self.processes.get_mut(pid) {
+                visit = known.visit(looker, pass, &mut changes.gone_tasks);
+            }
+            if let Visit::Alive { ran } = visit {
+                changes.active.extend(self.processes.get(pid).filter(|_| ran).map(|known| known.process.id));
+                return true;
+            }
+            changes.gone_processes.extend(self.processes.remove(pid).map(|known| known.process.id));
+            if !matches!(visit, Visit::Reused) {
+                return false;
+            }
+            let Some(known) = Known::admit(looker, *pid, pass) else { return false };
+            changes.active.push(known.process.id);
+            self.processes.insert(*pid, known);
+            true
+        });
+        self.hidden = hidden;
+    }
+
     /// Works out what the changes of its tasks mean for each process.
     fn settle(&mut self, looker: &mut Looker, mut touched: Vec<Touch>, changes: &mut Changes) {
         touched.sort_unstable_by_key(|touch| touch.pid);
@@ -165,21 +212,29 @@ impl Table {
 }
 
 /// A process's name as `/proc/PID/stat` has it. Kernel threads may have longer ones than a record holds, and workers are called
-/// after what they did last, so those come from `/proc` when they are new, were renamed or ran.
+/// after what they did last, so those are read when they are new, were renamed or ran.
 fn name(looker: &mut Looker, record: Record<'_>, known: Option<&Known>, comm: &mut Vec<u8>) {
-    escaped(record.comm(), comm);
-    if !record.kernel_thread() || (comm.len() < COMM && !record.worker()) {
-        return;
-    }
-    if let Some(known) = known.filter(|known| known.process.comm.as_bytes().starts_with(comm))
-        && !(record.worker() && known.leader.ran_since(record))
-    {
-        comm.clear();
-        comm.extend(known.process.comm.as_bytes());
-        return;
-    }
-    // Cut is better than none.
-    if let Ok(text) = looker.files.read(Place::Process(record.tgid()), "comm") {
-        escaped(text.strip_suffix(b"\n").unwrap_or(text), comm);
+    comm.clear();
+    comm.extend(record.comm());
+    let place = Place::Process(record.tgid());
+    // Cut or not escaped is better than none: what cannot be read stays as it is.
+    if record.kernel_thread() {
+        if comm.len() < COMM && !record.worker() {
+            return;
+        }
+        let was = known.filter(|known| !(record.worker() && known.leader.ran_since(record)));
+        if let Some(known) = was.filter(|known| known.process.comm.as_bytes().starts_with(comm)) {
+            comm.clear();
+            comm.extend(known.process.comm.as_bytes());
+        } else if let Ok(text) = looker.files.read(place, "comm") {
+            comm.clear();
+            comm.extend(text.strip_suffix(b"\n").unwrap_or(text));
+        }
+    } else if comm.iter().any(|byte| matches!(byte, b'\n' | b'\\')) {
+        // Whether these two are escaped depends on the kernel.
+        if let Ok(Some(stat)) = looker.files.stat(place) {
+            comm.clear();
+            comm.extend(stat.comm);
+        }
     }
 }

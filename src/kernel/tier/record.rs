@@ -165,18 +165,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A name as `/proc/PID/stat` prints it: line ends and backslashes are escaped there.
-pub(in crate::kernel) fn escaped(comm: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    for byte in comm {
-        match byte {
-            b'\n' => out.extend(b"\\n"),
-            b'\\' => out.extend(b"\\\\"),
-            _ => out.push(*byte),
-        }
-    }
-}
-
 /// The state, by the kernel's own rule (`__task_state_index`, include/linux/sched.h, bits the same since 4.14; the last two are
 /// younger, and no older kernel sets them).
 fn state(state: u32, exit: u32) -> TaskState {
@@ -230,13 +218,6 @@ mod tests {
         for (bits, exit, expected) in cases {
             assert_eq!(state(bits, exit), expected, "{bits:#x} {exit:#x}");
         }
-    }
-
-    #[test]
-    fn names_are_escaped_as_in_stat() {
-        let mut out = Vec::new();
-        escaped(b"a\nb\\c) R 1 (", &mut out);
-        assert_eq!(out, b"a\\nb\\\\c) R 1 (");
     }
 
     proptest! {
