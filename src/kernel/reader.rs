@@ -104,7 +104,7 @@ impl Reader {
             Some((before, now)) => self.table.take(&mut self.looker, before, now),
             None => self
                 .table
-                .sweep(&mut self.looker, self.host.queued)
+                .sweep(&mut self.looker, self.host.queued, self.host.forks)
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();

@@ -47,6 +47,7 @@ impl Table {
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
+        self.listed_at = None;
         let mut found = Found::default();
         for tid in std::mem::take(&mut self.strays) {
             found.threads.extend(now.find(tid).filter(|record| !record.leads()));
