@@ -6,10 +6,10 @@
 use std::fs;
 
 use anyhow::{Context, Error, anyhow};
-use aya::{Btf, Ebpf, EbpfLoader, programs::Iter};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, programs::Iter};
 use rustix::{param::clock_ticks_per_second, process::geteuid};
 
-use super::batch::Batch;
+use super::{batch::Batch, types};
 use crate::{kernel::parse, sample::ProcReason, units::SECOND};
 
 /// The program, compiled: see the head of its source for how.
@@ -72,10 +72,18 @@ impl Iterator {
 }
 
 fn open(object: &[u8]) -> anyhow::Result<Ebpf> {
-    let types = Btf::from_sys_fs().context("read the kernel's types")?;
+    let types = types().context("read the kernel's types")?;
     let mut ebpf = EbpfLoader::new().btf(Some(&types)).load(object).context("fit the task iterator to this kernel")?;
     program(&mut ebpf)?.load("task", &types).map_err(|error| anyhow!(first_line(&error))).context("load the task iterator")?;
     Ok(ebpf)
+}
+
+fn types() -> anyhow::Result<Btf> {
+    let mut raw = fs::read(TYPES)?;
+    if let Some(few) = types::sieve(&raw) {
+        raw = few;
+    }
+    Ok(Btf::parse(&raw, Endianness::default())?)
 }
 
 fn program(ebpf: &mut Ebpf) -> anyhow::Result<&mut Iter> {

@@ -3,12 +3,13 @@
 //! [`Choice`] is what the user wants, [`KernelTier`] how far it has come: the iterator is loaded on a thread of its own, after
 //! the first sample came from `/proc`, and takes over when it is ready. What it cannot do, `/proc` goes on doing.
 //!
-//! `iterator` loads and reads, `batch` holds the records of an instant and finds what differs, `record` is one of them; what
+//! `iterator` loads and reads, `types` spares it most of the kernel's type information, `batch` holds the records of an instant and finds what differs, `record` is one of them; what
 //! they mean for the table of tasks is for `kernel::take`. Tested by `tests/tiers.rs`, task by task against `/proc`.
 
 pub(super) mod batch;
 mod iterator;
 pub(super) mod record;
+mod types;
 
 use std::{
     sync::mpsc::{Receiver, TryRecvError, channel},
