@@ -65,7 +65,8 @@ impl KernelTier {
                 anyhow::bail!("--tier kernel: {} is not the /proc of this host", root.path().display())
             }
             Choice::Kernel => {
-                let iterator = Iterator::load().map_err(|refusal| refusal.error).context("--tier kernel")?;
+                let loaded = start().context("start a thread").and_then(|answer| answer.recv().context("the loader ended"));
+                let iterator = loaded.and_then(|loaded| loaded.map_err(|refusal| refusal.error)).context("--tier kernel")?;
                 State::Ready(Box::new(iterator))
             }
         };
@@ -92,13 +93,7 @@ impl KernelTier {
         if !matches!(self.state, State::Idle) {
             return;
         }
-        let (send, receive) = channel();
-        // Not joined: whoever leaves meanwhile does not wait for it.
-        let load = move || {
-            let _ = send.send(Iterator::load());
-        };
-        let started = thread::Builder::new().name("tier".to_owned()).spawn(load);
-        self.state = if started.is_ok() { State::Loading(receive) } else { State::Off(ProcReason::Failed) };
+        self.state = start().map_or(State::Off(ProcReason::Failed), State::Loading);
     }
 
     /// All tasks of this instant, with those of the instant before (none the first time). `None`: read `/proc`.
@@ -121,4 +116,15 @@ impl KernelTier {
         }
         Some((&self.before, &self.now))
     }
+}
+
+/// Loads the iterator on a thread of its own. That is not joined: whoever leaves meanwhile does not wait for it.
+fn start() -> std::io::Result<Receiver<Result<Iterator, Refusal>>> {
+    let (send, receive) = channel();
+    let load = move || {
+        // Nobody there to hear: the reader was dropped.
+        let _ = send.send(Iterator::load());
+    };
+    thread::Builder::new().name("tier".to_owned()).spawn(load)?;
+    Ok(receive)
 }

@@ -1,7 +1,7 @@
 //! The kernel's description of its own types (BTF), cut down to the few that the iterator touches.
 //!
-//! All of it is 100,000 types and more: to parse and search them takes a tenth of a second and 30 MB, of which much is never given
-//! back. So what is not needed is replaced by the smallest type there is, under the same number, for numbers are what the kernel
+//! All of it is 100,000 types and more, and what is made of them are 20 MB in small pieces, of which most are never given back. So
+//! what is not needed is replaced by the smallest type there is, under the same number, for numbers are what the kernel
 //! goes by. Bytes in, bytes out; format: the kernel's Documentation/bpf/btf.rst. Tested in place and by `tests/tiers.rs`.
 
 use std::collections::HashSet;
@@ -171,6 +171,16 @@ mod tests {
         assert_eq!(out[24..24 + 76], raw[24..24 + 76]);
         assert_eq!(out[24 + 76..24 + 100], [NOTHING, NOTHING].concat());
         assert!(out.ends_with(b"more\0a\0"));
+    }
+
+    #[test]
+    fn this_kernel_s_description_is_understood() {
+        let Ok(raw) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel carries no BTF");
+            return;
+        };
+        let out = sieve(&raw).unwrap();
+        assert!(out.len() < raw.len() * 4 / 5, "{} of {} bytes are left", out.len(), raw.len());
     }
 
     #[test]
