@@ -79,22 +79,10 @@ pub(super) fn stat(line: &[u8]) -> Option<Stat<'_>> {
 /// Reads a `schedstat` line. Three zeros are `None`: a kernel that keeps no numbers (schedstats not built in, delay
 /// accounting off) prints them for every task, and a task that never ran has nothing to compare either.
 pub(super) fn schedstat(line: &[u8]) -> Option<SchedStat> {
-    // One loop, no words: this is read of each task each time, and half of a sweep's own time was spent in here.
-    let mut numbers = [None; 3];
-    let mut index = 0;
-    for byte in line {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            // What a later kernel adds is nothing to us.
-            let Some(number) = numbers.get_mut(index) else { break };
-            *number = Some(number.unwrap_or(0_u64).checked_mul(10)?.checked_add(u64::from(digit))?);
-        } else if byte.is_ascii_whitespace() {
-            index += usize::from(numbers.get(index).is_some_and(Option::is_some));
-        } else {
-            return None;
-        }
-    }
-    let [Some(run), Some(delay), Some(slices)] = numbers else { return None };
+    let mut fields = words(line);
+    let run = number(fields.next()?)?;
+    let delay = number(fields.next()?)?;
+    let slices = number(fields.next()?)?;
     (run != 0 || delay != 0 || slices != 0).then_some(SchedStat { run, delay, slices })
 }
 
