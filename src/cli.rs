@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
+use crate::kernel::Choice;
+
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_mins(1);
 
@@ -25,6 +27,9 @@ pub struct Cli {
     /// Read this proc file system instead; its processes are shown and cannot be acted on
     #[arg(long, global = true, value_name = "PATH", default_value = "/proc")]
     pub proc: PathBuf,
+    /// How to read tasks
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
+    pub tier: Choice,
     /// What to do instead of opening the screen
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -279,4 +279,47 @@ pub struct Cost {
     pub cpu: Nanos,
     /// Tasks on this host when the sample was taken.
     pub tasks: u32,
+    /// How tasks were read. Recordings from before there was a choice do not say.
+    #[serde(default)]
+    pub tier: Tier,
+}
+
+/// How tasks were read. Both tiers give the same numbers; the kernel's own iterator costs less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tier {
+    /// File by file, from `/proc`.
+    Proc(ProcReason),
+    /// All in one read, from the kernel's task iterator.
+    Kernel,
+}
+
+impl Default for Tier {
+    fn default() -> Self {
+        Self::Proc(ProcReason::Unsaid)
+    }
+}
+
+/// Why tasks were read from `/proc` and not from the kernel's task iterator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcReason {
+    /// Nobody wrote it down.
+    Unsaid,
+    /// It was asked for.
+    Asked,
+    /// The iterator is being loaded.
+    Loading,
+    /// The tree that is read is not this host's own.
+    OtherTree,
+    /// Only root may load it.
+    NotRoot,
+    /// The kernel carries no type information (`CONFIG_DEBUG_INFO_BTF`).
+    NoTypes,
+    /// The kernel counts the time that tasks run and wait for nobody but itself (`schedstats` off).
+    NoSchedstat,
+    /// Processes have other numbers here than in the kernel: a container.
+    Namespace,
+    /// The kernel does not take the iterator.
+    Refused,
+    /// The iterator worked and then failed.
+    Failed,
 }

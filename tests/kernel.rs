@@ -320,6 +320,40 @@ fn a_task_that_was_woken_and_got_no_cpu_yet_is_found() {
 }
 
 #[test]
+fn the_directory_is_read_when_something_was_started() {
+    let proc = FakeProc::new();
+    let stat = |forks| proc.file("stat", &format!("cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses {forks}\nprocs_running 1\n"));
+    proc.process(1, "init").write();
+    proc.process(7, "old").write();
+    stat(50);
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    proc.process(8, "new").write();
+    assert_eq!(rows(&reader.sample().unwrap()), nothing(), "nobody was started, so nobody is looked for");
+    stat(51);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [8]);
+    // Whoever is gone is missed without the directory.
+    proc.remove(7);
+    assert_eq!(rows(&reader.sample().unwrap()), (vec![], vec![], vec![7], vec![]));
+    // A number used again needs a start, too.
+    proc.remove(8);
+    proc.process(8, "newer").write();
+    stat(52);
+    assert_eq!(rows(&reader.sample().unwrap()), (vec![8], vec![8], vec![8], vec![]));
+    // One that could not be read is tried again, count or no count.
+    proc.file("9/comm", "no stat yet\n");
+    stat(53);
+    assert_eq!(rows(&reader.sample().unwrap()), nothing());
+    proc.process(9, "late").write();
+    assert_eq!(rows(&reader.sample().unwrap()).0, [9]);
+    // Emulated kernels always say 0.
+    stat(0);
+    reader.sample().unwrap();
+    proc.process(10, "uncounted").write();
+    assert_eq!(rows(&reader.sample().unwrap()).0, [10]);
+}
+
+#[test]
 fn without_schedstat_the_time_comes_in_ticks() {
     let proc = FakeProc::new();
     let old = proc.process(7, "old").cpu_ticks(1, 2).thread(8, "w", 'S').thread_ticks(8, 10, 0).no_schedstat().write();

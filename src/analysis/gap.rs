@@ -2,7 +2,7 @@
 //!
 //! Pure text. Tested through `tests/once.rs` and `tests/screens.rs`.
 
-use crate::sample::Gap;
+use crate::sample::{Gap, ProcReason, Tier};
 use crate::units::count;
 
 /// Processes named at the most.
@@ -22,5 +22,22 @@ pub fn words(gap: &Gap, root: bool) -> String {
             format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
         }
         Gap::Host { file, why } => format!("{file}: {why}"),
+    }
+}
+
+/// Why tasks are read from `/proc`, where the kernel's iterator would cost less. `None`: they are not, or nobody knows.
+pub fn tier(tier: Tier) -> Option<&'static str> {
+    let Tier::Proc(reason) = tier else { return None };
+    match reason {
+        ProcReason::Unsaid => None,
+        ProcReason::Asked => Some("asked for"),
+        ProcReason::Loading => Some("the task iterator is being loaded"),
+        ProcReason::OtherTree => Some("another proc tree is read"),
+        ProcReason::NotRoot => Some("the task iterator needs root"),
+        ProcReason::NoTypes => Some("this kernel carries no type information (BTF)"),
+        ProcReason::NoSchedstat => Some("this kernel keeps no run times (schedstats)"),
+        ProcReason::Namespace => Some("in a container processes have other numbers than in the kernel"),
+        ProcReason::Refused => Some("the kernel does not take the task iterator"),
+        ProcReason::Failed => Some("the task iterator failed"),
     }
 }

@@ -13,7 +13,7 @@ use crate::kernel::{ProcRoot, Reader};
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
-    let reader = Reader::new(ProcRoot::open(&cli.proc)?)?;
+    let reader = Reader::with_tier(ProcRoot::open(&cli.proc)?, cli.tier)?;
     match cli.command {
         Some(Command::Once { json }) => once::run(reader, json),
         None => screen::run(reader, cli),

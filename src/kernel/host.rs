@@ -25,6 +25,8 @@ pub(super) struct HostReader {
     disks: HashMap<String, DiskFacts>,
     /// Runnable tasks for which there was no CPU at the last read, at the least.
     pub queued: usize,
+    /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
+    pub forks: Option<u64>,
 }
 
 /// What is looked up once for each disk.
@@ -35,7 +37,7 @@ struct DiskFacts {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new(), queued: 0 }
+        Self { root, disks: HashMap::new(), queued: 0, forks: None }
     }
 
     /// Reads everything there is.
@@ -59,8 +61,12 @@ impl HostReader {
     }
 
     fn cpu(&mut self) -> Result<CpuTimes, String> {
+        self.forks = None;
         let text = fs::read_to_string(self.root.path().join("stat")).map_err(|error| error.to_string())?;
         let running = text.lines().find_map(|line| line.strip_prefix("procs_running ")?.trim().parse::<usize>().ok());
+        // Emulated kernels print a zero, for good.
+        let forks = text.lines().find_map(|line| line.strip_prefix("processes ")?.trim().parse().ok());
+        self.forks = forks.filter(|forks| *forks > 0);
         let cpus = text.lines().skip(1).take_while(|line| line.starts_with("cpu")).count();
         self.queued = running.unwrap_or(0).saturating_sub(cpus);
         cpu_times(text.lines().next().unwrap_or_default()).ok_or_else(|| "its first line is no cpu line".to_owned())

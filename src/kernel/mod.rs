@@ -6,7 +6,9 @@
 //!
 //! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `table` and
 //! `process` (who is new, ran or is gone), `waits` (where the stuck ones are), `host` (counters of the whole host), [`reader`]
-//! (puts them together). Tested in place and, through [`Reader`], by `tests/kernel.rs` on made-up trees and the real one.
+//! (puts them together). [`tier`] has the kernel's own task iterator, which gives all tasks in one read where the rights
+//! allow it, and `take` puts what it gives into the same table. Tested in place and, through [`Reader`], by `tests/kernel.rs` on
+//! made-up trees and the real one, and by `tests/tiers.rs`, which compares the two tiers.
 
 mod files;
 mod host;
@@ -16,7 +18,10 @@ mod process;
 pub mod reader;
 pub mod root;
 mod table;
+mod take;
+pub mod tier;
 mod waits;
 
 pub use reader::Reader;
 pub use root::ProcRoot;
+pub use tier::Choice;

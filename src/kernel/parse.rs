@@ -16,7 +16,7 @@ const FORKED_ONLY: u64 = 0x0000_0040;
 /// What `/proc/PID/stat` says of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat<'a> {
-    /// The name, as the kernel prints it: it writes a line end as `\n` and a backslash as `\\` here.
+    /// The name, as the kernel prints it: some kernels write a line end as `\n` and a backslash as `\\` here.
     pub comm: &'a [u8],
     pub state: TaskState,
     pub parent: Pid,
@@ -212,6 +212,9 @@ mod tests {
     fn three_zeros_say_nothing() {
         assert_eq!(schedstat(b"0 0 0\n"), None);
         assert_eq!(schedstat(b"5 6\n"), None);
+        assert_eq!(schedstat(b"5 6 7 8\n"), Some(SchedStat { run: 5, delay: 6, slices: 7 }));
+        assert_eq!(schedstat(b"5 -6 7\n"), None);
+        assert_eq!(schedstat(b"5 6 18446744073709551616\n"), None);
         assert_eq!(schedstat(b"0 17 1\n"), Some(SchedStat { run: 0, delay: 17, slices: 1 }));
     }
 

@@ -1,7 +1,8 @@
 //! One known process and its tasks: what was read of them last, and how to see with the least reads what changed.
 //!
 //! The order of reads matters. `schedstat` comes before `stat` and before the list of threads: whatever a task did after
-//! its `schedstat` was read, it must have run for, and the next look sees that. Tested through [`crate::kernel::Reader`].
+//! its `schedstat` was read, it must have run for, and the next look sees that. What changed is told by `apply`, of a task and of
+//! a process, whoever read it: files here, the kernel's iterator in `take`. Tested through [`crate::kernel::Reader`].
 
 use compact_str::CompactString;
 use rustix::io::Errno;
@@ -9,9 +10,10 @@ use rustix::io::Errno;
 use super::{
     files::{Files, Kept, Place},
     parse::{SchedStat, Stat},
+    tier::record::{Moved, Record},
 };
 use crate::{
-    sample::{Process, Task, TaskState},
+    sample::{IoBytes, Process, Task, TaskState},
     units::{Nanos, Pid, ProcessId, SECOND, TaskId},
 };
 
@@ -28,6 +30,8 @@ pub(super) struct Watched {
     /// It is stuck, and this user may not see where.
     pub wait_denied: bool,
     pub file: Kept,
+    /// What it moved itself, where the kernel's iterator said so.
+    pub moved: Option<Moved>,
     sched: Option<SchedStat>,
     /// Looks since it ran, as far as they go.
     idle: u8,
@@ -91,9 +95,27 @@ impl Watched {
     fn new(pid: Pid, tid: Pid, stat: &Stat<'_>, tick: Nanos, sched: Option<SchedStat>, file: Kept) -> Self {
         let id = TaskId { tid, start: stat.start };
         let task = Task { id, pid, state: stat.state, cpu: 0, run_delay: None, wait: None };
-        let mut watched = Self { task, dirty: true, wait_due: false, wait_denied: false, file, sched: None, idle: 0 };
+        let mut watched =
+            Self { task, dirty: true, wait_due: false, wait_denied: false, file, moved: None, sched: None, idle: 0 };
         watched.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
         watched
+    }
+
+    /// Begins to watch a task that the kernel's iterator found.
+    pub fn found(record: Record<'_>, tick: Nanos) -> Self {
+        let stat = record.stat(&[], tick);
+        Self { moved: record.moved(), ..Self::new(record.tgid(), record.tid(), &stat, tick, record.sched(), None) }
+    }
+
+    /// Takes over what the iterator says of it; true if it ran since.
+    pub fn take(&mut self, record: Record<'_>) -> bool {
+        self.moved = record.moved();
+        self.apply(record.state(), 0, record.sched())
+    }
+
+    /// Whether it ran since the last look, as the iterator says.
+    pub fn ran_since(&self, record: Record<'_>) -> bool {
+        record.sched() != self.sched
     }
 
     fn look(&mut self, looker: &mut Looker, place: Place) -> Look {
@@ -148,23 +170,8 @@ impl Known {
         let tick = looker.tick;
         let stat = looker.files.stat(Place::Process(pid)).ok().flatten()?;
         let leader = Watched::new(pid, pid, &stat, tick, sched, file);
-        let id = ProcessId { pid, start: leader.task.id.start };
-        let process = Process {
-            id,
-            parent: stat.parent,
-            group: stat.group,
-            session: stat.session,
-            tty: stat.tty,
-            comm: CompactString::from_utf8_lossy(stat.comm),
-            kernel_thread: stat.kernel_thread,
-            forked_only: stat.forked_only,
-            zombie: false,
-            nice: stat.nice,
-            io: None,
-        };
-        let threads = stat.threads;
-        let mut known = Self { process, leader, others: Vec::new(), dirty: true, io_denied: false, pass, threads };
-        if threads > 1 {
+        let mut known = Self::new(leader, &stat, pass);
+        if known.threads > 1 {
             known.list_threads(looker, &mut Vec::new());
         }
         if known.leader.sched.is_none()
@@ -175,6 +182,42 @@ impl Known {
         known.settle_zombie();
         known.read_io(looker);
         Some(known)
+    }
+
+    fn new(leader: Watched, stat: &Stat<'_>, pass: u64) -> Self {
+        let id = ProcessId { pid: leader.task.id.tid, start: leader.task.id.start };
+        let process = described(id, stat, false, None);
+        Self { process, leader, others: Vec::new(), dirty: true, io_denied: false, pass, threads: stat.threads }
+    }
+
+    /// Begins to watch a process that the kernel's iterator found. The name may be longer than the iterator's.
+    pub fn found(record: Record<'_>, comm: &[u8], tick: Nanos, pass: u64) -> Self {
+        Self::new(Watched::found(record, tick), &record.stat(comm, tick), pass)
+    }
+
+    /// Takes over what the iterator says of it and its first task; true if that one ran since.
+    pub fn take(&mut self, record: Record<'_>, comm: &[u8], tick: Nanos) -> bool {
+        self.threads = record.threads();
+        self.apply(&record.stat(comm, tick));
+        self.leader.take(record)
+    }
+
+    /// Takes the I/O of the process for the sum of its tasks'. While threads come and go one may be counted twice, here and
+    /// among those that ended, or not at all: then the kernel's own sum is read.
+    pub fn sum_io(&mut self, looker: &mut Looker, churned: bool) {
+        if self.tasks() != self.threads as usize || (churned && self.tasks() > 1) {
+            return self.read_io(looker);
+        }
+        // A kernel without an account of I/O has none for any task.
+        let sum = self.watched().try_fold(Moved::default(), |sum, watched| Some(sum.with(watched.moved?)));
+        self.io_denied = false;
+        self.set_io(sum.map(Moved::settled));
+    }
+
+    /// Forgets one of its other tasks; false if it is not known.
+    pub fn lose(&mut self, id: TaskId) -> bool {
+        let at = self.others.iter().position(|thread| thread.task.id == id);
+        at.map(|at| self.others.remove(at)).is_some()
     }
 
     /// Looks what became of it.
@@ -249,19 +292,7 @@ impl Known {
     }
 
     fn apply(&mut self, stat: &Stat<'_>) {
-        let next = Process {
-            id: self.process.id,
-            parent: stat.parent,
-            group: stat.group,
-            session: stat.session,
-            tty: stat.tty,
-            comm: CompactString::from_utf8_lossy(stat.comm),
-            kernel_thread: stat.kernel_thread,
-            forked_only: stat.forked_only,
-            zombie: self.process.zombie,
-            nice: stat.nice,
-            io: self.process.io,
-        };
+        let next = described(self.process.id, stat, self.process.zombie, self.process.io);
         if next != self.process {
             self.process = next;
             self.dirty = true;
@@ -269,7 +300,7 @@ impl Known {
     }
 
     /// The first thread may end long before the others: a process is a zombie only when the last one ended.
-    fn settle_zombie(&mut self) {
+    pub fn settle_zombie(&mut self) {
         let zombie = self.leader.task.state == TaskState::Dead && self.others.is_empty();
         self.dirty |= zombie != self.process.zombie;
         self.process.zombie = zombie;
@@ -346,7 +377,27 @@ impl Known {
             // Gone while it was read, or nonsense: as it was.
             _ => self.process.io,
         };
+        self.set_io(io);
+    }
+
+    fn set_io(&mut self, io: Option<IoBytes>) {
         self.dirty |= io != self.process.io;
         self.process.io = io;
+    }
+}
+
+fn described(id: ProcessId, stat: &Stat<'_>, zombie: bool, io: Option<IoBytes>) -> Process {
+    Process {
+        id,
+        parent: stat.parent,
+        group: stat.group,
+        session: stat.session,
+        tty: stat.tty,
+        comm: CompactString::from_utf8_lossy(stat.comm),
+        kernel_thread: stat.kernel_thread,
+        forked_only: stat.forked_only,
+        zombie,
+        nice: stat.nice,
+        io,
     }
 }

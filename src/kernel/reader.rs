@@ -17,7 +17,15 @@ use rustix::{
 };
 use sysinfo::System;
 
-use super::{files::Files, host::HostReader, identity::Identities, process::Looker, root::ProcRoot, table::Table};
+use super::{
+    files::Files,
+    host::HostReader,
+    identity::Identities,
+    process::Looker,
+    root::ProcRoot,
+    table::Table,
+    tier::{Choice, KernelTier},
+};
 use crate::{
     sample::{Cost, Gap, HostFacts, Sample},
     units::{Nanos, SECOND},
@@ -33,20 +41,37 @@ pub struct Reader {
     table: Table,
     host: HostReader,
     identities: Identities,
+    tier: KernelTier,
     cpu: Nanos,
     begun: bool,
 }
 
 impl Reader {
-    /// A reader that has not read anything yet. Raises the process's limit of open files, and starts the threads that read
-    /// command lines.
+    /// A reader of files that has not read anything yet. Raises the process's limit of open files, and starts the threads that
+    /// read command lines.
     pub fn new(root: ProcRoot) -> anyhow::Result<Self> {
+        Self::with_tier(root, Choice::Proc)
+    }
+
+    /// The same with a choice of how tasks are read. Fails if that is the kernel's iterator and it cannot be had.
+    pub fn with_tier(root: ProcRoot, choice: Choice) -> anyhow::Result<Self> {
+        let tier = KernelTier::new(choice, &root)?;
+        Self::with(root, tier)
+    }
+
+    /// The same with an iterator program other than the one that comes with whytop: `tests/tiers.rs` compiles one.
+    pub fn with_object(root: ProcRoot, object: &[u8]) -> anyhow::Result<Self> {
+        Self::with(root, KernelTier::with_object(object)?)
+    }
+
+    fn with(root: ProcRoot, tier: KernelTier) -> anyhow::Result<Self> {
         let identities = Identities::new(&root)?;
         Ok(Self {
             looker: Looker::new(Files::new(root.clone()), clock_ticks_per_second()),
             table: Table::default(),
             host: HostReader::new(root.clone()),
             identities,
+            tier,
             root,
             cpu: 0,
             begun: false,
@@ -78,10 +103,14 @@ impl Reader {
         let at = Timestamp::now();
         let since_boot = self.since_boot(&mut gaps);
         let host = self.host.read(&mut gaps);
-        let changes = self
-            .table
-            .sweep(&mut self.looker, self.host.queued)
-            .with_context(|| format!("list processes in {}", self.root.path().display()))?;
+        let changes = match self.tier.read() {
+            Some((before, now)) => self.table.take(&mut self.looker, before, now),
+            None => self
+                .table
+                .sweep(&mut self.looker, self.host.queued, self.host.forks)
+                .with_context(|| format!("list processes in {}", self.root.path().display()))?,
+        };
+        let tier = self.tier.tier();
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
@@ -105,7 +134,10 @@ impl Reader {
             sampling: start.elapsed().as_nanos() as Nanos,
             cpu: cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu)),
             tasks: changes.total as u32,
+            tier,
         };
+        // The first sample is somebody's first picture: nothing stands in its way.
+        self.tier.begin();
         Ok(Sample {
             at,
             since_boot,

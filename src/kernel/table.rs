@@ -41,11 +41,17 @@ const QUEUED_READS: usize = 512;
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
-    processes: HashMap<Pid, Known>,
-    pids: Vec<Pid>,
-    pass: u64,
+    pub(super) processes: HashMap<Pid, Known>,
+    pub(super) pids: Vec<Pid>,
+    pub(super) pass: u64,
+    /// Tasks ever started, as counted before the directory was read last; `None`: it has to be read.
+    pub(super) listed_at: Option<u64>,
     /// Some process has a parent that is not known: look again whether it has another by now.
     loose_ends: bool,
+    /// Tasks that the kernel's iterator gave without their process, to be looked for in its next batch.
+    pub(super) strays: Vec<Pid>,
+    /// Processes that the kernel's iterator does not give although they are there.
+    pub(super) hidden: Vec<Pid>,
 }
 
 impl Table {
@@ -54,10 +60,17 @@ impl Table {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
     }
 
-    /// One pass. `queued`: how many tasks at the least wait for a CPU, as the host says.
-    pub fn sweep(&mut self, looker: &mut Looker, queued: usize) -> Result<Changes, Errno> {
+    /// One pass. `queued`: how many tasks at the least wait for a CPU; `forks`: how many were ever started. Both as the host said
+    /// before this pass.
+    pub fn sweep(&mut self, looker: &mut Looker, queued: usize, forks: Option<u64>) -> Result<Changes, Errno> {
         let mut changes = Changes::default();
-        looker.files.list_processes(&mut self.pids)?;
+        // No process is there now that was not there when the directory was read last, if none was started since before that:
+        // a new one shows at the latest in the count of the next pass. Reading it costs as much as half of all else.
+        if forks.is_none() || self.listed_at != forks {
+            self.listed_at = None;
+            looker.files.list_processes(&mut self.pids)?;
+            self.listed_at = forks;
+        }
         self.pass += 1;
         let mut unrest = self.loose_ends;
         for pid in self.pids.iter().copied() {
@@ -87,6 +100,9 @@ impl Table {
                     changes.active.push(known.process.id);
                 }
                 self.processes.insert(pid, known);
+            } else {
+                // Gone again, or not readable for now: only the directory tells.
+                self.listed_at = None;
             }
         }
         let pass = self.pass;
@@ -97,6 +113,9 @@ impl Table {
             }
             stays
         });
+        if !changes.gone_processes.is_empty() {
+            self.pids.retain(|pid| self.processes.contains_key(pid));
+        }
         if unrest || !changes.gone_processes.is_empty() {
             self.tie_loose_ends(looker);
         }
@@ -137,7 +156,7 @@ impl Table {
     }
 
     /// Puts what changed into the changes, and counts.
-    fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
+    pub(super) fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
         let mut kept = 0;
         for known in self.processes.values_mut() {
             if std::mem::take(&mut known.dirty) {

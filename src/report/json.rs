@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Role};
 use crate::analysis::gap;
+use crate::sample::Tier;
 use crate::units::{Pid, SECOND};
 
 /// The version of the contract.
@@ -139,6 +140,7 @@ struct Disk<'a> {
 #[derive(Serialize)]
 struct Cost {
     tier: &'static str,
+    tier_reason: Option<&'static str>,
     sample_ms: f64,
     cpu_ms: f64,
     tasks: u32,
@@ -221,7 +223,11 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             .collect(),
         gaps: diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect(),
         cost: Cost {
-            tier: "proc",
+            tier: match diagnosis.cost.tier {
+                Tier::Proc(_) => "proc",
+                Tier::Kernel => "kernel",
+            },
+            tier_reason: gap::tier(diagnosis.cost.tier),
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),
             cpu_ms: rounded(diagnosis.cost.cpu as f64 / 1e6, 2),
             tasks: diagnosis.cost.tasks,

@@ -9,7 +9,7 @@ use whytop::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member, Resource,
     Role, Severity, Share, TrendPoint, Usage, Verdict, WaitGroup,
 };
-use whytop::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState};
+use whytop::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
 
 /// The instant of every scene, in UTC: 14:27:31 on 2026-03-14.
@@ -117,7 +117,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         activity: HashMap::new(),
         trend: trend(|n| u32::from(n % 7 == 0), |_| 0),
         gaps: vec![],
-        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412 },
+        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, tier: Tier::default() },
     }
 }
 

@@ -1,0 +1,241 @@
+//! Puts what the kernel's iterator gives into the table of tasks: the same changes as a sweep through `/proc` would find.
+//!
+//! Only records that differ from the batch before are looked at. What is in no record is read from `/proc`: long names of
+//! kernel threads, I/O of a process whose threads come and go, where stuck tasks are stuck, and processes that a security
+//! module keeps from the iterator. Tested by `tests/tiers.rs`.
+
+use std::collections::hash_map::Entry;
+
+use super::{
+    files::Place,
+    process::{Known, Looker, Visit, Watched},
+    table::{Changes, Table},
+    tier::{
+        batch::{Batch, Step},
+        record::Record,
+    },
+    waits,
+};
+use crate::units::{Pid, TaskId};
+
+/// So many batches apart it is looked whether `/proc` has processes that the iterator has not. The pass costs as much as a tenth
+/// of a batch.
+const HIDDEN_LOOKS: u64 = 60;
+/// Bytes of a name in the kernel; a longer one is cut in the record.
+const COMM: usize = 15;
+
+/// A process that something happened to.
+struct Touch {
+    pid: Pid,
+    /// A task of it is new or ran.
+    ran: bool,
+    /// A task of it came or went.
+    churned: bool,
+}
+
+/// Tasks by what happened to them: the order in which it is told matters more than the order in which it is found.
+#[derive(Default)]
+struct Found<'a> {
+    gone: Vec<Record<'a>>,
+    leaders: Vec<Record<'a>>,
+    threads: Vec<Record<'a>>,
+}
+
+impl Table {
+    /// Takes over a batch. `before` is the batch before, without records if that sample came from somewhere else.
+    pub fn take(&mut self, looker: &mut Looker, before: &Batch, now: &Batch) -> Changes {
+        let mut changes = Changes::default();
+        let mut touched = Vec::new();
+        self.pass += 1;
+        self.listed_at = None;
+        let mut found = Found::default();
+        for tid in std::mem::take(&mut self.strays) {
+            found.threads.extend(now.find(tid).filter(|record| !record.leads()));
+        }
+        now.compare(before, |step| match step {
+            Step::New(record) | Step::Changed(record) if record.leads() => found.leaders.push(record),
+            Step::New(record) | Step::Changed(record) => found.threads.push(record),
+            Step::Gone(record) => found.gone.push(record),
+        });
+        if before.len() == 0 {
+            self.take_over(looker, now, &mut changes, &mut touched);
+        }
+        for record in found.gone.iter().filter(|record| record.leads()) {
+            let id = (record.tgid(), record.start(looker.tick));
+            if let Entry::Occupied(known) = self.processes.entry(id.0)
+                && known.get().process.id.start == id.1
+            {
+                changes.gone_processes.push(known.remove().process.id);
+            }
+        }
+        for record in found.gone.iter().filter(|record| !record.leads()) {
+            let id = TaskId { tid: record.tid(), start: record.start(looker.tick) };
+            if let Some(known) = self.processes.get_mut(&record.tgid())
+                && known.lose(id)
+            {
+                changes.gone_tasks.push(id);
+                touched.push(Touch { pid: record.tgid(), ran: true, churned: true });
+            }
+        }
+        for record in found.leaders {
+            touched.push(self.take_leader(looker, record, &mut changes));
+        }
+        for record in found.threads {
+            match self.take_thread(looker, record) {
+                Some(touch) => touched.push(touch),
+                // Its process was not there yet when the iterator passed, or is there no more.
+                None => self.strays.push(record.tid()),
+            }
+        }
+        self.settle(looker, touched, &mut changes);
+        self.visit_hidden(looker, now, before.len() == 0, &mut changes);
+        waits::look_up(&mut self.processes, looker);
+        self.hand_over(looker, &mut changes);
+        changes
+    }
+
+    /// The first batch after sweeps through `/proc`: what is in the table and not in the batch is gone, or hidden from the iterator.
+    fn take_over(&mut self, looker: &mut Looker, now: &Batch, changes: &mut Changes, touched: &mut Vec<Touch>) {
+        let tick = looker.tick;
+        let is_there =
+            |pid: Pid, id: TaskId| now.find(id.tid).is_some_and(|record| record.tgid() == pid && record.start(tick) == id.start);
+        let pass = self.pass;
+        self.processes.retain(|pid, known| {
+            if !is_there(*pid, known.leader.task.id) {
+                let visit = known.visit(looker, pass, &mut changes.gone_tasks);
+                let stays = matches!(visit, Visit::Alive { .. });
+                if !stays {
+                    changes.gone_processes.push(known.process.id);
+                }
+                return stays;
+            }
+            // Kept files cost the kernel memory, and nobody reads them now.
+            known.leader.file = None;
+            known.others.retain_mut(|thread| {
+                thread.file = None;
+                let stays = is_there(*pid, thread.task.id);
+                if !stays {
+                    changes.gone_tasks.push(thread.task.id);
+                    touched.push(Touch { pid: *pid, ran: true, churned: true });
+                }
+                stays
+            });
+            true
+        });
+    }
+
+    fn take_leader(&mut self, looker: &mut Looker, record: Record<'_>, changes: &mut Changes) -> Touch {
+        let pid = record.tgid();
+        let tick = looker.tick;
+        let mut comm = Vec::new();
+        if let Some(known) = self.processes.get_mut(&pid) {
+            if known.process.id.start == record.start(tick) {
+                name(looker, record, Some(known), &mut comm);
+                let threads = known.tasks();
+                let ran = known.take(record, &comm, tick);
+                return Touch { pid, ran, churned: threads != record.threads() as usize };
+            }
+            changes.gone_processes.push(known.process.id);
+        }
+        name(looker, record, None, &mut comm);
+        self.processes.insert(pid, Known::found(record, &comm, tick, self.pass));
+        Touch { pid, ran: true, churned: false }
+    }
+
+    /// `None` if its process is not known.
+    fn take_thread(&mut self, looker: &mut Looker, record: Record<'_>) -> Option<Touch> {
+        let pid = record.tgid();
+        let known = self.processes.get_mut(&pid)?;
+        let start = record.start(looker.tick);
+        let (ran, churned) = match known.others.binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
+            Ok(at) if known.others[at].task.id.start == start => (known.others[at].take(record), false),
+            Ok(at) => {
+                known.others[at] = Watched::found(record, looker.tick);
+                (true, true)
+            }
+            Err(at) => {
+                known.others.insert(at, Watched::found(record, looker.tick));
+                (true, true)
+            }
+        };
+        Some(Touch { pid, ran, churned })
+    }
+
+    /// Looks at the processes that the iterator does not give, as a sweep would.
+    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, first: bool, changes: &mut Changes) {
+        if first || self.pass.is_multiple_of(HIDDEN_LOOKS) {
+            let mut pids = std::mem::take(&mut self.pids);
+            // Without a list there is nothing to look for, until the next time.
+            if looker.files.list_processes(&mut pids).is_ok() {
+                self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
+            }
+            self.pids = pids;
+        }
+        let pass = self.pass;
+        let mut hidden = std::mem::take(&mut self.hidden);
+        // One that was merely born after the batch was read is in the next.
+        hidden.retain(|pid| {
+            if now.find(*pid).is_some() {
+                return false;
+            }
+            let mut visit = Visit::Reused;
+            if let Some(known) = self.processes.get_mut(pid) {
+                visit = known.visit(looker, pass, &mut changes.gone_tasks);
+            }
+            if let Visit::Alive { ran } = visit {
+                changes.active.extend(self.processes.get(pid).filter(|_| ran).map(|known| known.process.id));
+                return true;
+            }
+            changes.gone_processes.extend(self.processes.remove(pid).map(|known| known.process.id));
+            if !matches!(visit, Visit::Reused) {
+                return false;
+            }
+            let Some(known) = Known::admit(looker, *pid, pass) else { return false };
+            changes.active.push(known.process.id);
+            self.processes.insert(*pid, known);
+            true
+        });
+        self.hidden = hidden;
+    }
+
+    /// Works out what the changes of its tasks mean for each process.
+    fn settle(&mut self, looker: &mut Looker, mut touched: Vec<Touch>, changes: &mut Changes) {
+        touched.sort_unstable_by_key(|touch| touch.pid);
+        for touches in touched.chunk_by(|one, other| one.pid == other.pid) {
+            let Some(known) = touches.first().and_then(|touch| self.processes.get_mut(&touch.pid)) else { continue };
+            known.settle_zombie();
+            known.sum_io(looker, touches.iter().any(|touch| touch.churned));
+            if touches.iter().any(|touch| touch.ran) && !known.process.kernel_thread {
+                changes.active.push(known.process.id);
+            }
+        }
+    }
+}
+
+/// A process's name as `/proc/PID/stat` has it. Kernel threads may have longer ones than a record holds, and workers are called
+/// after what they did last, so those are read when they are new, were renamed or ran.
+fn name(looker: &mut Looker, record: Record<'_>, known: Option<&Known>, comm: &mut Vec<u8>) {
+    comm.clear();
+    comm.extend(record.comm());
+    let place = Place::Process(record.tgid());
+    // Cut or not escaped is better than none: what cannot be read stays as it is.
+    if record.kernel_thread() {
+        if comm.len() < COMM && !record.worker() {
+            return;
+        }
+        let was = known.filter(|known| !(record.worker() && known.leader.ran_since(record)));
+        if let Some(known) = was.filter(|known| known.process.comm.as_bytes().starts_with(comm)) {
+            comm.clear();
+            comm.extend(known.process.comm.as_bytes());
+        } else if let Ok(text) = looker.files.read(place, "comm") {
+            comm.clear();
+            comm.extend(text.strip_suffix(b"\n").unwrap_or(text));
+        }
+    } else if comm.iter().any(|byte| matches!(byte, b'\n' | b'\\')) {
+        // Whether these two are escaped depends on the kernel.
+        if let Ok(Some(stat)) = looker.files.stat(place) {
+            comm.clear();
+            comm.extend(stat.comm);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! All records of one instant, in the order of thread ids, and what differs between two instants.
+//!
+//! Most tasks sleep, so most records are the same bytes as before: those are compared and left alone. Reads whatever
+//! gives bytes; knows no BPF. Tested in place.
+
+use std::{
+    cmp::Ordering,
+    io::{self, ErrorKind, Read},
+};
+
+use anyhow::{Result, bail};
+
+use super::record::{RECORD, Record};
+use crate::units::Pid;
+
+/// The kernel hands out this much at a time at the most (`bpf_seq_read`: eight pages), so asking for more saves nothing.
+const CHUNK: usize = 32 * 1024;
+
+/// Records in a buffer that is used again.
+#[derive(Default)]
+pub(in crate::kernel) struct Batch {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+/// What became of a task between two batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum Step<'a> {
+    New(Record<'a>),
+    Changed(Record<'a>),
+    Gone(Record<'a>),
+}
+
+impl Batch {
+    /// Reads all there is. What is not in order or no record makes the whole batch useless, for then nothing is certain.
+    pub fn read(&mut self, mut source: impl Read) -> Result<()> {
+        self.used = 0;
+        loop {
+            if self.bytes.len() < self.used + CHUNK {
+                // Half as much again: a host that grows is not copied each time.
+                self.bytes.resize(self.bytes.len() + (self.bytes.len() / 2).max(CHUNK), 0);
+            }
+            match source.read(&mut self.bytes[self.used..]) {
+                Ok(0) => break,
+                Ok(length) => self.used += length,
+                Err(error) if retried(&error) => {}
+                Err(error) => {
+                    self.used = 0;
+                    return Err(error.into());
+                }
+            }
+        }
+        self.check().inspect_err(|_| self.used = 0)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut before = 0;
+        for chunk in self.bytes[..self.used].chunks(RECORD) {
+            match Record::new(chunk) {
+                Some(record) if record.tid() > before => before = record.tid(),
+                _ => bail!("what the iterator gives makes no sense"),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.used / RECORD
+    }
+
+    /// The record of a task, by number.
+    pub fn find(&self, tid: Pid) -> Option<Record<'_>> {
+        let rows = self.rows();
+        let at = rows.binary_search_by_key(&tid, |row| Record::checked(row).tid()).ok()?;
+        rows.get(at).map(Record::checked)
+    }
+
+    /// Goes through what differs from the batch before.
+    pub fn compare<'a>(&'a self, before: &'a Batch, mut step: impl FnMut(Step<'a>)) {
+        let (mut old, mut new) = (before.rows(), self.rows());
+        loop {
+            let order = match (old.first(), new.first()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(gone), Some(fresh)) => Record::checked(gone).tid().cmp(&Record::checked(fresh).tid()),
+            };
+            if let [first, rest @ ..] = old
+                && order.is_le()
+            {
+                old = rest;
+                if let [fresh, rest @ ..] = new
+                    && order.is_eq()
+                {
+                    new = rest;
+                    let (gone, fresh) = (Record::checked(first), Record::checked(fresh));
+                    if gone == fresh {
+                        continue;
+                    }
+                    if fresh.is_of(gone) {
+                        step(Step::Changed(fresh));
+                        continue;
+                    }
+                    step(Step::Gone(gone));
+                    step(Step::New(fresh));
+                    continue;
+                }
+                step(Step::Gone(Record::checked(first)));
+            } else if let [first, rest @ ..] = new {
+                new = rest;
+                step(Step::New(Record::checked(first)));
+            }
+        }
+    }
+
+    fn rows(&self) -> &[[u8; RECORD]] {
+        self.bytes[..self.used].as_chunks().0
+    }
+}
+
+/// The kernel gives up for a moment after a million tasks, or for a signal.
+fn retried(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    /// A record of this number, started then, with something that changes.
+    fn record(tid: Pid, start: u64, run: u64) -> Vec<u8> {
+        let mut bytes = vec![0; RECORD];
+        bytes[..4].copy_from_slice(&0x7774_0001_u32.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&tid.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&tid.to_ne_bytes());
+        bytes[64..72].copy_from_slice(&start.to_ne_bytes());
+        bytes[72..80].copy_from_slice(&run.to_ne_bytes());
+        bytes
+    }
+
+    fn batch(records: &[(Pid, u64, u64)]) -> Batch {
+        let bytes: Vec<u8> = records.iter().flat_map(|(tid, start, run)| record(*tid, *start, *run)).collect();
+        let mut batch = Batch::default();
+        batch.read(bytes.as_slice()).unwrap();
+        batch
+    }
+
+    fn steps(before: &[(Pid, u64, u64)], now: &[(Pid, u64, u64)]) -> Vec<(char, Pid)> {
+        let mut steps = Vec::new();
+        batch(now).compare(&batch(before), |step| {
+            steps.push(match step {
+                Step::New(record) => ('n', record.tid()),
+                Step::Changed(record) => ('c', record.tid()),
+                Step::Gone(record) => ('g', record.tid()),
+            });
+        });
+        steps
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let before = [(1, 1, 1), (5, 1, 1), (7, 1, 1), (9, 1, 1)];
+        assert_eq!(steps(&before, &before), []);
+        assert_eq!(steps(&[], &before[..2]), [('n', 1), ('n', 5)]);
+        assert_eq!(steps(&before[..2], &[]), [('g', 1), ('g', 5)]);
+        let now = [(1, 1, 2), (3, 1, 1), (7, 2, 1), (9, 1, 1), (10, 1, 1)];
+        assert_eq!(steps(&before, &now), [('c', 1), ('n', 3), ('g', 5), ('g', 7), ('n', 7), ('n', 10)]);
+    }
+
+    #[test]
+    fn a_batch_is_found_in_by_number() {
+        let batch = batch(&[(1, 1, 1), (5, 2, 1), (7, 3, 1)]);
+        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.find(5).map(|record| record.start(1)), Some(2));
+        assert_eq!(batch.find(6), None);
+    }
+
+    #[test]
+    fn more_than_a_chunk_is_read_and_the_room_is_used_again() {
+        let records: Vec<(Pid, u64, u64)> = (1..2000).map(|tid| (tid, 1, 1)).collect();
+        let mut batch = batch(&records);
+        assert_eq!(batch.len(), 1999);
+        batch.read(record(4, 1, 1).as_slice()).unwrap();
+        assert_eq!((batch.len(), batch.find(5)), (1, None));
+    }
+
+    #[test]
+    fn nonsense_makes_no_batch() {
+        let cut = &record(4, 1, 1)[..100];
+        let disorder = [record(4, 1, 1), record(3, 1, 1)].concat();
+        let zeros = [0; RECORD];
+        for bytes in [cut, &disorder, &zeros] {
+            let mut batch = batch(&[(1, 1, 1)]);
+            assert!(batch.read(bytes).is_err());
+            assert_eq!(batch.len(), 0);
+        }
+    }
+}

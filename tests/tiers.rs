@@ -1,0 +1,454 @@
+//! The two tiers against each other, task by task, on this very host: what `/proc` says before and after is what the kernel's
+//! iterator says in between. Where the iterator cannot be had, the tests say so and pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
+use whytop::{
+    kernel::{Choice, ProcRoot, Reader},
+    sample::{IoBytes, ProcReason, Process, Sample, Task, TaskState, Tier},
+    units::{ProcessId, TaskId},
+};
+
+const LONG: Duration = Duration::from_secs(10);
+/// Set in the environment of a test that is run again to be looked at.
+const ROLE: &str = "WHYTOP_TIERS_ROLE";
+const HOSTILE: [&str; 4] = [") R 1 (", "a\nb\\c", "x) D 1 2 3", "\u{1b}]0;x\u{7}"];
+
+fn root() -> ProcRoot {
+    ProcRoot::open(Path::new("/proc")).unwrap()
+}
+
+/// Why the iterator cannot be had here, and not through our fault.
+fn excuse() -> Option<String> {
+    if !geteuid().is_root() {
+        return Some("not root".to_owned());
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Some("this kernel carries no BTF".to_owned());
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    let capabilities = u64::from_str_radix(capabilities.trim(), 16).unwrap();
+    let may = |number: u32| capabilities & (1 << number) != 0;
+    // CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF.
+    if !(may(21) || (may(38) && may(39))) {
+        return Some("root without the right to load BPF".to_owned());
+    }
+    // The number of the first PID namespace is part of the kernel's interface (PROC_PID_INIT_INO).
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    (namespace != Path::new("pid:[4026531836]")).then(|| "in a PID namespace".to_owned())
+}
+
+/// A reader of the kernel tier, or nothing and a word about why.
+fn kernel() -> Option<Reader> {
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return None;
+    }
+    Some(Reader::with_tier(root(), Choice::Kernel).unwrap())
+}
+
+/// Everything, folded together from samples.
+#[derive(Default)]
+struct Picture {
+    processes: HashMap<ProcessId, Process>,
+    tasks: HashMap<TaskId, Task>,
+}
+
+impl Picture {
+    fn fold(&mut self, sample: &Sample) {
+        for id in &sample.gone_processes {
+            assert!(self.processes.remove(id).is_some(), "{id} is gone and was never there");
+            self.tasks.retain(|_, task| task.pid != id.pid);
+        }
+        for id in &sample.gone_tasks {
+            assert!(self.tasks.remove(id).is_some(), "{id:?} is gone and was never there");
+        }
+        self.processes.extend(sample.processes.iter().map(|process| (process.id, process.clone())));
+        self.tasks.extend(sample.tasks.iter().map(|task| (task.id, task.clone())));
+        assert_eq!(self.tasks.len(), sample.cost.tasks as usize, "what was told is what there is");
+    }
+
+    fn of(reader: &mut Reader) -> Self {
+        let mut picture = Self::default();
+        picture.fold(&reader.sample().unwrap());
+        picture
+    }
+
+    fn process(&self, pid: i32) -> &Process {
+        self.processes.values().find(|process| process.id.pid == pid).unwrap_or_else(|| panic!("no process {pid}"))
+    }
+
+    fn task(&self, tid: i32) -> &Task {
+        self.tasks.values().find(|task| task.id.tid == tid).unwrap_or_else(|| panic!("no task {tid}"))
+    }
+}
+
+fn proc() -> Picture {
+    Picture::of(&mut Reader::new(root()).unwrap())
+}
+
+/// What is as it was when `/proc` was read before and after must be so in between, and what grew must have grown no further.
+/// Gives the number of tasks for which there was no doubt.
+fn compare(before: &Picture, between: &Picture, after: &Picture) -> usize {
+    let mut wrong = Vec::new();
+    let mut certain = 0;
+    let own = std::process::id().cast_signed();
+    for (id, old) in &before.tasks {
+        let Some(new) = after.tasks.get(id).filter(|task| task.pid != own && task.pid == old.pid) else { continue };
+        let Some(task) = between.tasks.get(id) else {
+            wrong.push(format!("{old:?} is missing"));
+            continue;
+        };
+        if old == new {
+            certain += 1;
+            if task != old {
+                wrong.push(format!("/proc says {old:?}\nkernel says {task:?}"));
+            }
+        } else if !(old.cpu..=new.cpu).contains(&task.cpu) || !(old.run_delay..=new.run_delay).contains(&task.run_delay) {
+            wrong.push(format!("{task:?} is not between\n{old:?} and\n{new:?}"));
+        }
+    }
+    for (id, old) in &before.processes {
+        let Some(new) = after.processes.get(id).filter(|process| process.id.pid != own) else { continue };
+        let Some(process) = between.processes.get(id) else {
+            wrong.push(format!("{old:?} is missing"));
+            continue;
+        };
+        let of = |picture: &Picture| -> HashMap<TaskId, Task> {
+            picture.tasks.iter().filter(|(_, task)| task.pid == id.pid).map(|(id, task)| (*id, task.clone())).collect()
+        };
+        let still = old == new && of(before) == of(after);
+        if still && process != old {
+            wrong.push(format!("/proc says {old:?}\nkernel says {process:?}"));
+        }
+        if let (Some(least), Some(io), Some(most)) = (old.io, process.io, new.io)
+            && !is_between(least, io, most)
+        {
+            wrong.push(format!("{io:?} of {old:?} is not between that and {most:?}"));
+        }
+        if old.io.is_some() != process.io.is_some() && new.io.is_some() == old.io.is_some() {
+            wrong.push(format!("/proc says {old:?}\nkernel says {process:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    certain
+}
+
+fn is_between(least: IoBytes, io: IoBytes, most: IoBytes) -> bool {
+    // Bytes written can become fewer: what is truncated before it reached the disk is taken off again.
+    let all = |io: IoBytes| [io.read, io.read_any, io.written_any];
+    all(least).iter().zip(all(io)).zip(all(most)).all(|((least, io), most)| (*least..=most).contains(&io))
+}
+
+/// One bracket.
+fn bracket(picture: impl FnOnce() -> Picture) -> (usize, Picture) {
+    let before = proc();
+    let between = picture();
+    (compare(&before, &between, &proc()), between)
+}
+
+/// This test program again, as somebody to look at. It and all below it end with it.
+struct Actor {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    fn start(role: &str) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["actor", "--exact", "--nocapture", "--test-threads=1"])
+            .env(ROLE, role)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut actor = Self { child, input, output };
+        actor.hear();
+        actor
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Waits for the word that it did what it was told.
+    fn hear(&mut self) {
+        let mut line = String::new();
+        while !line.contains("ready") {
+            line.clear();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the actor ended");
+        }
+    }
+
+    fn tell(&mut self, word: &str) {
+        writeln!(self.input, "{word}").unwrap();
+        self.hear();
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn rest() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// No test of its own: what the actors do.
+#[test]
+fn actor() {
+    let Ok(role) = env::var(ROLE) else { return };
+    match role.as_str() {
+        "threads" => {
+            for index in 0..20 {
+                let worker = move || {
+                    fs::write("/proc/thread-self/comm", HOSTILE[index % HOSTILE.len()]).unwrap();
+                    rest()
+                };
+                thread::spawn(worker);
+            }
+        }
+        "zombie" => {
+            #[expect(clippy::zombie_processes, reason = "that is what it is for")]
+            let child = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
+            while !fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") Z ") {
+                thread::yield_now();
+            }
+        }
+        "stuck" => {
+            println!("ready");
+            // A parent waits in D for its child's exec, and this child never calls it.
+            let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+            #[expect(unsafe_code, reason = "only the kernel can make a task wait like this")]
+            // SAFETY: without CLONE_VM the child has its own copy of everything, and does nothing but wait for its end.
+            unsafe {
+                if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
+                    loop {
+                        libc::pause();
+                    }
+                }
+            }
+        }
+        // The first thread's name is the process's.
+        _ => fs::write("/proc/self/comm", HOSTILE[role.parse::<usize>().unwrap()]).unwrap(),
+    }
+    println!("ready");
+    let mut line = String::new();
+    let mut scratch = None;
+    while std::io::stdin().read_line(&mut line).unwrap() > 0 {
+        match line.trim() {
+            "thread" => drop(thread::spawn(rest)),
+            // A thread that moves bytes and ends: what it moved stays with its process.
+            "write" => thread::spawn(|| fs::write("/dev/null", vec![0; 12_345])).join().unwrap().unwrap(),
+            "file" => {
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(&vec![0; 100_000]).unwrap();
+                scratch = Some(file);
+            }
+            "cancel" => drop(scratch.take().map(|file| file.set_len(0))),
+            "fork" => drop(Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn().unwrap()),
+            "reap" => drop(Command::new("true").stdout(Stdio::null()).status().unwrap()),
+            _ => {}
+        }
+        println!("ready");
+        line.clear();
+    }
+}
+
+#[test]
+fn every_task_is_the_same_by_both_tiers() {
+    let Some(mut reader) = kernel() else { return };
+    let mut threads = Actor::start("threads");
+    for word in ["write", "file", "cancel", "thread"] {
+        threads.tell(word);
+    }
+    let zombie = Actor::start("zombie");
+    let stuck = Actor::start("stuck");
+    let stopped = Actor::start("0");
+    kill_process(Pid::from_child(&stopped.child), Signal::STOP).unwrap();
+    let hostile: Vec<Actor> = (0..HOSTILE.len()).map(|index| Actor::start(&index.to_string())).collect();
+    // Everybody comes to rest: the second thread of each waits for a line, the first for the second.
+    let begin = Instant::now();
+    let is_settled = |picture: &Picture| {
+        let states = |pid: i32| picture.tasks.values().filter(move |task| task.pid == pid).map(|task| task.state);
+        states(stuck.pid()).any(|state| state == TaskState::Uninterruptible)
+            && states(stopped.pid()).all(|state| state == TaskState::Stopped)
+    };
+    while !is_settled(&proc()) {
+        assert!(begin.elapsed() < LONG, "the actors are not in place");
+    }
+
+    let (certain, picture) = bracket(|| Picture::of(&mut reader));
+    assert!(certain * 2 > picture.tasks.len(), "only {certain} of {} tasks slept", picture.tasks.len());
+    // `compare` says that they are as in `/proc`; this says that they were there to be compared.
+    assert_eq!(picture.tasks.values().filter(|task| task.pid == threads.pid()).count(), 23);
+    assert!(picture.process(threads.pid()).io.unwrap().written_any > 112_345);
+    assert!(picture.processes.values().any(|process| process.zombie && process.parent == zombie.pid()));
+    let waits = picture.tasks.values().filter(|task| task.pid == stuck.pid() && task.wait.is_some()).count();
+    assert_eq!(waits, 1);
+    assert_eq!(picture.task(stopped.pid()).state, TaskState::Stopped);
+    for (actor, name) in hostile.iter().zip(HOSTILE) {
+        // Whether these are escaped depends on the kernel.
+        let escaped = name.replace('\\', "\\\\").replace('\n', "\\n");
+        assert!([name, &escaped].contains(&picture.process(actor.pid()).comm.as_str()));
+    }
+    assert!(picture.processes.values().any(|process| process.kernel_thread && process.comm.len() > 15));
+}
+
+#[test]
+fn changes_are_the_same_by_both_tiers() {
+    let Some(mut reader) = kernel() else { return };
+    let mut picture = Picture::of(&mut reader);
+    let mut look = |actors: &[&Actor]| {
+        let (certain, _) = bracket(|| {
+            picture.fold(&reader.sample().unwrap());
+            Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() }
+        });
+        assert!(certain > actors.len());
+        actors.iter().map(|actor| picture.tasks.values().filter(|task| task.pid == actor.pid()).count()).collect::<Vec<_>>()
+    };
+    let mut one = Actor::start("0");
+    let mut other = Actor::start("threads");
+    assert_eq!(look(&[&one, &other]), [2, 22]);
+    for _ in 0..10 {
+        for word in ["thread", "write", "file", "fork"] {
+            one.tell(word);
+        }
+        for word in ["write", "cancel", "reap", "thread"] {
+            other.tell(word);
+        }
+        look(&[]);
+        for word in ["cancel", "write", "reap"] {
+            one.tell(word);
+        }
+        look(&[]);
+    }
+    assert_eq!(look(&[&one, &other]), [12, 32]);
+    drop(other);
+    assert_eq!(look(&[&one]), [12]);
+    // Its children have another parent now.
+    kill_process(Pid::from_child(&one.child), Signal::KILL).unwrap();
+    one.child.wait().unwrap();
+    assert_eq!(look(&[&one]), [0]);
+}
+
+#[test]
+fn the_switch_to_the_kernel_breaks_nothing() {
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let mut actor = Actor::start("threads");
+    let mut reader = Reader::with_tier(root(), Choice::Auto).unwrap();
+    let mut picture = Picture::default();
+    let begin = Instant::now();
+    let mut tiers = Vec::new();
+    while tiers.iter().filter(|tier| **tier == Tier::Kernel).count() < 3 {
+        assert!(begin.elapsed() < LONG, "it does not come: {:?}", tiers.last());
+        actor.tell("thread");
+        actor.tell("write");
+        let before = Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() };
+        let (_, _) = bracket(|| {
+            let sample = reader.sample().unwrap();
+            picture.fold(&sample);
+            tiers.push(sample.cost.tier);
+            Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() }
+        });
+        // Whoever computes rates from two samples in a row, one of each tier, gets no spike and nothing negative.
+        for (id, task) in picture.tasks.iter().filter(|(_, task)| task.pid == actor.pid()) {
+            let earlier = before.tasks.get(id).map_or(0, |task| task.cpu);
+            assert!(task.cpu >= earlier && task.cpu - earlier < 1_000_000_000);
+        }
+        if let Some(earlier) = before.processes.values().find(|process| process.id.pid == actor.pid()) {
+            let now = picture.process(actor.pid()).io.unwrap();
+            assert!((12_345..100_000).contains(&(now.written_any - earlier.io.unwrap().written_any)));
+        }
+    }
+    assert_eq!(tiers[0], Tier::Proc(ProcReason::Loading), "the first picture waits for nothing");
+    assert!(tiers.is_sorted_by_key(|tier| *tier == Tier::Kernel));
+}
+
+#[test]
+fn the_object_is_what_its_source_says() {
+    let Some(mut committed) = kernel() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let object = dir.path().join("tasks.bpf.o");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel/bpf/tasks.bpf.c");
+    let mut clang = Command::new("clang");
+    clang.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpfel", "-c"]).arg(source).arg("-o").arg(&object);
+    let Ok(output) = clang.output() else {
+        println!("skipped: clang is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut compiled = Reader::with_object(root(), &fs::read(&object).unwrap()).unwrap();
+    let before = Picture::of(&mut committed);
+    let between = Picture::of(&mut compiled);
+    let certain = compare(&before, &between, &Picture::of(&mut kernel().unwrap()));
+    assert!(certain * 2 > between.tasks.len());
+}
+
+/// The binary, as this user or as nobody.
+fn whytop(nobody: bool, arguments: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("whytop");
+    // What root built may lie where nobody else can look.
+    fs::copy(env!("CARGO_BIN_EXE_whytop"), &program).unwrap();
+    for path in [dir.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    if nobody && geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    command.args(arguments).current_dir("/").output().unwrap()
+}
+
+fn cost(output: &Output) -> serde_json::Value {
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["cost"].clone()
+}
+
+#[test]
+fn the_flag_decides() {
+    let cost_of = |nobody, tier| cost(&whytop(nobody, &["once", "--json", "--tier", tier]));
+    let asked = cost_of(false, "proc");
+    assert_eq!((&asked["tier"], &asked["tier_reason"]), (&"proc".into(), &"asked for".into()));
+    let ordinary = cost_of(true, "auto");
+    assert_eq!((&ordinary["tier"], &ordinary["tier_reason"]), (&"proc".into(), &"the task iterator needs root".into()));
+
+    let refused = whytop(true, &["once", "--tier", "kernel"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), said.as_str()), (Some(2), "whytop: --tier kernel: only root may load it\n"));
+    assert!(refused.stdout.is_empty());
+    let other = whytop(false, &["once", "--tier", "guess"]);
+    assert_eq!(other.status.code(), Some(2));
+
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let kernel = cost_of(false, "kernel");
+    assert_eq!((&kernel["tier"], &kernel["tier_reason"]), (&"kernel".into(), &serde_json::Value::Null));
+}
