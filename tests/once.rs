@@ -130,6 +130,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/disks", "a"),
     ("/gaps", "a"),
     ("/cost/tier", "s"),
+    ("/cost/tier_reason", "s?"),
     ("/cost/sample_ms", "n"),
     ("/cost/cpu_ms", "n"),
     ("/cost/tasks", "n"),

@@ -112,7 +112,8 @@ fn compare(before: &Picture, between: &Picture, after: &Picture) -> usize {
             wrong.push(format!("{old:?} is missing"));
             continue;
         };
-        if old == new {
+        // One that runs says that it sleeps while it gets ready to, and its time is not counted until it does.
+        if old == new && old.state != TaskState::Runnable {
             certain += 1;
             if task != old {
                 wrong.push(format!("/proc says {old:?}\nkernel says {task:?}"));
@@ -300,7 +301,7 @@ fn every_task_is_the_same_by_both_tiers() {
     }
 
     let (certain, picture) = bracket(|| Picture::of(&mut reader));
-    assert!(certain * 2 > picture.tasks.len(), "only {certain} of {} tasks slept", picture.tasks.len());
+    assert!(certain > 40, "only {certain} of {} tasks slept", picture.tasks.len());
     // `compare` says that they are as in `/proc`; this says that they were there to be compared.
     assert_eq!(picture.tasks.values().filter(|task| task.pid == threads.pid()).count(), 23);
     assert!(picture.process(threads.pid()).io.unwrap().written_any > 112_345);
@@ -403,10 +404,12 @@ fn the_object_is_what_its_source_says() {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut compiled = Reader::with_object(root(), &fs::read(&object).unwrap()).unwrap();
+    // The first picture of each, with all readers in place before: a moment later little slept through it.
+    let mut again = kernel().unwrap();
     let before = Picture::of(&mut committed);
     let between = Picture::of(&mut compiled);
-    let certain = compare(&before, &between, &Picture::of(&mut kernel().unwrap()));
-    assert!(certain * 2 > between.tasks.len());
+    let certain = compare(&before, &between, &Picture::of(&mut again));
+    assert!(certain > 20, "only {certain} of {} tasks slept", between.tasks.len());
 }
 
 /// The binary, as this user or as nobody.
@@ -426,7 +429,8 @@ fn whytop(nobody: bool, arguments: &[&str]) -> Output {
 }
 
 fn cost(output: &Output) -> serde_json::Value {
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     document["cost"].clone()
 }
 

@@ -26,6 +26,9 @@ use self::{
 use super::root::ProcRoot;
 use crate::sample::{ProcReason, Tier};
 
+/// So many failed reads in a row are enough: it does not come back.
+const FAILURES: u32 = 3;
+
 /// How tasks are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
@@ -43,6 +46,8 @@ pub(super) struct KernelTier {
     state: State,
     now: Batch,
     before: Batch,
+    /// Reads that failed, one after the other.
+    failures: u32,
 }
 
 enum State {
@@ -70,18 +75,19 @@ impl KernelTier {
                 State::Ready(Box::new(iterator))
             }
         };
-        Ok(Self { state, now: Batch::default(), before: Batch::default() })
+        Ok(Self { state, now: Batch::default(), before: Batch::default(), failures: 0 })
     }
 
     /// With an iterator program from elsewhere.
     pub fn with_object(object: &[u8]) -> anyhow::Result<Self> {
         let iterator = Iterator::load_object(object).map_err(|refusal| refusal.error)?;
-        Ok(Self { state: State::Ready(Box::new(iterator)), now: Batch::default(), before: Batch::default() })
+        Ok(Self { state: State::Ready(Box::new(iterator)), now: Batch::default(), before: Batch::default(), failures: 0 })
     }
 
-    /// Which tier gives the next sample.
+    /// Which tier gave the last batch, or was to give it.
     pub fn tier(&self) -> Tier {
         match self.state {
+            State::Ready(_) if self.failures > 0 => Tier::Proc(ProcReason::Failed),
             State::Ready(_) => Tier::Kernel,
             State::Idle | State::Loading(_) => Tier::Proc(ProcReason::Loading),
             State::Off(reason) => Tier::Proc(reason),
@@ -109,11 +115,15 @@ impl KernelTier {
         let State::Ready(iterator) = &mut self.state else { return None };
         std::mem::swap(&mut self.now, &mut self.before);
         if iterator.read(&mut self.now).is_err() || self.now.len() == 0 {
-            // It does not come back, for `/proc` misses nothing. The buffers go with it.
-            self.state = State::Off(ProcReason::Failed);
+            // Memory may be short for a moment. `/proc` misses nothing meanwhile, and what it finds is compared anew after that.
             (self.now, self.before) = Default::default();
+            self.failures += 1;
+            if self.failures >= FAILURES {
+                self.state = State::Off(ProcReason::Failed);
+            }
             return None;
         }
+        self.failures = 0;
         Some((&self.before, &self.now))
     }
 }
