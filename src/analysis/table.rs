@@ -6,10 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use compact_str::CompactString;
-
 use crate::analysis::diagnosis::Member;
-use crate::analysis::jobs::shape;
+use crate::analysis::jobs::{shape, subsystem};
 use crate::analysis::kind;
 use crate::analysis::name::display_name;
 use crate::sample::{Identity, IoBytes, Process, Sample, Task, TaskState};
@@ -204,9 +202,10 @@ impl Table {
     }
 }
 
-/// What a job's boundaries depend on.
-fn structure_of(process: &Process) -> (Pid, Pid, Pid, &CompactString, bool) {
-    (process.parent, process.group, process.session, &process.comm, process.forked_only)
+/// What a job's boundaries depend on. A kernel worker takes another name with each piece of work; only its subsystem counts.
+fn structure_of(process: &Process) -> (Pid, Pid, Pid, &str, bool) {
+    let name = if process.kernel_thread { subsystem(&process.comm) } else { process.comm.as_str() };
+    (process.parent, process.group, process.session, name, process.forked_only)
 }
 
 /// Bytes between two readings; `None` where either is hidden or the counter went back.

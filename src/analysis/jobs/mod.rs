@@ -11,6 +11,8 @@ mod kernel;
 mod launcher;
 mod split;
 
+pub use kernel::subsystem;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
