@@ -1,6 +1,7 @@
 //! The clock after an action: does the host recover, how far has it come, what remains of the job.
 //!
-//! Fed with each new diagnosis; reads no clock of its own, so a replay shows the same recovery. Tested in place.
+//! Fed with each new diagnosis; reads no clock of its own, so a replay shows the same recovery. Tested by `tests/loop.rs`,
+//! its arithmetic in place.
 
 use std::collections::HashSet;
 
@@ -138,7 +139,37 @@ fn forecast(now: &Diagnosis) -> Option<Forecast> {
     if load <= target {
         return None;
     }
-    let seconds = LOAD_SECONDS * ((load - tasks) / (target - tasks)).ln();
+    let seconds = seconds_until(load, tasks, target);
     let at = now.at.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()?;
     Some(Forecast { load: target, at })
+}
+
+/// How long the one-minute load average takes from `load` to `target` while so many tasks count, in seconds.
+fn seconds_until(load: f64, tasks: f64, target: f64) -> f64 {
+    LOAD_SECONDS * ((load - tasks) / (target - tasks)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel does it: one step each 5.004 s, in its own fixed-point constant for e^(-5/60).
+    fn steps_until(mut load: f64, tasks: f64, target: f64) -> f64 {
+        let keep = 1884.0 / 2048.0;
+        let mut seconds = 0.0;
+        while load > target {
+            load = load * keep + tasks * (1.0 - keep);
+            seconds += 5.004;
+        }
+        seconds
+    }
+
+    #[test]
+    fn the_average_falls_as_the_kernel_lets_it() {
+        for (load, tasks, target) in [(40.0, 0.0, 8.0), (40.0, 2.0, 4.0), (12.0, 5.0, 8.0)] {
+            let (said, kernels) = (seconds_until(load, tasks, target), steps_until(load, tasks, target));
+            assert!((said - kernels).abs() <= 6.0, "{load} to {target}: said {said:.0} s, the kernel takes {kernels:.0} s");
+        }
+        assert!((seconds_until(40.0, 0.0, 8.0) - 97.0).abs() < 1.0);
+    }
 }

@@ -262,7 +262,9 @@ impl Scenario {
         while times.last().unwrap() + 1.0 <= self.seconds + 0.01 {
             times.push(times.last().unwrap() + 1.0);
         }
-        times.into_iter().map(|second| (second, monitor.ingest(self.sample(second)))).collect()
+        let diagnoses: Vec<_> = times.into_iter().map(|second| (second, monitor.ingest(self.sample(second)))).collect();
+        assert_eq!(monitor.history().samples().len(), diagnoses.len(), "every sample is in the ring");
+        diagnoses
     }
 }
 
