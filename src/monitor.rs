@@ -2,7 +2,7 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict,
 };
-use crate::analysis::jobs::{Instant, Jobs};
+use crate::analysis::jobs::{Instant, IoSeen, Jobs};
 use crate::analysis::table::Table;
 use crate::analysis::waits;
 use crate::analysis::window::{Recent, Window};
@@ -127,35 +127,22 @@ impl Monitor {
         let mut jobs: Vec<Job> = self
             .jobs
             .iter()
-            .map(|facts| Job {
-                facts: Arc::clone(facts),
-                role: Role::Bystander,
-                usage: Usage { cpu_cores: rates.then_some(0.0), ..Usage::default() },
-                runnable: 0,
-                uninterruptible: 0,
-                share: Share::default(),
+            .map(|(facts, io)| {
+                // Seen, and nothing moved, until somebody did: a measured zero.
+                let still = (rates && io != IoSeen::Nothing).then_some(0.0);
+                let usage = Usage { cpu_cores: rates.then_some(0.0), read_bytes: still, write_bytes: still, ..Usage::default() };
+                let facts = Arc::clone(facts);
+                Job { facts, role: Role::Bystander, usage, runnable: 0, uninterruptible: 0, share: Share::default() }
             })
             .collect();
-        let mut partly_hidden: HashSet<usize> = HashSet::new();
-        for entry in self.table.iter() {
-            let id = entry.process.id;
-            let Some((index, job)) = self.jobs.index_of(id).and_then(|index| Some((index, jobs.get_mut(index)?))) else {
-                continue;
-            };
-            if entry.process.io.is_none() && !entry.process.zombie {
-                partly_hidden.insert(index);
-            } else if rates {
-                // Seen, and nothing moved: a measured zero.
-                job.usage.read_bytes.get_or_insert(0.0);
-                job.usage.write_bytes.get_or_insert(0.0);
-            }
-            let Some(recent) = recent.get(&id) else { continue };
+        for (id, recent) in recent {
+            let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) else { continue };
             accumulate(&mut job.usage, &recent.usage);
             job.runnable += recent.runnable;
             job.uninterruptible += recent.stuck;
         }
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
-        for (_, job) in jobs.iter_mut().enumerate().filter(|(index, _)| partly_hidden.contains(index)) {
+        for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
             // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
             if job.usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
                 (job.usage.read_bytes, job.usage.write_bytes) = (None, None);

@@ -169,6 +169,13 @@ pub struct Process {
     pub io: Option<IoBytes>,
 }
 
+impl Process {
+    /// Whether it may move bytes that nobody sees. A zombie moves none.
+    pub const fn hides_io(&self) -> bool {
+        self.io.is_none() && !self.zombie
+    }
+}
+
 /// `/proc/PID/io`: bytes since the process started, all its tasks together, ended ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IoBytes {
@@ -212,6 +219,13 @@ pub enum TaskState {
     Stopped,
     /// `Z` or `X`: ended.
     Dead,
+}
+
+impl TaskState {
+    /// Whether the kernel counts such a task in the load average (`kernel/sched/loadavg.c`).
+    pub const fn counts_in_load(self) -> bool {
+        matches!(self, Self::Runnable | Self::Uninterruptible)
+    }
 }
 
 /// Where a task is stuck.

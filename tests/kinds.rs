@@ -129,6 +129,7 @@ impl Owned {
             id: ProcessId { pid: self.pid, start: 1 },
             parent: self.parent,
             group: self.pid,
+            leaf: true,
             comm: &self.comm,
             argv: &self.argv,
             exe: self.exe.as_deref(),
@@ -144,6 +145,16 @@ impl Owned {
             files: OpenFiles { reading: &self.reads, writing: &self.writes },
         }
     }
+}
+
+/// These processes as one job's.
+fn processes<'a>(owned: impl IntoIterator<Item = &'a Owned>) -> Vec<ProcessShape<'a>> {
+    let mut shapes: Vec<ProcessShape> = owned.into_iter().map(Owned::shape).collect();
+    let parents: Vec<i32> = shapes.iter().map(|shape| shape.parent).collect();
+    for shape in &mut shapes {
+        shape.leaf = !parents.contains(&shape.id.pid);
+    }
+    shapes
 }
 
 impl Case {
@@ -184,7 +195,7 @@ impl Case {
             other => panic!("{}: launcher {other}", self.name),
         };
         let job = JobShape {
-            processes: actors.iter().map(Owned::shape).collect(),
+            processes: processes(&actors),
             unit: self.unit.as_deref(),
             container: None,
             launcher,

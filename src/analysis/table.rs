@@ -3,11 +3,11 @@
 //! Pure. A counter that went back, and the past of a process that was there before whytop looked, are unknown and add
 //! nothing; a process born since the last sample brings all it used. Tested in place and by `tests/scenarios.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnosis::Member;
-use crate::analysis::jobs::{shape, subsystem};
+use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind;
 use crate::analysis::name::display_name;
 use crate::sample::{Identity, IoBytes, Process, Sample, Task, TaskState};
@@ -17,6 +17,8 @@ use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
 #[derive(Debug, Default)]
 pub struct Table {
     entries: HashMap<Pid, Entry>,
+    /// Processes with tasks that count in the load.
+    restless: HashSet<Pid>,
     structure: u64,
     before: Option<Nanos>,
     /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
@@ -36,6 +38,8 @@ pub struct Entry {
     pub member: Arc<Member>,
     /// Its tasks.
     pub tasks: Vec<Task>,
+    /// How it stands among jobs.
+    pub standing: Standing,
     /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
     pub strength: f64,
 }
@@ -69,7 +73,7 @@ impl Table {
             *samples > 0
         });
         if sample.keyframe {
-            let present: std::collections::HashSet<ProcessId> = sample.processes.iter().map(|p| p.id).collect();
+            let present: HashSet<ProcessId> = sample.processes.iter().map(|p| p.id).collect();
             let gone: Vec<Pid> =
                 self.entries.values().map(|entry| entry.process.id).filter(|id| !present.contains(id)).map(|id| id.pid).collect();
             for pid in gone {
@@ -100,14 +104,16 @@ impl Table {
                 (used.read, used.written) = (Some(moved.read), Some(moved.written));
             }
             if let Some(entry) = entry {
-                self.structure += u64::from(structure_of(&entry.process) != structure_of(process));
+                let moves = structure_of(&entry.process) != structure_of(process);
+                self.structure += u64::from(moves);
+                let renamed = moves || entry.process.comm != process.comm || entry.process.tty != process.tty;
                 entry.process = process.clone();
+                if renamed {
+                    entry.describe();
+                }
             } else {
                 self.structure += 1;
-                let member = Arc::new(member(process, None));
-                let entry =
-                    Entry { process: process.clone(), identity: None, member, tasks: Vec::with_capacity(1), strength: 0.0 };
-                self.entries.insert(process.id.pid, entry);
+                self.entries.insert(process.id.pid, Entry::new(process));
             }
         }
         for task in &sample.tasks {
@@ -144,18 +150,27 @@ impl Table {
         for (id, identity) in &sample.identities {
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
                 entry.identity = Some(identity.clone());
+                entry.describe();
                 self.structure += 1;
             }
         }
-        self.refresh_members(sample);
-        for entry in self.entries.values() {
+        for pid in sample.processes.iter().map(|process| process.id.pid).chain(sample.identities.iter().map(|(id, _)| id.pid)) {
+            if let Some(entry) = self.entries.get_mut(&pid) {
+                entry.strength = kind::backup_strength(&shape(entry));
+            }
+        }
+        self.restless.extend(sample.tasks.iter().filter(|task| task.state.counts_in_load()).map(|task| task.pid));
+        let entries = &self.entries;
+        self.restless.retain(|pid| {
+            let Some(entry) = entries.get(pid) else { return false };
             let stands = |state| entry.tasks.iter().filter(|task| task.state == state).count() as u32;
             let (runnable, stuck) = (stands(TaskState::Runnable), stands(TaskState::Uninterruptible));
             if runnable + stuck > 0 {
                 let used = used.entry(entry.process.id).or_default();
                 (used.runnable, used.stuck) = (runnable, stuck);
             }
-        }
+            runnable + stuck > 0
+        });
         self.before = Some(sample.since_boot);
         used
     }
@@ -172,20 +187,6 @@ impl Table {
         sum.written_any += io.written_any;
     }
 
-    /// Makes the cleaned facts anew for those whose name or identity came with this sample.
-    fn refresh_members(&mut self, sample: &Sample) {
-        let changed = sample.processes.iter().map(|p| p.id.pid).chain(sample.identities.iter().map(|(id, _)| id.pid));
-        for pid in changed {
-            if let Some(entry) = self.entries.get_mut(&pid) {
-                let fresh = member(&entry.process, entry.identity.as_ref());
-                if *entry.member != fresh {
-                    entry.member = Arc::new(fresh);
-                }
-                entry.strength = kind::backup_strength(&shape(entry));
-            }
-        }
-    }
-
     /// The process that has this number now.
     pub fn get(&self, pid: Pid) -> Option<&Entry> {
         self.entries.get(&pid)
@@ -196,16 +197,38 @@ impl Table {
         self.entries.values()
     }
 
+    /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
+    pub fn restless(&self) -> impl Iterator<Item = &Entry> {
+        self.restless.iter().filter_map(|pid| self.entries.get(pid))
+    }
+
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.
     pub fn structure(&self) -> u64 {
         self.structure
     }
 }
 
+impl Entry {
+    fn new(process: &Process) -> Self {
+        let member = Arc::new(member(process, None));
+        let standing = Standing::of(process, None);
+        Self { process: process.clone(), identity: None, member, tasks: Vec::with_capacity(1), standing, strength: 0.0 }
+    }
+
+    /// Works out anew what depends on its name and identity.
+    fn describe(&mut self) {
+        let fresh = member(&self.process, self.identity.as_ref());
+        if *self.member != fresh {
+            self.member = Arc::new(fresh);
+        }
+        self.standing = Standing::of(&self.process, self.identity.as_ref());
+    }
+}
+
 /// What a job's boundaries depend on. A kernel worker takes another name with each piece of work; only its subsystem counts.
-fn structure_of(process: &Process) -> (Pid, Pid, Pid, &str, bool) {
+fn structure_of(process: &Process) -> (Pid, Pid, Pid, &str, bool, bool) {
     let name = if process.kernel_thread { subsystem(&process.comm) } else { process.comm.as_str() };
-    (process.parent, process.group, process.session, name, process.forked_only)
+    (process.parent, process.group, process.session, name, process.forked_only, process.hides_io())
 }
 
 /// Bytes between two readings; `None` where either is hidden or the counter went back.

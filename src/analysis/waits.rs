@@ -95,9 +95,9 @@ fn syscall_name(number: u32) -> Option<String> {
 
 /// All stuck tasks of programs, put together by job and place, most tasks first.
 pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
-    let facts: Vec<_> = jobs.iter().collect();
+    let facts: Vec<_> = jobs.iter().map(|(facts, _)| facts).collect();
     let mut groups: BTreeMap<(usize, Option<&str>, Option<u32>), u32> = BTreeMap::new();
-    for entry in table.iter().filter(|entry| !entry.process.kernel_thread) {
+    for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
         let Some(job) = jobs.index_of(entry.process.id) else { continue };
         for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
             let wait = task.wait.as_ref();

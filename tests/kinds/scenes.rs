@@ -7,7 +7,7 @@ use serde::Deserialize;
 use whytop::analysis::diagnosis::Kind;
 use whytop::analysis::kind::{JobShape, Launcher, backup_strength, judge};
 
-use super::{Owned, told};
+use super::{processes, Owned, told};
 
 #[derive(Deserialize)]
 struct Scene {
@@ -135,7 +135,7 @@ fn jobs<'a>(scene: &Scene, owned: &'a BTreeMap<i32, Owned>) -> Vec<(i32, JobShap
                 Launcher::Unknown
             };
             let _ = group;
-            (root.pid, pids.iter().map(|pid| owned[pid].shape()).collect::<Vec<_>>(), unit, started_by)
+            (root.pid, processes(pids.iter().map(|pid| &owned[pid])), unit, started_by)
         })
         .map(|(root, processes, unit, launcher)| (root, JobShape { processes, unit: None, container: None, launcher }, unit))
         .collect()

@@ -5,6 +5,7 @@
 use crate::analysis::kind::Launcher;
 use crate::analysis::name::base;
 use crate::analysis::table::Entry;
+use crate::sample::{Identity, Process};
 
 /// Shells, by the name the kernel gives them.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "tcsh", "csh"];
@@ -75,9 +76,9 @@ const LAUNCHERS: [(&str, Launcher); 34] = [
 ];
 
 /// What this process launches as, if it does not belong to what it starts.
-pub fn launcher(entry: &Entry) -> Option<Launcher> {
-    let comm = entry.process.comm.as_str();
-    if entry.process.id.pid == 1 {
+pub fn launcher(process: &Process, identity: Option<&Identity>) -> Option<Launcher> {
+    let comm = process.comm.as_str();
+    if process.id.pid == 1 {
         return Some(Launcher::ServiceManager);
     }
     if let Some((_, launcher)) = LAUNCHERS.iter().find(|(name, _)| *name == comm) {
@@ -89,23 +90,23 @@ pub fn launcher(entry: &Entry) -> Option<Launcher> {
     if comm == "Runner.Worker" || comm == "Runner.Listener" || comm == "gitlab-runner" || comm == "buildkite-agent" {
         return Some(Launcher::Automation);
     }
-    is_interactive_shell(entry).then_some(Launcher::Shell)
+    is_interactive_shell(process, identity).then_some(Launcher::Shell)
 }
 
 /// Whether this parent starts jobs, and this child is one. A shell that runs what somebody types puts each pipeline into a group of
 /// its own; one that reads a script from a pipe (`bash -s < backup.sh`, `curl | sh`) looks the same by its command line, and does not.
 pub fn launches(parent: &Entry, child: &Entry) -> bool {
-    launcher(parent).is_some() && (!is_shell(&parent.process.comm) || child.process.group != parent.process.group)
+    parent.standing.launcher.is_some() && (!is_shell(&parent.process.comm) || child.process.group != parent.process.group)
 }
 
 /// A shell without script and `-c`: somebody types into it, or a script comes through a pipe.
-fn is_interactive_shell(entry: &Entry) -> bool {
-    if !SHELLS.contains(&entry.process.comm.as_str()) || entry.process.forked_only {
+fn is_interactive_shell(process: &Process, identity: Option<&Identity>) -> bool {
+    if !SHELLS.contains(&process.comm.as_str()) || process.forked_only {
         return false;
     }
-    let Some(identity) = &entry.identity else {
+    let Some(identity) = identity else {
         // Until the command line is known: a session's first process on a terminal is most likely one.
-        return entry.process.tty != 0 && entry.process.session == entry.process.id.pid;
+        return process.tty != 0 && process.session == process.id.pid;
     };
     let Some((first, options)) = identity.argv.split_first() else { return false };
     let mut words = options.iter();
@@ -139,7 +140,7 @@ pub fn is_shell(comm: &str) -> bool {
 pub fn describe(parent: &Entry) -> String {
     let user = parent.member.user.as_deref().map(|user| format!(" ({user})")).unwrap_or_default();
     let terminal = terminal_name(parent.process.tty).map(|name| format!(" on {name}")).unwrap_or_default();
-    match launcher(parent) {
+    match parent.standing.launcher {
         Some(Launcher::Cron) => format!("cron{user}"),
         Some(Launcher::At) => format!("at{user}"),
         Some(Launcher::SshCommand) => format!("ssh{user}"),

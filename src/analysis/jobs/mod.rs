@@ -1,17 +1,21 @@
 //! From processes to jobs: what an operator thinks and acts in.
 //!
-//! A job is what gets signalled, so a wrong boundary is a wrong kill. [`assign`] draws the boundaries, [`split`] takes a
-//! backup out of the service that started it, [`launcher`] knows who starts jobs without being part of them. Here the
-//! parts become [`JobFacts`], which are kept for as long as nothing about the job changes.
+//! A job is what gets signalled, so a wrong boundary is a wrong kill. [`standing`] is what a process's own facts say, [`assign`] draws
+//! the boundaries, [`split`] takes a backup out of the service that started it, [`launcher`] knows who starts jobs without being part
+//! of them, [`gist`] is what of a large job is judged. Here the parts become [`JobFacts`], which are kept for as long as nothing about the
+//! job changes.
 //!
 //! Pure. Tested by `tests/scenarios.rs` on written process trees.
 
 mod assign;
+mod gist;
 mod kernel;
 mod launcher;
 mod split;
+mod standing;
 
 pub use kernel::subsystem;
+pub use standing::Standing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +24,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::cgroup::container_of;
 use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member, Usage};
-use crate::analysis::jobs::assign::{Draft, Origin};
+use crate::analysis::jobs::assign::{Draft, Key};
+use crate::analysis::jobs::gist::Gist;
+use crate::analysis::jobs::standing::Origin;
 use crate::analysis::kind::{self, JobShape, Launcher, OpenFiles, ProcessShape};
 use crate::analysis::table::{Entry, Table};
 use crate::analysis::window::Recent;
@@ -35,15 +41,42 @@ const JUDGE_AGAIN: Nanos = SECOND / 10 * 9;
 pub struct Jobs {
     structure: Option<u64>,
     kept: Vec<Kept>,
-    of: HashMap<ProcessId, usize>,
+    /// Job and place among its members.
+    of: HashMap<ProcessId, (usize, usize)>,
 }
 
 #[derive(Debug)]
 struct Kept {
     facts: Arc<JobFacts>,
+    /// What its processes were grouped by. `None`: it was cut out of such a group.
+    key: Option<Key>,
     launcher: Launcher,
+    gist: Gist,
+    io: IoSeen,
     /// When what its processes did lately was last looked at; `None` before the first interval.
     judged: Option<Nanos>,
+}
+
+/// Of how many of a job's processes the I/O may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoSeen {
+    /// Of all.
+    Everything,
+    /// Of some.
+    Partly,
+    /// Of none.
+    Nothing,
+}
+
+impl IoSeen {
+    fn of<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Self {
+        let Some(first) = entries.next().map(|entry| entry.process.hides_io()) else { return Self::Everything };
+        match (entries.all(|entry| entry.process.hides_io() == first), first) {
+            (true, false) => Self::Everything,
+            (true, true) => Self::Nothing,
+            (false, _) => Self::Partly,
+        }
+    }
 }
 
 /// The instant of a sample, both ways of telling it.
@@ -76,14 +109,19 @@ impl Instant {
 impl Jobs {
     /// Brings the jobs up to date with the table; `recent` is what processes did lately.
     pub fn update(&mut self, table: &Table, recent: &HashMap<ProcessId, Recent>, now: Instant) {
+        let scene = Scene { table, recent, now };
         if self.structure != Some(table.structure()) {
-            self.rebuild(&Scene { table, recent, now });
+            self.rebuild(&scene);
             self.structure = Some(table.structure());
         }
-        for kept in &mut self.kept {
-            let due = kept.judged.is_none_or(|judged| now.since_boot.saturating_sub(judged) >= JUDGE_AGAIN);
-            if due && kept.facts.members.iter().any(|member| recent.contains_key(&member.id)) {
-                let finding = judge(&Scene { table, recent, now }, &kept.facts, kept.launcher);
+        let mut active: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (job, at) in recent.keys().filter_map(|id| self.of.get(id)) {
+            active.entry(*job).or_default().push(*at);
+        }
+        for (job, active) in active {
+            let Some(kept) = self.kept.get_mut(job) else { continue };
+            if kept.judged.is_none_or(|judged| now.since_boot.saturating_sub(judged) >= JUDGE_AGAIN) {
+                let finding = judge(&scene, &kept.facts, kept.launcher, &kept.gist, active);
                 if finding != kept.facts.finding {
                     kept.facts = Arc::new(JobFacts { finding, ..(*kept.facts).clone() });
                 }
@@ -92,46 +130,89 @@ impl Jobs {
         }
     }
 
-    /// Every job.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<JobFacts>> {
-        self.kept.iter().map(|kept| &kept.facts)
+    /// Every job, and how much of its I/O may be seen.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<JobFacts>, IoSeen)> {
+        self.kept.iter().map(|kept| (&kept.facts, kept.io))
     }
 
     /// Where in [`Jobs::iter`] the job of this process stands.
     pub fn index_of(&self, id: ProcessId) -> Option<usize> {
-        self.of.get(&id).copied()
+        self.of.get(&id).map(|(job, _)| *job)
     }
 
+    /// Puts the processes together anew. With each process that comes or goes it is asked about all of them, and nearly all stay where
+    /// they were: those jobs are handed on as they are.
     fn rebuild(&mut self, scene: &Scene) {
-        let table = scene.table;
-        let previous: HashMap<ProcessId, &JobId> = self.of.iter().map(|(id, &job)| (*id, &self.kept[job].facts.id)).collect();
-        let drafts = split::split(scene, assign::assign(table, &previous));
-        let mut old: HashMap<JobId, Kept> =
-            std::mem::take(&mut self.kept).into_iter().map(|kept| (kept.facts.id.clone(), kept)).collect();
-        self.of.clear();
-        for draft in drafts {
-            let kept = old.remove(&draft.id);
-            let kept = keep_or_make(scene, &draft, kept.as_ref());
-            for member in &kept.facts.members {
-                self.of.insert(member.id, self.kept.len());
+        let groups = assign::groups(scene.table);
+        let old = std::mem::take(&mut self.kept);
+        let ids: Vec<JobId> = old.iter().map(|kept| kept.facts.id.clone()).collect();
+        let place = |id: ProcessId| self.of.get(&id).copied();
+        let mut changed: Vec<(Key, Vec<Pid>)> = Vec::new();
+        let mut same: Vec<usize> = Vec::new();
+        for (key, members) in groups {
+            match unchanged(scene.table, &old, place, &key, &members) {
+                Some(job) => same.push(job),
+                None => changed.push((key, members)),
             }
-            self.kept.push(kept);
+        }
+        changed.sort_unstable();
+        let taken = same.iter().map(|job| ids[*job].clone()).collect();
+        let previous = |id: ProcessId| place(id).and_then(|(job, _)| ids.get(job));
+        let drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken));
+
+        let mut old: Vec<Option<Kept>> = old.into_iter().map(Some).collect();
+        same.sort_unstable();
+        self.kept.extend(same.into_iter().filter_map(|job| old[job].take()));
+        for kept in &mut self.kept {
+            // The one thing about its processes that may change without the job.
+            kept.io = IoSeen::of(kept.facts.members.iter().filter_map(|member| scene.table.get(member.id.pid)));
+        }
+        let mut old: HashMap<JobId, Kept> = old.into_iter().flatten().map(|kept| (kept.facts.id.clone(), kept)).collect();
+        self.kept.extend(drafts.into_iter().map(|draft| {
+            let known = old.remove(&draft.id);
+            keep_or_make(scene, draft, known.as_ref())
+        }));
+        self.of.clear();
+        for (job, kept) in self.kept.iter().enumerate() {
+            self.of.extend(kept.facts.members.iter().enumerate().map(|(at, member)| (member.id, (job, at))));
         }
     }
 }
 
-fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
+/// The job that this group was, if nothing about it changed.
+fn unchanged(
+    table: &Table,
+    old: &[Kept],
+    place: impl Fn(ProcessId) -> Option<(usize, usize)>,
+    key: &Key,
+    members: &[Pid],
+) -> Option<usize> {
+    let entry = |pid: &Pid| table.get(*pid);
+    let (job, _) = place(entry(members.first()?)?.process.id)?;
+    let kept = old.get(job).filter(|kept| kept.key.as_ref() == Some(key) && kept.facts.members.len() == members.len())?;
+    let stays = |pid: &Pid| {
+        // Where a backup may begin inside a job depends on what it does: that is looked at each time.
+        let entry = entry(pid).filter(|entry| members.len() == 1 || !split::is_strong(entry))?;
+        let (_, at) = place(entry.process.id).filter(|place| place.0 == job)?;
+        Arc::ptr_eq(&kept.facts.members[at], &entry.member).then_some(())
+    };
+    members.iter().all(|pid| stays(pid).is_some()).then_some(job)
+}
+
+fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
     let Scene { table, now, .. } = *scene;
     let members: Vec<Arc<Member>> =
         draft.members.iter().filter_map(|pid| table.get(*pid)).map(|entry| Arc::clone(&entry.member)).collect();
+    let gist = Gist::of(table, &draft.members);
+    let io = IoSeen::of(draft.members.iter().filter_map(|pid| table.get(*pid)));
     if let Some(old) = old
         && old.facts.members.len() == members.len()
         && old.facts.members.iter().zip(&members).all(|(old, new)| Arc::ptr_eq(old, new))
     {
-        return Kept { facts: Arc::clone(&old.facts), ..*old };
+        return Kept { facts: Arc::clone(&old.facts), key: draft.key, gist, io, ..*old };
     }
     let root = draft.root.and_then(|pid| table.get(pid));
-    let (mut launcher, mut launched_by) = root.map_or((Launcher::Unknown, None), |root| lineage(table, root, &draft.origin));
+    let (mut launcher, mut launched_by) = root.map_or((Launcher::Unknown, None), |root| lineage(table, root, draft.origin()));
     if let Some(old) = old
         && launched_by.is_none()
     {
@@ -139,14 +220,14 @@ fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
         (launcher, launched_by) = (old.launcher, old.facts.launched_by.clone());
     }
     let short = |id: &str| clean(&id.chars().take(12).collect::<String>());
-    let (unit, container) = match &draft.origin {
-        Origin::Unit(path) => (Some(clean(base_of(path))), container_of(path).map(short)),
-        Origin::Container(id) => (None, Some(short(id))),
-        Origin::Tree | Origin::Kernel(_) => (None, None),
+    let (unit, container) = match draft.origin() {
+        Some(Origin::Unit(path)) => (Some(clean(base_of(path))), container_of(path).map(short)),
+        Some(Origin::Container(id)) => (None, Some(short(id))),
+        Some(Origin::Kernel(_)) | None => (None, None),
     };
-    let name = match (&draft.origin, root) {
-        (Origin::Unit(path), _) => clean(base_of(path).trim_end_matches(".service")),
-        (Origin::Kernel(subsystem), _) => format!("kernel: {subsystem}"),
+    let name = match (draft.origin(), root) {
+        (Some(Origin::Unit(path)), _) => clean(base_of(path).trim_end_matches(".service")),
+        (Some(Origin::Kernel(subsystem)), _) => format!("kernel: {subsystem}"),
         (_, Some(root)) => root.member.name.to_string(),
         (_, None) => draft.id.to_string(),
     };
@@ -162,11 +243,14 @@ fn keep_or_make(scene: &Scene, draft: &Draft, old: Option<&Kept>) -> Kept {
         started_at: root.and_then(|root| now.started_at(root.process.id)),
         members,
     };
-    facts.finding = match draft.origin {
-        Origin::Kernel(_) => Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() },
-        _ => judge(scene, &facts, launcher),
+    facts.finding = match draft.origin() {
+        Some(Origin::Kernel(_)) => Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() },
+        _ => {
+            let active = (0..).zip(&facts.members).filter(|(_, member)| scene.recent.contains_key(&member.id)).map(|(at, _)| at);
+            judge(scene, &facts, launcher, &gist, active.collect())
+        }
     };
-    Kept { facts: Arc::new(facts), launcher, judged: now.rates.then_some(now.since_boot) }
+    Kept { facts: Arc::new(facts), key: draft.key, launcher, gist, io, judged: now.rates.then_some(now.since_boot) }
 }
 
 /// `nginx.service` of `/system.slice/nginx.service`.
@@ -179,11 +263,11 @@ fn unjudged() -> Finding {
 }
 
 /// Who started the root: what kind of launcher, and in words.
-fn lineage(table: &Table, root: &Entry, origin: &Origin) -> (Launcher, Option<String>) {
+fn lineage(table: &Table, root: &Entry, origin: Option<&Origin>) -> (Launcher, Option<String>) {
     match origin {
-        Origin::Unit(_) => return (Launcher::ServiceManager, Some("the service manager".to_owned())),
-        Origin::Container(_) => return (Launcher::ContainerEngine, Some("the container engine".to_owned())),
-        Origin::Tree | Origin::Kernel(_) => {}
+        Some(Origin::Unit(_)) => return (Launcher::ServiceManager, Some("the service manager".to_owned())),
+        Some(Origin::Container(_)) => return (Launcher::ContainerEngine, Some("the container engine".to_owned())),
+        Some(Origin::Kernel(_)) | None => {}
     }
     let parent = table.get(root.process.parent);
     let Some(parent) = parent.filter(|parent| parent.process.id.pid != 1 && !parent.process.kernel_thread) else {
@@ -193,7 +277,7 @@ fn lineage(table: &Table, root: &Entry, origin: &Origin) -> (Launcher, Option<St
     let mut kind = Launcher::Unknown;
     let mut climbed = 0;
     while let Some(entry) = ancestor.filter(|entry| entry.process.id.pid != 1 && climbed < assign::DEEPEST) {
-        if let Some(found) = launcher::launcher(entry) {
+        if let Some(found) = entry.standing.launcher {
             // Set apart from the shell's session, as cron would run it: nobody sits in front of it.
             let by_hand = root.process.session == entry.process.session;
             kind = if found == Launcher::Shell && !by_hand { Launcher::Unknown } else { found };
@@ -205,12 +289,12 @@ fn lineage(table: &Table, root: &Entry, origin: &Origin) -> (Launcher, Option<St
     (kind, Some(launcher::describe(parent)))
 }
 
-/// What kind of work the job is.
-fn judge(scene: &Scene, facts: &JobFacts, launcher: Launcher) -> Finding {
+/// What kind of work the job is, by its gist and the processes that did something lately.
+fn judge(scene: &Scene, facts: &JobFacts, launcher: Launcher, gist: &Gist, active: Vec<usize>) -> Finding {
     if facts.finding.kind == Kind::Kernel {
         return facts.finding.clone();
     }
-    let processes = scene.shapes(facts.members.iter().map(|member| member.id.pid));
+    let processes = scene.shapes(gist, &gist.with(active), |at| Some(facts.members.get(at)?.id.pid));
     kind::judge(&JobShape { processes, unit: facts.unit.as_deref(), container: facts.container.as_deref(), launcher })
 }
 
@@ -222,10 +306,11 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// These processes as the recogniser sees them.
-    fn shapes(&self, pids: impl Iterator<Item = Pid>) -> Vec<ProcessShape<'_>> {
-        pids.filter_map(|pid| self.table.get(pid))
-            .map(|entry| {
+    /// The processes in these places of a job as the recogniser sees them.
+    fn shapes(&self, gist: &Gist, places: &[usize], pid: impl Fn(usize) -> Option<Pid>) -> Vec<ProcessShape<'_>> {
+        let entries = places.iter().filter_map(|at| Some((*at, self.table.get(pid(*at)?)?)));
+        entries
+            .map(|(at, entry)| {
                 let id = entry.process.id;
                 let usage = self.recent.get(&id).map(|recent| recent.usage);
                 // Not in the map: it slept, which is known only once there are rates.
@@ -233,19 +318,20 @@ impl Scene<'_> {
                     let Usage { read_bytes, write_bytes, .. } = usage;
                     Some(kind::Recent { cpu_cores: usage.cpu_cores?, read_bytes, write_bytes, waiting: usage.waiting() })
                 });
-                ProcessShape { age: self.now.age(id), recent, ..shape(entry) }
+                ProcessShape { age: self.now.age(id), leaf: gist.is_leaf(at), recent, ..shape(entry) }
             })
             .collect()
     }
 }
 
-/// A process as the recogniser sees it, but for what only time tells: its age and what it did lately.
+/// A process as the recogniser sees it, but for what its job and time tell: children, age, and what it did lately.
 pub fn shape(entry: &Entry) -> ProcessShape<'_> {
     let identity = entry.identity.as_ref();
     ProcessShape {
         id: entry.process.id,
         parent: entry.process.parent,
         group: entry.process.group,
+        leaf: false,
         comm: &entry.process.comm,
         argv: identity.map(|identity| identity.argv.as_slice()).unwrap_or_default(),
         exe: identity.and_then(|identity| identity.exe.as_deref()),

@@ -6,13 +6,21 @@
 use std::collections::HashSet;
 
 use crate::analysis::diagnosis::JobId;
-use crate::analysis::jobs::assign::{Draft, Origin};
+use crate::analysis::jobs::assign::Draft;
+use crate::analysis::jobs::gist::Gist;
+use crate::analysis::jobs::standing::Origin;
 use crate::analysis::jobs::{Scene, base_of, in_tree_order};
 use crate::analysis::kind::{self, JobShape, Launcher};
+use crate::analysis::table::Entry;
 use crate::units::Pid;
 
 /// Parts below this are not looked for: most jobs hold no process that says anything of a backup, and are passed over.
 const STRONG: f64 = 0.5;
+
+/// Whether this process may be where a backup begins.
+pub fn is_strong(entry: &Entry) -> bool {
+    entry.strength >= STRONG
+}
 
 /// Cuts every draft that holds a backup which it is not itself.
 pub fn split(scene: &Scene, drafts: Vec<Draft>) -> Vec<Draft> {
@@ -28,30 +36,31 @@ pub fn split(scene: &Scene, drafts: Vec<Draft>) -> Vec<Draft> {
 
 /// Takes one such part out of the draft.
 fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
-    let strength = |pid: &Pid| scene.table.get(*pid).map_or(0.0, |entry| entry.strength);
-    if draft.members.len() < 2 || !draft.members.iter().any(|pid| strength(pid) >= STRONG) {
+    if draft.members.len() < 2 || !draft.members.iter().any(|pid| scene.table.get(*pid).is_some_and(is_strong)) {
         return None;
     }
-    let (unit, container) = match &draft.origin {
-        Origin::Unit(path) => (Some(base_of(path)), None),
-        Origin::Container(id) => (None, Some(id.as_str())),
-        Origin::Tree | Origin::Kernel(_) => (None, None),
+    let (unit, container) = match draft.origin() {
+        Some(Origin::Unit(path)) => (Some(base_of(path)), None),
+        Some(Origin::Container(id)) => (None, Some(&**id)),
+        Some(Origin::Kernel(_)) | None => (None, None),
     };
     let launcher = if unit.is_some() { Launcher::ServiceManager } else { Launcher::Unknown };
-    let processes = scene.shapes(draft.members.iter().copied());
+    let gist = Gist::of(scene.table, &draft.members);
+    let strong = (0..draft.members.len()).filter(|at| scene.table.get(draft.members[*at]).is_some_and(is_strong));
+    let processes = scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied());
     let top = processes.get(kind::backup_part(&JobShape { processes: processes.clone(), unit, container, launcher })?)?.id;
     if draft.root == Some(top.pid) {
         return None;
     }
     // Members stand in tree order: whoever is below the top comes after it.
     let mut below: HashSet<Pid> = HashSet::from([top.pid]);
-    for process in &processes {
-        if below.contains(&process.parent) {
-            below.insert(process.id.pid);
+    for entry in draft.members.iter().filter_map(|pid| scene.table.get(*pid)) {
+        if below.contains(&entry.process.parent) {
+            below.insert(entry.process.id.pid);
         }
     }
     let (part, rest) = draft.members.iter().partition(|pid| below.contains(pid));
     draft.members = rest;
     let members = in_tree_order(scene.table, Some(top.pid), part);
-    Some(Draft { id: JobId::tree(top), origin: Origin::Tree, root: Some(top.pid), members })
+    Some(Draft { id: JobId::tree(top), key: None, root: Some(top.pid), members })
 }

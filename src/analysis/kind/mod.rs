@@ -23,7 +23,7 @@ use crate::units::ProcessId;
 /// A job as the recogniser sees it.
 #[derive(Clone, Debug)]
 pub struct JobShape<'a> {
-    /// Its processes, root first, each parent before its children.
+    /// Its processes, root first, each parent before its children. Of many that are alike and rest a few do.
     pub processes: Vec<ProcessShape<'a>>,
     /// Unit of the service manager, if the job is one.
     pub unit: Option<&'a str>,
@@ -42,6 +42,8 @@ pub struct ProcessShape<'a> {
     pub parent: i32,
     /// Process group: processes of one pipeline share it.
     pub group: i32,
+    /// It has no children in its job.
+    pub leaf: bool,
     /// Kernel's name, cut at 15 bytes.
     pub comm: &'a str,
     /// Command line; empty while it is not known.

@@ -149,8 +149,9 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// Reads a process. `leaf`: it has no children in its job.
-pub fn read<'a>(process: &ProcessShape<'a>, leaf: bool) -> Reading<'a> {
+/// Reads a process.
+pub fn read<'a>(process: &ProcessShape<'a>) -> Reading<'a> {
+    let leaf = process.leaf;
     let program = program(process);
     let mut reading = Reading {
         tool: None,

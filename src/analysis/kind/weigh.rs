@@ -46,7 +46,8 @@ const BYTES_PER_CORE: f64 = 50.0e6;
 
 /// See [`super::backup_strength`].
 pub fn strength(process: &ProcessShape) -> f64 {
-    let reading = read(process, false);
+    // Before its children are known, and whatever they are.
+    let reading = read(&ProcessShape { leaf: false, ..*process });
     let mut scale = Scale::default();
     match reading.doing {
         Doing::Backup => scale.put(reading.weight, String::new),
@@ -173,13 +174,7 @@ impl<'a, 'b> Read<'a, 'b> {
     fn new(job: &'b JobShape<'a>) -> Self {
         let processes = &job.processes;
         let at: HashMap<i32, usize> = processes.iter().enumerate().map(|(at, process)| (process.id.pid, at)).collect();
-        let mut leaf = vec![true; processes.len()];
-        for process in processes {
-            if let Some(&parent) = at.get(&process.parent) {
-                leaf[parent] = false;
-            }
-        }
-        let mut readings: Vec<Reading<'a>> = processes.iter().zip(leaf).map(|(process, leaf)| read(process, leaf)).collect();
+        let mut readings: Vec<Reading<'a>> = processes.iter().map(read).collect();
         // What runs below a package manager or a log rotation is its business. Parents stand before their children.
         let mut covered = vec![false; processes.len()];
         for child in 0..processes.len() {
