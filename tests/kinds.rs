@@ -194,12 +194,7 @@ impl Case {
             "" => Launcher::Unknown,
             other => panic!("{}: launcher {other}", self.name),
         };
-        let job = JobShape {
-            processes: processes(&actors),
-            unit: self.unit.as_deref(),
-            container: None,
-            launcher,
-        };
+        let job = JobShape { processes: processes(&actors), unit: self.unit.as_deref(), container: None, launcher };
         (judge(&job), backup_part(&job))
     }
 

@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use crate::analysis::diagnosis::Member;
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind;
@@ -16,9 +18,9 @@ use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: HashMap<Pid, Entry>,
+    entries: FxHashMap<Pid, Entry>,
     /// Processes with tasks that count in the load.
-    restless: HashSet<Pid>,
+    restless: FxHashSet<Pid>,
     structure: u64,
     before: Option<Nanos>,
     /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
@@ -104,9 +106,9 @@ impl Table {
                 (used.read, used.written) = (Some(moved.read), Some(moved.written));
             }
             if let Some(entry) = entry {
-                let moves = structure_of(&entry.process) != structure_of(process);
-                self.structure += u64::from(moves);
-                let renamed = moves || entry.process.comm != process.comm || entry.process.tty != process.tty;
+                let restructured = structure_of(&entry.process) != structure_of(process);
+                self.structure += u64::from(restructured);
+                let renamed = restructured || entry.process.comm != process.comm || entry.process.tty != process.tty;
                 entry.process = process.clone();
                 if renamed {
                     entry.describe();

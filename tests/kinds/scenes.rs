@@ -7,7 +7,7 @@ use serde::Deserialize;
 use whytop::analysis::diagnosis::Kind;
 use whytop::analysis::kind::{JobShape, Launcher, backup_strength, judge};
 
-use super::{processes, Owned, told};
+use super::{Owned, processes, told};
 
 #[derive(Deserialize)]
 struct Scene {

@@ -3,7 +3,9 @@
 //!
 //! Pure. Tested by `tests/scenarios.rs`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+use rustc_hash::FxHashMap;
 
 use crate::analysis::diagnosis::JobId;
 use crate::analysis::jobs::standing::Origin;
@@ -55,9 +57,9 @@ pub enum Key {
 }
 
 /// Every process of the table in exactly one group, each in no order.
-pub fn groups(table: &Table) -> HashMap<Key, Vec<Pid>> {
-    let mut groups: HashMap<Key, Vec<Pid>> = HashMap::new();
-    let mut climbs = Climbs { table, noted: HashMap::new() };
+pub fn groups(table: &Table) -> FxHashMap<Key, Vec<Pid>> {
+    let mut groups: FxHashMap<Key, Vec<Pid>> = FxHashMap::default();
+    let mut climbs = Climbs { table, noted: FxHashMap::default() };
     for entry in table.iter() {
         let pid = entry.process.id.pid;
         let key = climbs.key(entry, 1);
@@ -70,7 +72,7 @@ pub fn groups(table: &Table) -> HashMap<Key, Vec<Pid>> {
 struct Climbs<'t> {
     table: &'t Table,
     /// Where long ones ended.
-    noted: HashMap<Pid, &'t Entry>,
+    noted: FxHashMap<Pid, &'t Entry>,
 }
 
 impl<'t> Climbs<'t> {

@@ -3,7 +3,7 @@
 //! A server's five thousand equal workers say no more than four of them, and whoever judges the job reads each process he is
 //! given. Pure. Tested in place.
 
-use std::collections::HashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::analysis::table::Table;
 use crate::units::Pid;
@@ -25,9 +25,9 @@ impl Gist {
     pub fn of(table: &Table, members: &[Pid]) -> Self {
         let mut gist =
             Self { kept: Vec::new(), parents: Vec::with_capacity(members.len()), has_children: vec![false; members.len()] };
-        let mut places: HashMap<Pid, usize> = HashMap::with_capacity(members.len());
+        let mut places: FxHashMap<Pid, usize> = FxHashMap::with_capacity_and_hasher(members.len(), FxBuildHasher);
         // Processes are alike if they and their parents are: (the parent's class, own likeness) → class, and how many there were.
-        let mut classes: HashMap<(u32, u64), (u32, u32)> = HashMap::new();
+        let mut classes: FxHashMap<(u32, u64), (u32, u32)> = FxHashMap::default();
         let mut class_of: Vec<u32> = Vec::with_capacity(members.len());
         let mut spoken_for = Vec::new();
         for (at, pid) in members.iter().enumerate() {

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use rustc_hash::FxHashMap;
 
 use crate::analysis::cgroup::container_of;
 use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member, Usage};
@@ -42,7 +43,7 @@ pub struct Jobs {
     structure: Option<u64>,
     kept: Vec<Kept>,
     /// Job and place among its members.
-    of: HashMap<ProcessId, (usize, usize)>,
+    of: FxHashMap<ProcessId, (usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -243,12 +244,11 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         started_at: root.and_then(|root| now.started_at(root.process.id)),
         members,
     };
-    facts.finding = match draft.origin() {
-        Some(Origin::Kernel(_)) => Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() },
-        _ => {
-            let active = (0..).zip(&facts.members).filter(|(_, member)| scene.recent.contains_key(&member.id)).map(|(at, _)| at);
-            judge(scene, &facts, launcher, &gist, active.collect())
-        }
+    facts.finding = if let Some(Origin::Kernel(_)) = draft.origin() {
+        Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() }
+    } else {
+        let active = (0..).zip(&facts.members).filter(|(_, member)| scene.recent.contains_key(&member.id)).map(|(at, _)| at);
+        judge(scene, &facts, launcher, &gist, active.collect())
     };
     Kept { facts: Arc::new(facts), key: draft.key, launcher, gist, io, judged: now.rates.then_some(now.since_boot) }
 }

@@ -1,0 +1,257 @@
+//! Jobs are put together bit by bit, from what changed, and a large one is judged by a few of its processes. Neither may be seen: a host
+//! that was watched from the start has the jobs that it has for somebody who looks at it for the first time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use whytop::analysis::diagnosis::{Diagnosis, Job, Kind};
+use whytop::history::Limits;
+use whytop::monitor::Monitor;
+use whytop::sample::{Host, HostFacts, Identity, IoBytes, Process, Sample, Task, TaskState};
+use whytop::units::{Pid, ProcessId, SECOND, TaskId};
+
+const TICKS: u64 = 100;
+
+/// A process of the host, as it is now.
+#[derive(Clone, Debug, PartialEq)]
+struct Actor {
+    start: u64,
+    parent: Pid,
+    group: Pid,
+    session: Pid,
+    tty: bool,
+    comm: &'static str,
+    argv: &'static [&'static str],
+    cgroup: &'static str,
+    /// Bytes read so far; CPU time follows.
+    read: u64,
+}
+
+impl Actor {
+    fn process(&self, pid: Pid) -> Process {
+        Process {
+            id: ProcessId { pid, start: self.start },
+            parent: self.parent,
+            group: self.group,
+            session: self.session,
+            tty: if self.tty { 136 << 8 } else { 0 },
+            comm: self.comm.into(),
+            kernel_thread: self.comm.starts_with("kworker"),
+            forked_only: false,
+            zombie: false,
+            nice: 0,
+            io: Some(IoBytes { read: self.read, read_any: self.read, ..IoBytes::default() }),
+        }
+    }
+
+    fn task(&self, pid: Pid) -> Task {
+        let id = TaskId { tid: pid, start: self.start };
+        Task { id, pid, state: TaskState::Sleeping, cpu: self.read, run_delay: Some(0), wait: None }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            argv: self.argv.iter().map(|word| (*word).to_owned()).collect(),
+            exe: None,
+            uid: Some(0),
+            user: Some("root".to_owned()),
+            cgroup: Some(self.cgroup.to_owned()),
+        }
+    }
+}
+
+type World = BTreeMap<Pid, Actor>;
+
+fn monitor() -> Monitor {
+    let facts = HostFacts {
+        name: "web".to_owned(),
+        kernel: "6.1".to_owned(),
+        cpus: 2,
+        ticks_per_second: TICKS,
+        own_pid: None,
+        root: true,
+    };
+    Monitor::new(&facts, Limits::default())
+}
+
+/// What changed from one world to the next, at this second.
+fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
+    let empty = World::new();
+    let old = before.unwrap_or(&empty);
+    let is_same = |pid: &Pid, actor: &Actor| old.get(pid).is_some_and(|old| old.start == actor.start);
+    let gone = old.iter().filter(|(pid, actor)| now.get(pid).is_none_or(|new| new.start != actor.start));
+    let changed = || now.iter().filter(|(pid, actor)| old.get(pid) != Some(actor));
+    let named = changed().filter(|(pid, actor)| {
+        let of = |actor: &Actor| (actor.argv, actor.cgroup);
+        !is_same(pid, actor) || old.get(pid).map(of) != Some(of(actor))
+    });
+    Sample {
+        at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second.cast_signed()),
+        since_boot: (100_000 + second) * SECOND,
+        keyframe: before.is_none(),
+        host: Host::default(),
+        processes: changed().map(|(pid, actor)| actor.process(*pid)).collect(),
+        tasks: changed().map(|(pid, actor)| actor.task(*pid)).collect(),
+        gone_processes: gone.map(|(pid, actor)| ProcessId { pid: *pid, start: actor.start }).collect(),
+        gone_tasks: Vec::new(),
+        identities: named.map(|(pid, actor)| (ProcessId { pid: *pid, start: actor.start }, actor.identity())).collect(),
+        gaps: Vec::new(),
+        cost: Default::default(),
+    }
+}
+
+/// Unit, root, and every process with its parent and name.
+type Seen = (Option<String>, Option<Pid>, BTreeSet<(Pid, Pid, String)>);
+
+fn jobs(diagnosis: &Diagnosis) -> BTreeSet<Seen> {
+    let seen = |job: &Job| {
+        let members = job.facts.members.iter().map(|member| (member.id.pid, member.parent, member.name.to_string()));
+        (job.facts.unit.clone(), job.facts.root.map(|root| root.pid), members.collect())
+    };
+    diagnosis.jobs.iter().map(seen).collect()
+}
+
+/// What happens to a host in one second.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A fork, of the nth living process; whether it makes a session, or a group.
+    Fork(usize, bool, bool),
+    /// It becomes another program.
+    Exec(usize, usize),
+    /// It ends; its children go to the first process.
+    End(usize),
+    /// It is moved to another control group.
+    Move(usize, usize),
+    /// It works.
+    Work(usize),
+}
+
+const PROGRAMS: [(&str, &[&str]); 8] = [
+    ("bash", &["-bash"]),
+    ("sh", &["sh", "/opt/run.sh"]),
+    ("cron", &["/usr/sbin/cron"]),
+    ("php-fpm", &["php-fpm: pool www"]),
+    ("nginx", &["nginx: worker process"]),
+    ("sshd", &["sshd: ann@notty"]),
+    ("sudo", &["sudo", "worker"]),
+    ("worker", &["worker", "--all"]),
+];
+const CGROUPS: [&str; 4] =
+    ["/", "/system.slice/nginx.service", "/system.slice/cron.service", "/user.slice/user-1000.slice/session-3.scope"];
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (any::<usize>(), any::<bool>(), any::<bool>()).prop_map(|(who, session, group)| Event::Fork(who, session, group)),
+        3 => (any::<usize>(), 0..PROGRAMS.len()).prop_map(|(who, what)| Event::Exec(who, what)),
+        2 => any::<usize>().prop_map(Event::End),
+        1 => (any::<usize>(), 0..CGROUPS.len()).prop_map(|(who, to)| Event::Move(who, to)),
+        2 => any::<usize>().prop_map(Event::Work),
+    ]
+}
+
+fn happen(world: &mut World, next: &mut Pid, event: &Event) {
+    let pick = |who: usize| world.keys().copied().nth(who % world.len()).unwrap();
+    match *event {
+        Event::Fork(who, session, group) => {
+            let parent = pick(who);
+            *next += 1;
+            let mut child = Actor { start: 1_000 + (*next).unsigned_abs() as u64, parent, read: 0, ..world[&parent].clone() };
+            if session {
+                (child.session, child.group, child.tty) = (*next, *next, false);
+            } else if group {
+                child.group = *next;
+            }
+            world.insert(*next, child);
+        }
+        Event::Exec(who, what) => {
+            let pid = pick(who);
+            if pid != 1 {
+                let actor = world.get_mut(&pid).unwrap();
+                (actor.comm, actor.argv) = PROGRAMS[what];
+            }
+        }
+        Event::End(who) => {
+            let pid = pick(who);
+            if pid != 1 {
+                world.remove(&pid);
+                for orphan in world.values_mut().filter(|actor| actor.parent == pid) {
+                    orphan.parent = 1;
+                }
+            }
+        }
+        Event::Move(who, to) => world.get_mut(&pick(who)).unwrap().cgroup = CGROUPS[to],
+        Event::Work(who) => world.get_mut(&pick(who)).unwrap().read += 1_000_000,
+    }
+}
+
+fn init() -> Actor {
+    let argv = &["/sbin/init"];
+    Actor { start: 1, parent: 0, group: 1, session: 1, tty: false, comm: "systemd", argv, cgroup: "/init.scope", read: 0 }
+}
+
+proptest! {
+    #[test]
+    fn a_host_watched_from_the_start_has_the_jobs_of_a_first_look(
+        seconds in prop::collection::vec(prop::collection::vec(event(), 0..12), 1..12),
+    ) {
+        let mut world = World::from([(1, init())]);
+        let mut next = 1;
+        let mut watching = monitor();
+        watching.ingest(sample(0, None, &world));
+        for (second, events) in (1..).zip(&seconds) {
+            let before = world.clone();
+            for event in events {
+                happen(&mut world, &mut next, event);
+            }
+            let watched = watching.ingest(sample(second, Some(&before), &world));
+            let fresh = monitor().ingest(sample(second, None, &world));
+            prop_assert_eq!(jobs(&watched), jobs(&fresh), "at second {}", second);
+        }
+    }
+}
+
+/// A service of that many equal processes below one.
+fn service(count: Pid, comm: &'static str, argv: &'static [&'static str]) -> World {
+    let cgroup = "/system.slice/pool.service";
+    let member = |pid: Pid, parent: Pid| {
+        (pid, Actor { start: 500, parent, group: 10, session: 10, tty: false, comm, argv, cgroup, read: 0 })
+    };
+    [(1, init()), member(10, 1)].into_iter().chain((0..count).map(|at| member(100 + at, 10))).collect()
+}
+
+#[test]
+fn the_one_that_works_speaks_for_itself_among_hundreds_alike() {
+    let mut world = service(400, "bacula-fd", &["/usr/sbin/bacula-fd", "-f"]);
+    let mut watching = monitor();
+    watching.ingest(sample(0, None, &world));
+    let mut kind = Vec::new();
+    for second in 1..4 {
+        let before = world.clone();
+        if second > 1 {
+            world.get_mut(&433).unwrap().read += 80_000_000;
+        }
+        let diagnosis = watching.ingest(sample(second, Some(&before), &world));
+        let job = diagnosis.jobs.iter().find(|job| job.facts.unit.as_deref() == Some("pool.service")).unwrap();
+        assert_eq!(job.facts.members.len(), 401);
+        kind.push(job.facts.finding.kind);
+    }
+    assert_eq!(kind, [Kind::Service, Kind::Backup, Kind::Backup], "an idle agent, and one that copies");
+}
+
+#[test]
+fn a_stranger_below_one_of_hundreds_alike_is_split_out() {
+    let mut world = service(400, "php-fpm", &["php-fpm: pool www"]);
+    let dump = Actor { parent: 433, comm: "mysqldump", argv: &["mysqldump", "--all-databases"], ..world[&433].clone() };
+    let gzip = Actor { parent: 433, comm: "gzip", argv: &["gzip"], ..world[&433].clone() };
+    let mut watching = monitor();
+    watching.ingest(sample(0, None, &world));
+    let before = world.clone();
+    world.extend([(900, dump), (901, gzip)]);
+    let diagnosis = watching.ingest(sample(1, Some(&before), &world));
+    let split: Vec<_> = diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup).collect();
+    assert_eq!(split.len(), 1);
+    assert_eq!(split[0].facts.root.map(|root| root.pid), Some(900));
+}
