@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use whytop::analysis::diagnosis::{Diagnosis, Job, Kind};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
-use whytop::sample::{Host, HostFacts, Identity, IoBytes, Process, Sample, Task, TaskState};
+use whytop::sample::{Cost, Host, HostFacts, Identity, IoBytes, Process, Sample, Task, TaskState};
 use whytop::units::{Pid, ProcessId, SECOND, TaskId};
 
 const TICKS: u64 = 100;
@@ -99,7 +99,7 @@ fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
         gone_tasks: Vec::new(),
         identities: named.map(|(pid, actor)| (ProcessId { pid: *pid, start: actor.start }, actor.identity())).collect(),
         gaps: Vec::new(),
-        cost: Default::default(),
+        cost: Cost::default(),
     }
 }
 
@@ -158,7 +158,7 @@ fn happen(world: &mut World, next: &mut Pid, event: &Event) {
         Event::Fork(who, session, group) => {
             let parent = pick(who);
             *next += 1;
-            let mut child = Actor { start: 1_000 + (*next).unsigned_abs() as u64, parent, read: 0, ..world[&parent].clone() };
+            let mut child = Actor { start: 1_000 + u64::from(next.unsigned_abs()), parent, read: 0, ..world[&parent].clone() };
             if session {
                 (child.session, child.group, child.tty) = (*next, *next, false);
             } else if group {
