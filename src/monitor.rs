@@ -13,6 +13,7 @@ use crate::analysis::diagnosis::{
     Verdict,
 };
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
+use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::table::Table;
 use crate::analysis::waits;
 use crate::analysis::window::{Recent, Window};
@@ -27,6 +28,7 @@ pub struct Monitor {
     table: Table,
     jobs: Jobs,
     window: Window,
+    ledger: Ledger,
     history: History,
     before: Option<(Nanos, Host)>,
     trouble: Option<Trouble>,
@@ -49,6 +51,7 @@ impl Monitor {
             table: Table::default(),
             jobs: Jobs::default(),
             window: Window::default(),
+            ledger: Ledger::default(),
             history: History::new(limits),
             before: None,
             trouble: None,
@@ -91,7 +94,7 @@ impl Monitor {
         self.remember(&mut verdict, sample.at);
         blame::order(&mut jobs, &verdict.victims);
 
-        let load = load(&sample, &jobs);
+        let load = load(&sample, &jobs, &mut self.ledger);
         let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
         let (at, since_boot, host, gaps, cost) =
             (sample.at, sample.since_boot, sample.host.clone(), sample.gaps.clone(), sample.cost);
@@ -239,8 +242,8 @@ fn accumulate(sum: &mut Usage, more: &Usage) {
     sum.stuck += more.stuck;
 }
 
-/// The load averages, and the tasks of now by job.
-fn load(sample: &Sample, jobs: &[Job]) -> Load {
+/// The load averages, what they are made of, and the tasks of now by job.
+fn load(sample: &Sample, jobs: &[Job], account: &mut Ledger) -> Load {
     let mut ledger: Vec<LedgerLine> = jobs
         .iter()
         .filter(|job| job.runnable + job.uninterruptible > 0)
@@ -252,10 +255,20 @@ fn load(sample: &Sample, jobs: &[Job]) -> Load {
         })
         .collect();
     ledger.sort_by_key(|line| std::cmp::Reverse(line.runnable + line.uninterruptible));
+    let account = sample.host.load.map(|averages| {
+        let counted = ledger.iter().map(|line| Counted {
+            job: &line.job,
+            name: &line.name,
+            tasks: f64::from(line.runnable + line.uninterruptible),
+            stuck_for: &[],
+        });
+        account.add(sample.since_boot, averages.avg1, counted)
+    });
     Load {
         averages: sample.host.load,
         runnable: ledger.iter().map(|line| line.runnable).sum(),
         uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
         ledger,
+        account,
     }
 }

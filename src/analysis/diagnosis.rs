@@ -121,6 +121,8 @@ pub struct Load {
     pub uninterruptible: u32,
     /// The ledger: the same two numbers by job, largest first; jobs with neither are left out.
     pub ledger: Vec<LedgerLine>,
+    /// The one-minute average as a sum over jobs. `None` without the average.
+    pub account: Option<Account>,
 }
 
 impl Load {
@@ -141,6 +143,30 @@ pub struct LedgerLine {
     pub runnable: u32,
     /// Its tasks in uninterruptible sleep.
     pub uninterruptible: u32,
+}
+
+/// The one-minute load average, taken apart. The parts add up to it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The average.
+    pub average: f64,
+    /// Jobs with their parts, largest first.
+    pub lines: Vec<AccountLine>,
+    /// What is left of the time before whytop looked.
+    pub before: f64,
+    /// What fell between two looks, whytop's own tasks too; negative where its looks saw more than the kernel's own.
+    pub unseen: f64,
+}
+
+/// A job's part in the one-minute load average.
+#[derive(Clone, Debug)]
+pub struct AccountLine {
+    /// The job; it may have ended.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Its part, in tasks.
+    pub average: f64,
 }
 
 /// CPU use of the whole host over the last interval, in CPUs (0 to the number of CPUs).

@@ -2,7 +2,7 @@
 //!
 //! Pure: samples in, a [`diagnosis::Diagnosis`] out. No files, clocks, threads or formatting for a screen. It cannot fail: what
 //! it could not know is a gap. `table` folds samples into the picture of now, `jobs` draws boundaries, `kind` says what a job is,
-//! `blame` joins those who wait with those who take, `waits` says what they wait in.
+//! `blame` joins those who wait with those who take, `waits` says what they wait in, `ledger` takes the load average apart.
 
 pub(crate) mod blame;
 mod cgroup;
@@ -10,6 +10,7 @@ pub mod diagnosis;
 pub mod gap;
 pub(crate) mod jobs;
 pub mod kind;
+pub(crate) mod ledger;
 mod name;
 pub(crate) mod table;
 pub(crate) mod waits;
