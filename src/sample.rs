@@ -47,7 +47,7 @@ pub struct Sample {
     /// Processes that are gone, all their tasks with them.
     pub gone_processes: Vec<ProcessId>,
     /// Tasks that are gone while their process goes on.
-    pub gone_tasks: Vec<TaskId>,
+    pub gone_tasks: Vec<GoneTask>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
     pub identities: Vec<(ProcessId, Identity)>,
     /// What could not be read, and why.
@@ -197,6 +197,15 @@ pub struct Task {
     pub run_delay: Option<Nanos>,
     /// Where it is stuck; looked up for tasks in uninterruptible sleep only.
     pub wait: Option<Wait>,
+}
+
+/// A task that ended before its process did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GoneTask {
+    /// The process it belonged to.
+    pub pid: Pid,
+    /// Thread id and start.
+    pub id: TaskId,
 }
 
 /// The state letter of `/proc/PID/stat`, by meaning.

@@ -47,7 +47,7 @@ fn rows(sample: &Sample) -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
         sorted(sample.processes.iter().map(|process| process.id.pid).collect()),
         sorted(sample.tasks.iter().map(|task| task.id.tid).collect()),
         sorted(sample.gone_processes.iter().map(|id| id.pid).collect()),
-        sorted(sample.gone_tasks.iter().map(|id| id.tid).collect()),
+        sorted(sample.gone_tasks.iter().map(|gone| gone.id.tid).collect()),
     )
 }
 

@@ -13,7 +13,7 @@ use super::{
     tier::record::{Moved, Record},
 };
 use crate::{
-    sample::{IoBytes, Process, Task, TaskState},
+    sample::{GoneTask, IoBytes, Process, Task, TaskState},
     units::{Nanos, Pid, ProcessId, SECOND, TaskId},
 };
 
@@ -214,14 +214,21 @@ impl Known {
         self.set_io(sum.map(Moved::settled));
     }
 
-    /// Forgets one of its other tasks; false if it is not known.
-    pub fn lose(&mut self, id: TaskId) -> bool {
-        let at = self.others.iter().position(|thread| thread.task.id == id);
-        at.map(|at| self.others.remove(at)).is_some()
+    /// Forgets those of its other tasks that are named, in order of their numbers.
+    pub fn lose(&mut self, ended: &[TaskId], gone: &mut Vec<GoneTask>) {
+        let pid = self.process.id.pid;
+        self.others.retain(|thread| {
+            let id = thread.task.id;
+            let stays = ended.binary_search(&id).is_err();
+            if !stays {
+                gone.push(GoneTask { pid, id });
+            }
+            stays
+        });
     }
 
     /// Looks what became of it.
-    pub fn visit(&mut self, looker: &mut Looker, pass: u64, gone: &mut Vec<TaskId>) -> Visit {
+    pub fn visit(&mut self, looker: &mut Looker, pass: u64, gone: &mut Vec<GoneTask>) -> Visit {
         let pid = self.process.id.pid;
         let place = Place::Process(pid);
         let mut ran = false;
@@ -308,7 +315,7 @@ impl Known {
 
     /// True if any of its other tasks ran, came or went. The list is read only when one of them ran: only a thread of
     /// the process can start another.
-    fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<TaskId>) -> bool {
+    fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<GoneTask>) -> bool {
         let pid = self.process.id.pid;
         let mut changed = false;
         let tick = looker.tick;
@@ -322,7 +329,7 @@ impl Known {
                 }
                 Ok(None) => true,
                 Ok(Some(_)) | Err(_) => {
-                    gone.push(thread.task.id);
+                    gone.push(GoneTask { pid, id: thread.task.id });
                     changed = true;
                     false
                 }
@@ -334,7 +341,7 @@ impl Known {
         changed
     }
 
-    fn list_threads(&mut self, looker: &mut Looker, gone: &mut Vec<TaskId>) {
+    fn list_threads(&mut self, looker: &mut Looker, gone: &mut Vec<GoneTask>) {
         let pid = self.process.id.pid;
         let mut tids = std::mem::take(&mut looker.tids);
         if looker.files.list_threads(pid, &mut tids).is_ok() && !tids.is_empty() {
@@ -342,7 +349,7 @@ impl Known {
             self.others.retain(|thread| {
                 let stays = tids.binary_search(&thread.task.id.tid).is_ok();
                 if !stays {
-                    gone.push(thread.task.id);
+                    gone.push(GoneTask { pid, id: thread.task.id });
                 }
                 stays
             });

@@ -12,8 +12,8 @@ use super::{
     waits,
 };
 use crate::{
-    sample::{Process, Task, TaskState},
-    units::{Pid, ProcessId, TaskId},
+    sample::{GoneTask, Process, Task, TaskState},
+    units::{Pid, ProcessId},
 };
 
 /// What one pass found.
@@ -22,7 +22,7 @@ pub(super) struct Changes {
     pub processes: Vec<Process>,
     pub tasks: Vec<Task>,
     pub gone_processes: Vec<ProcessId>,
-    pub gone_tasks: Vec<TaskId>,
+    pub gone_tasks: Vec<GoneTask>,
     /// User processes that are new or ran, for whoever wants to know who they are.
     pub active: Vec<ProcessId>,
     /// Tasks there are now.

@@ -16,7 +16,10 @@ use super::{
     },
     waits,
 };
-use crate::units::{Pid, TaskId};
+use crate::{
+    sample::GoneTask,
+    units::{Pid, TaskId},
+};
 
 /// So many batches apart it is looked whether `/proc` has processes that the iterator has not. The pass costs as much as a tenth
 /// of a batch.
@@ -68,23 +71,29 @@ impl Table {
                 changes.gone_processes.push(known.remove().process.id);
             }
         }
-        for record in found.gone.iter().filter(|record| !record.leads()) {
-            let id = TaskId { tid: record.tid(), start: record.start(looker.tick) };
-            if let Some(known) = self.processes.get_mut(&record.tgid())
-                && known.lose(id)
-            {
-                changes.gone_tasks.push(id);
-                touched.push(Touch { pid: record.tgid(), ran: true, churned: true });
+        found.gone.retain(|record| !record.leads());
+        found.gone.sort_unstable_by_key(|record| (record.tgid(), record.tid()));
+        for ended in found.gone.chunk_by(|one, other| one.tgid() == other.tgid()) {
+            let Some(known) = ended.first().and_then(|record| self.processes.get_mut(&record.tgid())) else { continue };
+            let ids: Vec<TaskId> =
+                ended.iter().map(|record| TaskId { tid: record.tid(), start: record.start(looker.tick) }).collect();
+            let before = changes.gone_tasks.len();
+            known.lose(&ids, &mut changes.gone_tasks);
+            if changes.gone_tasks.len() > before {
+                touched.push(Touch { pid: known.process.id.pid, ran: true, churned: true });
             }
         }
         for record in found.leaders {
             touched.push(self.take_leader(looker, record, &mut changes));
         }
-        for record in found.threads {
-            match self.take_thread(looker, record) {
+        found.threads.sort_unstable_by_key(|record| (record.tgid(), record.tid()));
+        // A stray that also changed is in there twice.
+        found.threads.dedup_by_key(|record| record.tid());
+        for threads in found.threads.chunk_by(|one, other| one.tgid() == other.tgid()) {
+            match self.take_threads(looker, threads) {
                 Some(touch) => touched.push(touch),
                 // Its process was not there yet when the iterator passed, or is there no more.
-                None => self.strays.push(record.tid()),
+                None => self.strays.extend(threads.iter().map(|record| record.tid())),
             }
         }
         self.settle(looker, touched, &mut changes);
@@ -115,7 +124,7 @@ impl Table {
                 thread.file = None;
                 let stays = is_there(*pid, thread.task.id);
                 if !stays {
-                    changes.gone_tasks.push(thread.task.id);
+                    changes.gone_tasks.push(GoneTask { pid: *pid, id: thread.task.id });
                     touched.push(Touch { pid: *pid, ran: true, churned: true });
                 }
                 stays
@@ -142,23 +151,32 @@ impl Table {
         Touch { pid, ran: true, churned: false }
     }
 
-    /// `None` if its process is not known.
-    fn take_thread(&mut self, looker: &mut Looker, record: Record<'_>) -> Option<Touch> {
-        let pid = record.tgid();
+    /// New and changed threads of one process, in order. `None` if it is not known.
+    fn take_threads(&mut self, looker: &mut Looker, records: &[Record<'_>]) -> Option<Touch> {
+        let pid = records.first()?.tgid();
         let known = self.processes.get_mut(&pid)?;
-        let start = record.start(looker.tick);
-        let (ran, churned) = match known.others.binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
-            Ok(at) if known.others[at].task.id.start == start => (known.others[at].take(record), false),
-            Ok(at) => {
-                known.others[at] = Watched::found(record, looker.tick);
-                (true, true)
+        let mut touch = Touch { pid, ran: false, churned: false };
+        let watched = known.others.len();
+        for record in records.iter().copied() {
+            match known.others[..watched].binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
+                Ok(at) if known.others[at].task.id.start == record.start(looker.tick) => {
+                    touch.ran |= known.others[at].take(record)
+                }
+                Ok(at) => {
+                    known.others[at] = Watched::found(record, looker.tick);
+                    touch.churned = true;
+                }
+                Err(_) => {
+                    known.others.push(Watched::found(record, looker.tick));
+                    touch.churned = true;
+                }
             }
-            Err(at) => {
-                known.others.insert(at, Watched::found(record, looker.tick));
-                (true, true)
-            }
-        };
-        Some(Touch { pid, ran, churned })
+        }
+        if known.others.len() > watched {
+            known.others.sort_unstable_by_key(|thread| thread.task.id.tid);
+        }
+        touch.ran |= touch.churned;
+        Some(touch)
     }
 
     /// Looks at the processes that the iterator does not give, as a sweep would.
