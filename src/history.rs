@@ -119,6 +119,7 @@ mod tests {
             tasks: Vec::new(),
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
+            clocks: Vec::new(),
             identities: Vec::new(),
             gaps: Vec::new(),
             cost: Cost::default(),

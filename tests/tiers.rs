@@ -57,7 +57,7 @@ fn kernel() -> Option<Reader> {
         println!("skipped: {excuse}");
         return None;
     }
-    Some(Reader::with_tier(root(), Choice::Kernel).unwrap())
+    Some(Reader::with_loader(root(), Choice::Kernel, Path::new(env!("CARGO_BIN_EXE_whytop"))).unwrap())
 }
 
 /// Everything, folded together from samples.

@@ -11,10 +11,11 @@ use super::{
     process::{Known, Looker, Visit, Watched},
     table::{Changes, Table},
     tier::{
+        Read,
         batch::{Batch, Step},
         record::Record,
     },
-    waits,
+    waits::{self, Source},
 };
 use crate::{
     sample::GoneTask,
@@ -24,6 +25,12 @@ use crate::{
 /// So many batches apart it is looked whether `/proc` has processes that the iterator has not. The pass costs as much as a tenth
 /// of a batch.
 const HIDDEN_LOOKS: u64 = 60;
+/// So many batches in a row that have fewer tasks than the kernel counts are a hint that there are hidden ones. One is none: whatever
+/// ended between the count and the batch is missing in it.
+const SHORT_LOOKS: u32 = 3;
+/// For so many samples a process that was put into another control group is told to be active, for it may not run itself, and who
+/// it is may have been asked for just before. At the shortest interval that is longer than such an answer stands (`identity::STALE`).
+const REGROUPED_LOOKS: u64 = 24;
 /// Bytes of a name in the kernel; a longer one is cut in the record.
 const COMM: usize = 15;
 
@@ -45,8 +52,10 @@ struct Found<'a> {
 }
 
 impl Table {
-    /// Takes over a batch. `before` is the batch before, without records if that sample came from somewhere else.
-    pub fn take(&mut self, looker: &mut Looker, before: &Batch, now: &Batch) -> Changes {
+    /// Takes over a batch, and the one before, which is without records if that sample came from somewhere else. `tasks`: how many
+    /// there were just before, by the kernel's own count.
+    pub fn take(&mut self, looker: &mut Looker, mut read: Read<'_>, tasks: Option<u64>) -> Changes {
+        let (before, now) = (read.before, read.now);
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
@@ -97,9 +106,13 @@ impl Table {
             }
         }
         self.settle(looker, touched, &mut changes);
-        self.visit_hidden(looker, now, before.len() == 0, &mut changes);
-        waits::look_up(&mut self.processes, looker);
-        self.hand_over(looker, &mut changes);
+        let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
+        self.visit_hidden(looker, now, look, &mut changes);
+        self.tell_regrouped(&mut changes);
+        let stuck = waits::is_due(&self.processes).then(|| read.stuck()).flatten();
+        let source = Source::Iterator { batch: now, stuck };
+        waits::look_up(&mut self.processes, looker, &source);
+        self.hand_over(looker, &source, &mut changes);
         changes
     }
 
@@ -141,7 +154,11 @@ impl Table {
             if known.process.id.start == record.start(tick) {
                 name(looker, record, Some(known), &mut comm);
                 let threads = known.tasks();
-                let ran = known.take(record, &comm, tick);
+                let mut ran = known.take(record, &comm, tick);
+                if known.cgroup.replace(record.cgroup()).is_some_and(|cgroup| cgroup != record.cgroup()) {
+                    ran = true;
+                    self.regrouped.push((known.process.id, self.pass + REGROUPED_LOOKS));
+                }
                 return Touch { pid, ran, churned: threads != record.threads() as usize };
             }
             changes.gone_processes.push(known.process.id);
@@ -160,7 +177,7 @@ impl Table {
         for record in records.iter().copied() {
             match known.others[..watched].binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
                 Ok(at) if known.others[at].task.id.start == record.start(looker.tick) => {
-                    touch.ran |= known.others[at].take(record)
+                    touch.ran |= known.others[at].take(record);
                 }
                 Ok(at) => {
                     known.others[at] = Watched::found(record, looker.tick);
@@ -179,9 +196,32 @@ impl Table {
         Some(touch)
     }
 
-    /// Looks at the processes that the iterator does not give, as a sweep would.
-    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, first: bool, changes: &mut Changes) {
-        if first || self.pass.is_multiple_of(HIDDEN_LOOKS) {
+    /// Who was put into another control group not long ago may belong to another unit now.
+    fn tell_regrouped(&mut self, changes: &mut Changes) {
+        let pass = self.pass;
+        self.regrouped.retain(|(id, until)| pass <= *until && self.processes.get(&id.pid).is_some_and(|it| it.process.id == *id));
+        if !self.regrouped.is_empty() {
+            changes.active.extend(self.regrouped.iter().map(|(id, _)| *id));
+            changes.active.sort_unstable();
+            changes.active.dedup();
+        }
+    }
+
+    /// Whether the iterator has been giving fewer tasks than there are.
+    fn falls_short(&mut self, now: &Batch, tasks: Option<u64>) -> bool {
+        let hidden = self.hidden.iter().filter_map(|pid| self.processes.get(pid)).map(Known::tasks).sum::<usize>();
+        let is_short = tasks.is_some_and(|tasks| tasks > (now.len() + hidden) as u64);
+        self.short = if is_short { self.short + 1 } else { 0 };
+        let look = self.short >= SHORT_LOOKS;
+        if look {
+            self.short = 0;
+        }
+        look
+    }
+
+    /// Looks at the processes that the iterator does not give, as a sweep would; `look`: for new ones, too.
+    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, look: bool, changes: &mut Changes) {
+        if look {
             let mut pids = std::mem::take(&mut self.pids);
             // Without a list there is nothing to look for, until the next time.
             if looker.files.list_processes(&mut pids).is_ok() {
