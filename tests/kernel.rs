@@ -47,7 +47,7 @@ fn rows(sample: &Sample) -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
         sorted(sample.processes.iter().map(|process| process.id.pid).collect()),
         sorted(sample.tasks.iter().map(|task| task.id.tid).collect()),
         sorted(sample.gone_processes.iter().map(|id| id.pid).collect()),
-        sorted(sample.gone_tasks.iter().map(|id| id.tid).collect()),
+        sorted(sample.gone_tasks.iter().map(|gone| gone.id.tid).collect()),
     )
 }
 
@@ -248,7 +248,10 @@ fn threads_come_and_go_and_run_alone() {
     let server = server.ran(1).thread(43, "worker", 'S').thread(44, "worker", 'D').wait("io_schedule", "0 0x3").write();
     let sample = reader.sample().unwrap();
     assert_eq!(rows(&sample), (vec![], vec![42, 43, 44], vec![], vec![]));
-    assert_eq!(task(&sample, 44).wait, Some(Wait { wchan: Some("io_schedule".into()), syscall: Some(0) }));
+    assert_eq!(
+        task(&sample, 44).wait,
+        Some(Box::new(Wait { wchan: Some("io_schedule".into()), syscall: Some(0), ..Wait::default() }))
+    );
     assert_eq!(sample.cost.tasks, 3);
 
     // Only the worker ran, but what it moved shows on the process.
@@ -391,7 +394,7 @@ fn where_a_task_is_stuck_is_looked_up_while_it_is() {
     proc.process(9, "kernel").state('D').flags(0x0020_0040).wait("io_schedule", "0 0x0").write();
     let mut reader = reader(proc.path());
     let sample = reader.sample().unwrap();
-    let wait = |wchan: Option<&str>, syscall| Some(Wait { wchan: wchan.map(Into::into), syscall });
+    let wait = |wchan: Option<&str>, syscall| Some(Box::new(Wait { wchan: wchan.map(Into::into), syscall, ..Wait::default() }));
     assert_eq!(task(&sample, 7).wait, wait(Some("rpc_wait_bit_killable"), Some(0)));
     assert_eq!(task(&sample, 8).wait, wait(None, None));
     assert_eq!(task(&sample, 9).wait, wait(Some("io_schedule"), None));

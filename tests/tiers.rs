@@ -17,7 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use whytop::{
     kernel::{Choice, ProcRoot, Reader},
-    sample::{IoBytes, ProcReason, Process, Sample, Task, TaskState, Tier},
+    sample::{GoneTask, IoBytes, ProcReason, Process, Sample, Task, TaskState, Tier},
     units::{ProcessId, TaskId},
 };
 
@@ -57,7 +57,7 @@ fn kernel() -> Option<Reader> {
         println!("skipped: {excuse}");
         return None;
     }
-    Some(Reader::with_tier(root(), Choice::Kernel).unwrap())
+    Some(Reader::with_loader(root(), Choice::Kernel, Path::new(env!("CARGO_BIN_EXE_whytop"))).unwrap())
 }
 
 /// Everything, folded together from samples.
@@ -73,8 +73,8 @@ impl Picture {
             assert!(self.processes.remove(id).is_some(), "{id} is gone and was never there");
             self.tasks.retain(|_, task| task.pid != id.pid);
         }
-        for id in &sample.gone_tasks {
-            assert!(self.tasks.remove(id).is_some(), "{id:?} is gone and was never there");
+        for GoneTask { pid, id } in &sample.gone_tasks {
+            assert_eq!(self.tasks.remove(id).map(|task| task.pid), Some(*pid), "{id:?} is gone and was never there");
         }
         self.processes.extend(sample.processes.iter().map(|process| (process.id, process.clone())));
         self.tasks.extend(sample.tasks.iter().map(|task| (task.id, task.clone())));

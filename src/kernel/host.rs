@@ -27,6 +27,8 @@ pub(super) struct HostReader {
     pub queued: usize,
     /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
     pub forks: Option<u64>,
+    /// Tasks there were at the last read. `None`: this kernel does not say.
+    pub tasks: Option<u64>,
 }
 
 /// What is looked up once for each disk.
@@ -37,7 +39,7 @@ struct DiskFacts {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new(), queued: 0, forks: None }
+        Self { root, disks: HashMap::new(), queued: 0, forks: None, tasks: None }
     }
 
     /// Reads everything there is.
@@ -55,8 +57,10 @@ impl HostReader {
         fs::File::open(self.root.path().join(name)).map(io::BufReader::new).map_err(|error| error.to_string())
     }
 
-    fn load(&self) -> Result<LoadAverage, String> {
+    fn load(&mut self) -> Result<LoadAverage, String> {
+        self.tasks = None;
         let load = procfs::LoadAverage::from_read(self.open("loadavg")?).map_err(|error| error.to_string())?;
+        self.tasks = Some(load.max.into());
         Ok(LoadAverage { avg1: hundredths(load.one), avg5: hundredths(load.five), avg15: hundredths(load.fifteen) })
     }
 

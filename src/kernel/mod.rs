@@ -24,4 +24,4 @@ mod waits;
 
 pub use reader::Reader;
 pub use root::ProcRoot;
-pub use tier::Choice;
+pub use tier::{Choice, load_iterator};

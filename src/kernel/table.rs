@@ -3,17 +3,17 @@
 //! Gives [`Changes`], in the terms of a sample. Reads through `files` only and knows no clock. Tested through
 //! [`crate::kernel::Reader`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rustix::io::Errno;
 
 use super::{
     process::{Known, Looker, Visit},
-    waits,
+    waits::{self, Source},
 };
 use crate::{
-    sample::{Process, Task, TaskState},
-    units::{Pid, ProcessId, TaskId},
+    sample::{CpuClock, GoneTask, Process, Task, TaskState},
+    units::{Nanos, Pid, ProcessId},
 };
 
 /// What one pass found.
@@ -22,7 +22,9 @@ pub(super) struct Changes {
     pub processes: Vec<Process>,
     pub tasks: Vec<Task>,
     pub gone_processes: Vec<ProcessId>,
-    pub gone_tasks: Vec<TaskId>,
+    pub gone_tasks: Vec<GoneTask>,
+    /// The newest instant known on each CPU that a stuck task ran on last.
+    pub clocks: Vec<CpuClock>,
     /// User processes that are new or ran, for whoever wants to know who they are.
     pub active: Vec<ProcessId>,
     /// Tasks there are now.
@@ -52,6 +54,11 @@ pub(super) struct Table {
     pub(super) strays: Vec<Pid>,
     /// Processes that the kernel's iterator does not give although they are there.
     pub(super) hidden: Vec<Pid>,
+    /// Batches of that iterator in a row that had fewer tasks than there are.
+    pub(super) short: u32,
+    /// Processes that were put into another control group, and the pass until which that is told.
+    pub(super) regrouped: Vec<(ProcessId, u64)>,
+    clocks: BTreeMap<u32, Nanos>,
 }
 
 impl Table {
@@ -120,8 +127,8 @@ impl Table {
             self.tie_loose_ends(looker);
         }
         self.seek_queued(looker, queued);
-        waits::look_up(&mut self.processes, looker);
-        self.hand_over(looker, &mut changes);
+        waits::look_up(&mut self.processes, looker, &Source::Files);
+        self.hand_over(looker, &Source::Files, &mut changes);
         Ok(changes)
     }
 
@@ -156,7 +163,8 @@ impl Table {
     }
 
     /// Puts what changed into the changes, and counts.
-    pub(super) fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
+    pub(super) fn hand_over(&mut self, looker: &mut Looker, source: &Source<'_>, changes: &mut Changes) {
+        changes.clocks = waits::clocks(&self.processes, looker, source, &mut self.clocks);
         let mut kept = 0;
         for known in self.processes.values_mut() {
             if std::mem::take(&mut known.dirty) {
