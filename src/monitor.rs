@@ -259,7 +259,7 @@ fn load(sample: &Sample, jobs: &[Job], account: &mut Ledger) -> Load {
         let counted = ledger.iter().map(|line| Counted {
             job: &line.job,
             name: &line.name,
-            tasks: f64::from(line.runnable + line.uninterruptible),
+            tasks: line.now(),
             stuck_for: &[],
         });
         account.add(sample.since_boot, averages.avg1, counted)

@@ -145,6 +145,13 @@ pub struct LedgerLine {
     pub uninterruptible: u32,
 }
 
+impl LedgerLine {
+    /// Its tasks that count in the load at this instant.
+    pub const fn now(&self) -> u32 {
+        self.runnable + self.uninterruptible
+    }
+}
+
 /// The one-minute load average, taken apart. The parts add up to it.
 #[derive(Clone, Debug)]
 pub struct Account {
