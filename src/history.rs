@@ -120,6 +120,8 @@ mod tests {
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
             clocks: Vec::new(),
+            storage: None,
+            open_files: Vec::new(),
             identities: Vec::new(),
             gaps: Vec::new(),
             cost: Cost::default(),

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_NOISE, Totals};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
-    Verdict,
+    Verdict, WaitGroup,
 };
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
 use crate::analysis::ledger::{Counted, Ledger};
@@ -91,10 +91,10 @@ impl Monitor {
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
         };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
-        self.remember(&mut verdict, sample.at);
+        self.remember(&mut verdict, &waits, sample.at);
         blame::order(&mut jobs, &verdict.victims);
 
-        let load = load(&sample, &jobs, &mut self.ledger);
+        let load = self.load(&sample, &jobs);
         let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
         let (at, since_boot, host, gaps, cost) =
             (sample.at, sample.since_boot, sample.host.clone(), sample.gaps.clone(), sample.cost);
@@ -166,6 +166,44 @@ impl Monitor {
         jobs
     }
 
+    /// The load averages, what they are made of, and the tasks of now by job.
+    fn load(&mut self, sample: &Sample, jobs: &[Job]) -> Load {
+        let mut ledger: Vec<LedgerLine> = jobs
+            .iter()
+            .filter(|job| job.runnable + job.uninterruptible > 0)
+            .map(|job| LedgerLine {
+                job: job.facts.id.clone(),
+                name: job.facts.name.clone(),
+                runnable: job.runnable,
+                uninterruptible: job.uninterruptible,
+            })
+            .collect();
+        ledger.sort_by_key(|line| std::cmp::Reverse(line.now()));
+        let mut stuck_for: HashMap<&JobId, Vec<f64>> = HashMap::new();
+        for (id, task) in self.table.stuck() {
+            let job = self.jobs.of(id).map(|facts| &facts.id);
+            if let Some((job, stuck)) = job.zip(self.table.stuck_for(task)) {
+                stuck_for.entry(job).or_default().push(stuck.seconds);
+            }
+        }
+        let account = sample.host.load.map(|averages| {
+            let counted = ledger.iter().map(|line| Counted {
+                job: &line.job,
+                name: &line.name,
+                tasks: line.now(),
+                stuck_for: stuck_for.get(&line.job).map(Vec::as_slice).unwrap_or_default(),
+            });
+            self.ledger.add(sample.since_boot, averages.avg1, counted)
+        });
+        Load {
+            averages: sample.host.load,
+            runnable: ledger.iter().map(|line| line.runnable).sum(),
+            uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
+            ledger,
+            account,
+        }
+    }
+
     fn activity(&self, id: ProcessId, recent: &Recent) -> Activity {
         let entry = self.table.get(id.pid).filter(|entry| entry.process.id == id);
         let resting = entry.and_then(|entry| entry.tasks.iter().find(|task| task.id.tid == id.pid)).map(|task| task.state);
@@ -178,14 +216,18 @@ impl Monitor {
         Activity { state, runnable: recent.runnable, uninterruptible: recent.stuck, usage: recent.usage }
     }
 
-    /// Keeps the beginning of contention that goes on.
-    fn remember(&mut self, verdict: &mut Verdict, at: Timestamp) {
+    /// Keeps the beginning of contention that goes on. One that was there before whytop looked began when the first of the victims got
+    /// stuck, as far as they still are.
+    fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp) {
         if verdict.severity != Severity::Contention {
             self.trouble = None;
             return;
         }
         let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit == verdict.culprit);
-        let since = same.map_or(at, |trouble| trouble.since);
+        let victims = waits.iter().filter(|group| verdict.victims.contains(&group.job));
+        let longest = victims.filter_map(|group| group.longest).fold(0.0, f64::max);
+        let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
+        let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
         self.trouble = Some(Trouble { resource: verdict.resource, culprit: verdict.culprit.clone(), since });
         verdict.since = Some(since);
     }
@@ -240,35 +282,4 @@ fn accumulate(sum: &mut Usage, more: &Usage) {
     add(&mut sum.read_bytes, more.read_bytes);
     add(&mut sum.write_bytes, more.write_bytes);
     sum.stuck += more.stuck;
-}
-
-/// The load averages, what they are made of, and the tasks of now by job.
-fn load(sample: &Sample, jobs: &[Job], account: &mut Ledger) -> Load {
-    let mut ledger: Vec<LedgerLine> = jobs
-        .iter()
-        .filter(|job| job.runnable + job.uninterruptible > 0)
-        .map(|job| LedgerLine {
-            job: job.facts.id.clone(),
-            name: job.facts.name.clone(),
-            runnable: job.runnable,
-            uninterruptible: job.uninterruptible,
-        })
-        .collect();
-    ledger.sort_by_key(|line| std::cmp::Reverse(line.runnable + line.uninterruptible));
-    let account = sample.host.load.map(|averages| {
-        let counted = ledger.iter().map(|line| Counted {
-            job: &line.job,
-            name: &line.name,
-            tasks: line.now(),
-            stuck_for: &[],
-        });
-        account.add(sample.since_boot, averages.avg1, counted)
-    });
-    Load {
-        averages: sample.host.load,
-        runnable: ledger.iter().map(|line| line.runnable).sum(),
-        uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
-        ledger,
-        account,
-    }
 }

@@ -6,6 +6,8 @@
 //!
 //! Plain data: no clock is read here, no file is opened, and a recording made of samples can be analysed on another host.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,13 @@ pub struct Sample {
     /// The newest instant known on each CPU that a stuck task ran on last: the difference to the task's own says since when it is stuck.
     #[serde(default)]
     pub clocks: Vec<CpuClock>,
+    /// What lies below the paths. Comes with the first sample and again when it changed; it is read off the sampling path and may
+    /// come late.
+    #[serde(default)]
+    pub storage: Option<Arc<Storage>>,
+    /// Open files of processes that move much, as far as somebody looked.
+    #[serde(default)]
+    pub open_files: Vec<(ProcessId, Vec<OpenFile>)>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
     pub identities: Vec<(ProcessId, Identity)>,
     /// What could not be read, and why.
@@ -257,6 +266,73 @@ pub struct Wait {
     /// When it ran last. `None`: the kernel does not say.
     #[serde(default)]
     pub last_ran: Option<CpuClock>,
+    /// The file that the system call is about, where that is one of its arguments by descriptor. `None`: it is not, or not allowed to look.
+    #[serde(default)]
+    pub file: Option<FileRef>,
+}
+
+/// A file by its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// As its process sees it (`/proc/PID/fd/N`): a path, or `pipe:[4711]` and the like. From a stranger.
+    pub path: String,
+    /// The mount it was opened on (`mnt_id` of `/proc/PID/fdinfo/N`), which is worth more than the path: in a container paths have other
+    /// meanings.
+    pub mount: Option<u32>,
+}
+
+/// A file that a process has open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// Its descriptor.
+    pub fd: u32,
+    /// Which.
+    pub file: FileRef,
+    /// Open for reading.
+    pub reading: bool,
+    /// Open for writing.
+    pub writing: bool,
+    /// Where in the file the next byte is read or written.
+    pub position: u64,
+}
+
+/// Mounts and block devices: the way from a path to the disks below it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Storage {
+    /// `/proc/self/mountinfo`.
+    pub mounts: Vec<Mount>,
+    /// `/sys/block` and `/sys/class/block`: disks, partitions and what is stacked on them.
+    pub devices: Vec<BlockDevice>,
+}
+
+/// One mount (`proc(5)`, `/proc/PID/mountinfo`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount number, one for the whole host.
+    pub id: u32,
+    /// Device number, major and minor. Major 0: no block device (NFS, overlay, btrfs, tmpfs).
+    pub device: (u32, u32),
+    /// Where it is mounted, for this process.
+    pub point: String,
+    /// Type: `ext4`, `nfs4`, `fuse.sshfs`.
+    pub kind: CompactString,
+    /// What is mounted: `/dev/sda1`, `server:/export`, `overlay`.
+    pub source: String,
+    /// An overlay's upper directory, where writes go.
+    pub upper: Option<String>,
+}
+
+/// One block device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockDevice {
+    /// Kernel name: `sda1`, `dm-3`, `md0`, `loop0`.
+    pub name: CompactString,
+    /// Device number, major and minor.
+    pub device: (u32, u32),
+    /// What it is made of: the disk of a partition, the slaves of `dm` and `md`. Empty: a disk, or a loop device.
+    pub below: Vec<CompactString>,
+    /// The file behind a loop device (`loop/backing_file`).
+    pub backing: Option<String>,
 }
 
 /// An instant on one CPU's own clock (`rq_clock_task`, kernel/sched/core.c): those of two CPUs drift apart, so only instants of the

@@ -252,6 +252,8 @@ impl Scenario {
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
             clocks: Vec::new(),
+            storage: None,
+            open_files: Vec::new(),
             identities: rows.iter().filter(|row| !row.kernel).map(|row| (row.id(), row.identity())).collect(),
             gaps: if hidden > 0 { vec![Gap::IoDenied { processes: hidden }] } else { Vec::new() },
             cost: Cost::default(),

@@ -4,7 +4,6 @@
 //! somebody keeps the disk busy. Every threshold is a constant here, and `tests/scenarios.rs` pins it.
 
 use crate::analysis::diagnosis::{DiskUse, Job, JobId, Kind, Resource, Role, Severity, Verdict, WaitGroup};
-use crate::analysis::waits;
 use crate::sample::Pressure;
 use crate::units::{count, rate};
 
@@ -176,7 +175,7 @@ fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case>
 fn stuck_resource(waits: &[WaitGroup]) -> Option<Resource> {
     let mut counts: Vec<(Resource, u32)> = Vec::new();
     for group in waits {
-        let Some(resource) = group.wchan.as_deref().and_then(waits::resource) else { continue };
+        let Some(resource) = group.resource else { continue };
         match counts.iter_mut().find(|(known, _)| *known == resource) {
             Some((_, tasks)) => *tasks += group.tasks,
             None => counts.push((resource, group.tasks)),

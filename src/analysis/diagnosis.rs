@@ -11,7 +11,7 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 use crate::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState};
-use crate::units::{Nanos, ProcessId};
+use crate::units::{Nanos, Pid, ProcessId};
 
 /// All that is known of the host at one instant.
 #[derive(Clone, Debug)]
@@ -469,8 +469,36 @@ pub struct WaitGroup {
     pub device: Option<String>,
     /// What the wait channel means, in plain words.
     pub meaning: Option<String>,
+    /// What is short there. `None`: not known; `Resource::None`: nothing is.
+    pub resource: Option<Resource>,
+    /// What ends the wait, in plain words.
+    pub helps: Option<&'static str>,
     /// How long the longest of them has been stuck, in seconds.
     pub longest: Option<f64>,
+    /// Those that are stuck longest, a few.
+    pub examples: Vec<StuckTask>,
+}
+
+/// A task in uninterruptible sleep: what a claim comes down to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckTask {
+    /// Its process.
+    pub pid: Pid,
+    /// Its number.
+    pub tid: Pid,
+    /// For how long, in seconds.
+    pub stuck_for: Option<Stuck>,
+    /// The kernel's functions on its stack, innermost first. Empty: not allowed to look.
+    pub stack: Vec<String>,
+}
+
+/// For how long a task has been stuck, and how sure that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stuck {
+    /// Seconds.
+    pub seconds: f64,
+    /// By the kernel's own clock of when it ran last; otherwise that long at least, for whytop has seen it so.
+    pub exact: bool,
 }
 
 /// What one disk did over the last interval.

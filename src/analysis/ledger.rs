@@ -74,7 +74,8 @@ impl Ledger {
         };
         self.at = Some(at);
         self.parts.retain(|_, part| part.average >= NEGLIGIBLE || part.tasks > 0.0);
-        let line = |(job, part): (&JobId, &Part)| AccountLine { job: job.clone(), name: part.name.clone(), average: part.average };
+        let line =
+            |(job, part): (&JobId, &Part)| AccountLine { job: job.clone(), name: part.name.clone(), average: part.average };
         let mut lines: Vec<AccountLine> = self.parts.iter().map(line).collect();
         lines.sort_by(|a, b| b.average.total_cmp(&a.average).then_with(|| a.job.cmp(&b.job)));
         let named: f64 = lines.iter().map(|line| line.average).sum();

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::analysis::diagnosis::Member;
+use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind;
 use crate::analysis::name::display_name;
-use crate::sample::{Identity, IoBytes, Process, Sample, Task, TaskState};
-use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
+use crate::sample::{CpuClock, Identity, IoBytes, Process, Sample, Task, TaskState};
+use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
@@ -21,6 +21,11 @@ pub struct Table {
     entries: FxHashMap<Pid, Entry>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
+    /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
+    stuck: FxHashMap<TaskId, (Pid, Nanos)>,
+    /// By CPU: how far its clock is ahead of the time since boot, in nanoseconds. A clock is only read where something ran, so the
+    /// largest lead that was seen is nearest to the truth.
+    leads: FxHashMap<u32, i64>,
     structure: u64,
     before: Option<Nanos>,
     /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
@@ -139,6 +144,15 @@ impl Table {
                         (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
                     };
                 }
+                // It was woken and fell asleep again if it ran meanwhile; otherwise it sleeps on.
+                let ran = cpu.is_none_or(|cpu| cpu > 0);
+                if task.state != TaskState::Uninterruptible {
+                    self.stuck.remove(&task.id);
+                } else if ran {
+                    self.stuck.insert(task.id, (task.pid, sample.since_boot));
+                } else {
+                    self.stuck.entry(task.id).or_insert((task.pid, sample.since_boot));
+                }
                 match at {
                     // Or a thread id that was reused inside the process: the old one is gone.
                     Some(at) => entry.tasks[at] = task.clone(),
@@ -168,6 +182,10 @@ impl Table {
                 entry.strength = kind::backup_strength(&shape(entry));
             }
         }
+        for CpuClock { cpu, clock } in &sample.clocks {
+            let lead = clock.cast_signed().saturating_sub(sample.since_boot.cast_signed());
+            self.leads.entry(*cpu).and_modify(|known| *known = lead.max(*known)).or_insert(lead);
+        }
         self.restless.extend(sample.tasks.iter().filter(|task| task.state.counts_in_load()).map(|task| task.pid));
         let entries = &self.entries;
         self.restless.retain(|pid| {
@@ -180,6 +198,7 @@ impl Table {
             }
             runnable + stuck > 0
         });
+        self.stuck.retain(|id, (pid, _)| entries.get(pid).is_some_and(|entry| entry.task(*id).is_some()));
         self.before = Some(sample.since_boot);
         used
     }
@@ -206,6 +225,30 @@ impl Table {
         self.entries.values()
     }
 
+    /// Every task in uninterruptible sleep, with its process.
+    pub fn stuck(&self) -> impl Iterator<Item = (ProcessId, &Task)> {
+        self.restless().flat_map(|entry| {
+            let stuck = entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible);
+            stuck.map(|task| (entry.process.id, task))
+        })
+    }
+
+    /// For how long this task, which is in uninterruptible sleep, has been so at the newest sample.
+    pub fn stuck_for(&self, task: &Task) -> Option<Stuck> {
+        let now = self.before?;
+        let seconds = |span: Nanos| span as f64 / SECOND as f64;
+        let seen = self.stuck.get(&task.id).map(|(_, since)| seconds(now.saturating_sub(*since)));
+        let clock = task.wait.as_ref().and_then(|wait| wait.last_ran);
+        let exact = clock.and_then(|CpuClock { cpu, clock }| {
+            let newest = now.checked_add_signed(*self.leads.get(&cpu)?)?;
+            Some(seconds(newest.saturating_sub(clock)))
+        });
+        match (exact, seen) {
+            (Some(exact), seen) => Some(Stuck { seconds: exact.max(seen.unwrap_or_default()), exact: true }),
+            (None, seen) => seen.map(|seconds| Stuck { seconds, exact: false }),
+        }
+    }
+
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
         self.restless.iter().filter_map(|pid| self.entries.get(pid))
@@ -222,6 +265,11 @@ impl Entry {
         let member = Arc::new(member(process, None));
         let standing = Standing::of(process, None);
         Self { process: process.clone(), identity: None, member, tasks: Vec::with_capacity(1), standing, strength: 0.0 }
+    }
+
+    fn task(&self, id: TaskId) -> Option<&Task> {
+        let at = self.tasks.binary_search_by_key(&id.tid, |task| task.id.tid).ok()?;
+        self.tasks.get(at).filter(|task| task.id == id)
     }
 
     /// Works out anew what depends on its name and identity.

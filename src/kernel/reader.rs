@@ -155,6 +155,8 @@ impl Reader {
             gone_processes: changes.gone_processes,
             gone_tasks: changes.gone_tasks,
             clocks: changes.clocks,
+            storage: None,
+            open_files: Vec::new(),
             identities,
             gaps,
             cost,

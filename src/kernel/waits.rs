@@ -89,7 +89,7 @@ fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut L
     let (call, stack) = call_and_stack(watched, place, kernel, looker, source);
     let last_ran = last_ran(watched, place, looker, source);
     let (syscall, args) = (call.map(|call| call.number), call.and_then(|call| call.args));
-    let wait = Some(Box::new(Wait { wchan, syscall, args, stack, last_ran }));
+    let wait = Some(Box::new(Wait { wchan, syscall, args, stack, last_ran, file: None }));
     watched.dirty |= wait != watched.task.wait;
     watched.task.wait = wait;
 }

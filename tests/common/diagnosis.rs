@@ -325,6 +325,9 @@ pub fn outage() -> Diagnosis {
             device: Some("sda".into()),
             meaning: Some("waits for the disk".into()),
             longest: Some(9.4),
+            resource: None,
+            helps: None,
+            examples: Vec::new(),
         },
         WaitGroup {
             job: site_id(),
@@ -335,6 +338,9 @@ pub fn outage() -> Diagnosis {
             device: None,
             meaning: Some("waits for the filesystem journal".into()),
             longest: Some(4.1),
+            resource: None,
+            helps: None,
+            examples: Vec::new(),
         },
         WaitGroup {
             job: nightly_id(),
@@ -345,6 +351,9 @@ pub fn outage() -> Diagnosis {
             device: Some("sda".into()),
             meaning: Some("waits for the disk".into()),
             longest: Some(0.2),
+            resource: None,
+            helps: None,
+            examples: Vec::new(),
         },
         WaitGroup {
             job: database_id(),
@@ -355,6 +364,9 @@ pub fn outage() -> Diagnosis {
             device: None,
             meaning: None,
             longest: None,
+            resource: None,
+            helps: None,
+            examples: Vec::new(),
         },
     ];
     scene.verdict = Verdict {

@@ -1,0 +1,78 @@
+//! What stuck tasks wait in: grouped, named, and in plain words.
+//!
+//! Pure. The table of wait channels is data; a kernel function that is not in it stays without a meaning.
+
+mod meaning;
+
+use std::collections::BTreeMap;
+
+use self::meaning::meaning;
+use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
+use crate::analysis::jobs::Jobs;
+use crate::analysis::table::Table;
+use crate::sample::{Task, TaskState};
+use crate::units::clean;
+
+/// A system call's name on this machine. `None`: no such number.
+fn syscall_name(number: u32) -> Option<String> {
+    syscalls::Sysno::new(number as usize).map(|call| call.name().to_owned())
+}
+
+/// Stuck tasks named for a group.
+const EXAMPLES: usize = 5;
+
+/// What tasks of a job have in common that wait in one group.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    job: usize,
+    /// The meaning; the wait channel where there is none.
+    what: Option<&'a str>,
+    syscall: Option<u32>,
+    path: Option<&'a str>,
+}
+
+/// All stuck tasks of programs, put together by job, meaning, system call and file; most tasks first.
+pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
+    let facts: Vec<_> = jobs.iter().map(|(facts, _)| facts).collect();
+    let mut groups: BTreeMap<Key<'_>, Vec<(&Task, Option<Stuck>)>> = BTreeMap::new();
+    for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
+        let Some(job) = jobs.index_of(entry.process.id) else { continue };
+        for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
+            let wait = task.wait.as_deref();
+            let what = wait.and_then(|wait| meaning(wait).map(|meaning| meaning.words).or(wait.wchan.as_deref()));
+            let syscall = wait.and_then(|wait| wait.syscall);
+            let path = wait.and_then(|wait| Some(wait.file.as_ref()?.path.as_str()));
+            groups.entry(Key { job, what, syscall, path }).or_default().push((task, table.stuck_for(task)));
+        }
+    }
+    let mut groups: Vec<WaitGroup> =
+        groups.into_iter().map(|(key, tasks)| group(facts[key.job].id.clone(), &key, tasks)).collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.tasks));
+    groups
+}
+
+fn group(job: JobId, key: &Key<'_>, mut tasks: Vec<(&Task, Option<Stuck>)>) -> WaitGroup {
+    let seconds = |stuck: &Option<Stuck>| stuck.map_or(-1.0, |stuck| stuck.seconds);
+    tasks.sort_by(|a, b| seconds(&b.1).total_cmp(&seconds(&a.1)).then(a.0.id.cmp(&b.0.id)));
+    let first = tasks.first().and_then(|(task, _)| task.wait.as_deref());
+    let meaning = first.and_then(meaning);
+    let example = |(task, stuck_for): &(&Task, Option<Stuck>)| StuckTask {
+        pid: task.pid,
+        tid: task.id.tid,
+        stuck_for: *stuck_for,
+        stack: task.wait.iter().filter_map(|wait| wait.stack.as_ref()).flatten().map(|function| clean(function)).collect(),
+    };
+    WaitGroup {
+        job,
+        tasks: tasks.len() as u32,
+        syscall: key.syscall.and_then(syscall_name),
+        wchan: first.and_then(|wait| wait.wchan.as_deref()).map(clean),
+        path: key.path.map(clean),
+        device: None,
+        meaning: meaning.map(|meaning| meaning.words.to_owned()),
+        resource: meaning.map(|meaning| meaning.resource),
+        helps: meaning.map(|meaning| meaning.helps).filter(|helps| !helps.is_empty()),
+        longest: tasks.first().and_then(|(_, stuck)| *stuck).map(|stuck| stuck.seconds),
+        examples: tasks.iter().take(EXAMPLES).map(example).collect(),
+    }
+}
