@@ -122,6 +122,7 @@ mod tests {
             clocks: Vec::new(),
             storage: None,
             open_files: Vec::new(),
+            resident: Vec::new(),
             identities: Vec::new(),
             gaps: Vec::new(),
             cost: Cost::default(),

@@ -2,24 +2,29 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysis::blame::{self, DISK_NOISE, Totals};
+use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Totals};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict, WaitGroup,
 };
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
 use crate::analysis::ledger::{Counted, Ledger};
+use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
 use crate::analysis::waits;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
 use crate::units::{Nanos, ProcessId, SECOND, clean};
+
+/// Of what a job moves, the part of which the disk must be known before it counts as known.
+const MOSTLY: f64 = 0.8;
 
 /// Folds samples into diagnoses.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub struct Monitor {
     jobs: Jobs,
     window: Window,
     ledger: Ledger,
+    layers: Layers,
     history: History,
     before: Option<(Nanos, Host)>,
     trouble: Option<Trouble>,
@@ -52,6 +58,7 @@ impl Monitor {
             jobs: Jobs::default(),
             window: Window::default(),
             ledger: Ledger::default(),
+            layers: Layers::default(),
             history: History::new(limits),
             before: None,
             trouble: None,
@@ -82,17 +89,25 @@ impl Monitor {
         let cpu = self.cpu_use(&sample, seconds);
         let disks = self.disk_use(&sample, seconds);
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
-        let mut jobs = self.weigh(&recent, &disks, io_hidden);
-        let waits = waits::groups(&self.table, &self.jobs);
+        let mut jobs = self.weigh(&recent, &disks, io_hidden, instant);
+        if let Some(storage) = &sample.storage {
+            self.layers.update(storage);
+        }
+        // Of stacked devices the uppermost that is busy is the one that is short: a loop device may be throttled on an idle disk.
+        let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
+        let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
+        let waits = waits::groups(&self.table, &self.jobs, &self.layers, disk);
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
+            memory: sample.host.memory.map(|memory| memory.total),
+            disks: &disks,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
         self.remember(&mut verdict, &waits, sample.at);
-        blame::order(&mut jobs, &verdict.victims);
+        blame::order(&mut jobs, &verdict);
 
         let load = self.load(&sample, &jobs);
         let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
@@ -125,7 +140,7 @@ impl Monitor {
     }
 
     /// Every job with what it uses.
-    fn weigh(&self, recent: &HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool) -> Vec<Job> {
+    fn weigh(&self, recent: &HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool, instant: Instant) -> Vec<Job> {
         let rates = self.window.has_rates();
         let mut jobs: Vec<Job> = self
             .jobs
@@ -135,7 +150,9 @@ impl Monitor {
                 let still = (rates && io != IoSeen::Nothing).then_some(0.0);
                 let usage = Usage { cpu_cores: rates.then_some(0.0), read_bytes: still, write_bytes: still, ..Usage::default() };
                 let facts = Arc::clone(facts);
-                Job { facts, role: Role::Bystander, usage, runnable: 0, uninterruptible: 0, share: Share::default() }
+                let age = facts.root.map(|root| instant.age(root));
+                let (role, share) = (Role::Bystander, Share::default());
+                Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age }
             })
             .collect();
         for (id, recent) in recent {
@@ -144,6 +161,8 @@ impl Monitor {
             job.runnable += recent.runnable;
             job.uninterruptible += recent.stuck;
         }
+        self.look_up_disks(&mut jobs, recent);
+        self.add_up_memory(&mut jobs);
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
         for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
             // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
@@ -201,6 +220,41 @@ impl Monitor {
             uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
             ledger,
             account,
+        }
+    }
+
+    /// Which disks what a job moves goes to, where nearly all of it is known by open files.
+    fn look_up_disks(&self, jobs: &mut [Job], recent: &HashMap<ProcessId, Recent>) {
+        let mut known: HashMap<usize, (f64, BTreeSet<CompactString>)> = HashMap::new();
+        for (id, recent) in recent.iter().filter(|(_, recent)| recent.usage.disk_bytes().is_some_and(|bytes| bytes > 0.0)) {
+            let Some(entry) = self.table.get(id.pid) else { continue };
+            let (Some(files), Some(job)) = (&entry.files, self.jobs.index_of(*id)) else { continue };
+            let (reads, writes) = (recent.usage.read_bytes.unwrap_or_default(), recent.usage.write_bytes.unwrap_or_default());
+            let touched =
+                files.all.iter().filter(|file| file.writing && writes >= DISK_NOISE || file.reading && reads >= DISK_NOISE);
+            let disks: Vec<CompactString> = touched.flat_map(|file| self.layers.devices(&file.file)).collect();
+            if !disks.is_empty() {
+                let (bytes, all) = known.entry(job).or_default();
+                *bytes += reads + writes;
+                all.extend(disks);
+            }
+        }
+        for (job, (bytes, disks)) in known {
+            let Some(job) = jobs.get_mut(job) else { continue };
+            if job.usage.disk_bytes().is_some_and(|all| bytes >= all * MOSTLY) {
+                job.disks = Some(disks.iter().map(|name| clean(name).into()).collect());
+            }
+        }
+    }
+
+    /// What each job holds of the memory, where somebody looked.
+    fn add_up_memory(&self, jobs: &mut [Job]) {
+        for entry in self.table.iter() {
+            if let (Some(bytes), Some(job)) = (entry.resident, self.jobs.index_of(entry.process.id))
+                && let Some(job) = jobs.get_mut(job)
+            {
+                *job.usage.resident.get_or_insert(0) += bytes;
+            }
         }
     }
 

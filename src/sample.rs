@@ -60,6 +60,10 @@ pub struct Sample {
     /// Open files of processes that move much, as far as somebody looked.
     #[serde(default)]
     pub open_files: Vec<(ProcessId, Vec<OpenFile>)>,
+    /// Bytes of memory in use (`/proc/PID/statm`), looked up while memory is short: of all processes when that begins, then of those
+    /// that ran.
+    #[serde(default)]
+    pub resident: Vec<(ProcessId, u64)>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
     pub identities: Vec<(ProcessId, Identity)>,
     /// What could not be read, and why.

@@ -254,6 +254,7 @@ impl Scenario {
             clocks: Vec::new(),
             storage: None,
             open_files: Vec::new(),
+            resident: Vec::new(),
             identities: rows.iter().filter(|row| !row.kernel).map(|row| (row.id(), row.identity())).collect(),
             gaps: if hidden > 0 { vec![Gap::IoDenied { processes: hidden }] } else { Vec::new() },
             cost: Cost::default(),

@@ -210,7 +210,7 @@ impl Severity {
 }
 
 /// What is short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Resource {
     /// CPUs: tasks are runnable and do not run.
     Cpu,
@@ -243,26 +243,55 @@ impl Resource {
     }
 }
 
-/// The one sentence, and what stands behind it.
+/// The one sentence, and what stands behind it: the worst contention there is, and the others.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// How bad it is.
     pub severity: Severity,
     /// What is short.
     pub resource: Resource,
+    /// The disk that is short. `None`: it is no disk, or not known which.
+    pub device: Option<String>,
     /// The sentence.
     pub headline: String,
     /// Who takes it.
     pub culprit: Option<JobId>,
+    /// Who takes nearly as much: ending the culprit alone is not enough.
+    pub also: Vec<JobId>,
     /// Who waits for it, most tasks first.
     pub victims: Vec<JobId>,
     /// A backup that runs, even when it hurts nobody.
     pub backup: Option<JobId>,
     /// How sure that is, 0 to 1.
     pub confidence: f64,
-    /// Since when it has been like this, as far as whytop saw it.
+    /// Since when it has been like this: since the first of the victims that still wait got stuck, or as far as whytop saw it.
     pub since: Option<Timestamp>,
     /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
+    pub waiting: f64,
+    /// What else is short, worst first.
+    pub others: Vec<Contention>,
+}
+
+/// One resource that is short, beside the worst.
+#[derive(Clone, Debug)]
+pub struct Contention {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is short.
+    pub resource: Resource,
+    /// The disk, if it is one and known.
+    pub device: Option<String>,
+    /// The sentence.
+    pub headline: String,
+    /// Who takes it.
+    pub culprit: Option<JobId>,
+    /// Who takes nearly as much.
+    pub also: Vec<JobId>,
+    /// Who waits for it, most tasks first.
+    pub victims: Vec<JobId>,
+    /// How sure that is, 0 to 1.
+    pub confidence: f64,
+    /// How many of the victims' tasks wait.
     pub waiting: f64,
 }
 
@@ -323,6 +352,10 @@ pub struct Job {
     pub uninterruptible: u32,
     /// Its share of what all jobs together use.
     pub share: Share,
+    /// Disks, and what is stacked on them, that what it moves goes to or comes from. `None`: not known.
+    pub disks: Option<Vec<CompactString>>,
+    /// Seconds since its root started.
+    pub age: Option<f64>,
 }
 
 /// What a job is.
@@ -413,6 +446,8 @@ pub struct Usage {
     pub write_bytes: Option<f64>,
     /// Tasks in uninterruptible sleep, on average over the same seconds.
     pub stuck: f64,
+    /// Bytes of memory in use, of the processes that were looked at. `None`: nobody looked, for memory is not short.
+    pub resident: Option<u64>,
 }
 
 impl Usage {
@@ -473,8 +508,14 @@ pub struct WaitGroup {
     pub resource: Option<Resource>,
     /// What ends the wait, in plain words.
     pub helps: Option<&'static str>,
+    /// The mount point that the file is below.
+    pub mount: Option<String>,
+    /// The type of the filesystem there: `ext4`, `nfs4`, `fuse.sshfs`.
+    pub filesystem: Option<String>,
     /// How long the longest of them has been stuck, in seconds.
     pub longest: Option<f64>,
+    /// How long each of them has been stuck at least, in seconds.
+    pub shortest: Option<f64>,
     /// Those that are stuck longest, a few.
     pub examples: Vec<StuckTask>,
 }

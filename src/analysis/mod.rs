@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub mod kind;
 pub(crate) mod ledger;
 mod name;
+pub(crate) mod storage;
 pub(crate) mod table;
 pub(crate) mod waits;
 pub(crate) mod window;

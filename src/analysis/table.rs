@@ -12,7 +12,7 @@ use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind;
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, Process, Sample, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// Every process of the host, as of the newest sample.
@@ -45,10 +45,25 @@ pub struct Entry {
     pub member: Arc<Member>,
     /// Its tasks, in order of their numbers.
     pub tasks: Vec<Task>,
+    /// Its open files. `None`: nobody looked.
+    pub files: Option<Files>,
+    /// Bytes of memory in use. `None`: nobody looked.
+    pub resident: Option<u64>,
     /// How it stands among jobs.
     pub standing: Standing,
     /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
     pub strength: f64,
+}
+
+/// A process's open files, by what they are open for.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// All of them.
+    pub all: Vec<OpenFile>,
+    /// Paths of those that are only read.
+    pub reading: Vec<String>,
+    /// Paths of those that are written.
+    pub writing: Vec<String>,
 }
 
 /// What a process used up between two samples, and how its tasks stood at the second.
@@ -177,7 +192,26 @@ impl Table {
                 self.structure += 1;
             }
         }
-        for pid in sample.processes.iter().map(|process| process.id.pid).chain(sample.identities.iter().map(|(id, _)| id.pid)) {
+        for (id, files) in &sample.open_files {
+            let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) else { continue };
+            let paths = |writing: bool| {
+                let those = files.iter().filter(|file| file.writing == writing);
+                those.map(|file| file.file.path.clone()).collect()
+            };
+            entry.files = Some(Files { reading: paths(false), writing: paths(true), all: files.clone() });
+        }
+        for (id, bytes) in &sample.resident {
+            if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
+                entry.resident = Some(*bytes);
+            }
+        }
+        for pid in sample
+            .processes
+            .iter()
+            .map(|process| process.id.pid)
+            .chain(sample.identities.iter().map(|(id, _)| id.pid))
+            .chain(sample.open_files.iter().map(|(id, _)| id.pid))
+        {
             if let Some(entry) = self.entries.get_mut(&pid) {
                 entry.strength = kind::backup_strength(&shape(entry));
             }
@@ -264,7 +298,16 @@ impl Entry {
     fn new(process: &Process) -> Self {
         let member = Arc::new(member(process, None));
         let standing = Standing::of(process, None);
-        Self { process: process.clone(), identity: None, member, tasks: Vec::with_capacity(1), standing, strength: 0.0 }
+        Self {
+            process: process.clone(),
+            identity: None,
+            member,
+            tasks: Vec::with_capacity(1),
+            files: None,
+            resident: None,
+            standing,
+            strength: 0.0,
+        }
     }
 
     fn task(&self, id: TaskId) -> Option<&Task> {

@@ -157,6 +157,7 @@ impl Reader {
             clocks: changes.clocks,
             storage: None,
             open_files: Vec::new(),
+            resident: Vec::new(),
             identities,
             gaps,
             cost,

@@ -46,10 +46,19 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             members,
         }),
         role: Role::Bystander,
-        usage: Usage { cpu_cores: Some(0.0), cpu_wait: Some(0.0), read_bytes: Some(0.0), write_bytes: Some(0.0), stuck: 0.0 },
+        usage: Usage {
+            cpu_cores: Some(0.0),
+            cpu_wait: Some(0.0),
+            read_bytes: Some(0.0),
+            write_bytes: Some(0.0),
+            stuck: 0.0,
+            resident: None,
+        },
         runnable: 0,
         uninterruptible: 0,
         share: Share { cpu: Some(0.0), disk: Some(0.0) },
+        disks: None,
+        age: None,
     }
 }
 
@@ -107,6 +116,9 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         pressure: Some(Pressure { cpu_some10: 0.4, io_some10: 0.1, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 }),
         memory: Some(Memory { total: 8_200_000_000, available: Some(3_200_000_000), swap_total: 0, swap_free: 0 }),
         verdict: Verdict {
+            device: None,
+            also: Vec::new(),
+            others: Vec::new(),
             severity: Severity::Calm,
             resource: Resource::None,
             headline: "Nobody waits for anything.".into(),
@@ -251,6 +263,7 @@ fn activity_of(jobs: &[Job]) -> HashMap<ProcessId, Activity> {
                 read_bytes: share(job.usage.read_bytes),
                 write_bytes: share(job.usage.write_bytes),
                 stuck: 0.0,
+                resident: None,
             };
             if job.usage.waiting() > 0.5 || job.runnable > 0 {
                 all.insert(member.id, Activity { state, runnable: 0, uninterruptible: 0, usage });
@@ -327,6 +340,9 @@ pub fn outage() -> Diagnosis {
             longest: Some(9.4),
             resource: None,
             helps: None,
+            mount: None,
+            filesystem: None,
+            shortest: None,
             examples: Vec::new(),
         },
         WaitGroup {
@@ -340,6 +356,9 @@ pub fn outage() -> Diagnosis {
             longest: Some(4.1),
             resource: None,
             helps: None,
+            mount: None,
+            filesystem: None,
+            shortest: None,
             examples: Vec::new(),
         },
         WaitGroup {
@@ -353,6 +372,9 @@ pub fn outage() -> Diagnosis {
             longest: Some(0.2),
             resource: None,
             helps: None,
+            mount: None,
+            filesystem: None,
+            shortest: None,
             examples: Vec::new(),
         },
         WaitGroup {
@@ -366,10 +388,16 @@ pub fn outage() -> Diagnosis {
             longest: None,
             resource: None,
             helps: None,
+            mount: None,
+            filesystem: None,
+            shortest: None,
             examples: Vec::new(),
         },
     ];
     scene.verdict = Verdict {
+        device: None,
+        also: Vec::new(),
+        others: Vec::new(),
         severity: Severity::Contention,
         resource: Resource::Disk,
         headline:
@@ -477,6 +505,9 @@ pub fn after(seconds: i64, stuck: u32, alive: &[i32]) -> Diagnosis {
     scene.trend.push(TrendPoint { at: scene.at, runnable, uninterruptible: stuck_now });
     if alive.is_empty() {
         scene.verdict = Verdict {
+            device: None,
+            also: Vec::new(),
+            others: Vec::new(),
             severity: if stuck > 4 { Severity::Watch } else { Severity::Calm },
             headline: format!("{stuck} tasks of site-worker are stuck; nobody is to blame for it."),
             culprit: None,

@@ -95,7 +95,7 @@ pub struct Instant {
 
 impl Instant {
     /// Seconds since a process started.
-    fn age(&self, id: ProcessId) -> f64 {
+    pub fn age(&self, id: ProcessId) -> f64 {
         let now = self.since_boot as f64 / SECOND as f64;
         (now - id.start as f64 / self.ticks_per_second as f64).max(0.0)
     }
@@ -346,7 +346,11 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         cpu_seconds: entry.tasks.iter().map(|task| task.cpu).sum::<Nanos>() as f64 / SECOND as f64,
         io: entry.process.io,
         recent: None,
-        files: OpenFiles::default(),
+        files: entry
+            .files
+            .as_ref()
+            .map(|files| OpenFiles { reading: &files.reading, writing: &files.writing })
+            .unwrap_or_default(),
     }
 }
 

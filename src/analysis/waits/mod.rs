@@ -6,9 +6,12 @@ mod meaning;
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
+
 use self::meaning::meaning;
 use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
+use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
 use crate::sample::{Task, TaskState};
 use crate::units::clean;
@@ -32,7 +35,8 @@ struct Key<'a> {
 }
 
 /// All stuck tasks of programs, put together by job, meaning, system call and file; most tasks first.
-pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
+/// `disk`: of the devices below a file the one that counts.
+pub fn groups(table: &Table, jobs: &Jobs, layers: &Layers, disk: impl Fn(&[CompactString]) -> Option<String>) -> Vec<WaitGroup> {
     let facts: Vec<_> = jobs.iter().map(|(facts, _)| facts).collect();
     let mut groups: BTreeMap<Key<'_>, Vec<(&Task, Option<Stuck>)>> = BTreeMap::new();
     for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
@@ -46,16 +50,25 @@ pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
         }
     }
     let mut groups: Vec<WaitGroup> =
-        groups.into_iter().map(|(key, tasks)| group(facts[key.job].id.clone(), &key, tasks)).collect();
+        groups.into_iter().map(|(key, tasks)| group(facts[key.job].id.clone(), &key, tasks, layers, &disk)).collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.tasks));
     groups
 }
 
-fn group(job: JobId, key: &Key<'_>, mut tasks: Vec<(&Task, Option<Stuck>)>) -> WaitGroup {
+fn group(
+    job: JobId,
+    key: &Key<'_>,
+    mut tasks: Vec<(&Task, Option<Stuck>)>,
+    layers: &Layers,
+    disk: &impl Fn(&[CompactString]) -> Option<String>,
+) -> WaitGroup {
     let seconds = |stuck: &Option<Stuck>| stuck.map_or(-1.0, |stuck| stuck.seconds);
     tasks.sort_by(|a, b| seconds(&b.1).total_cmp(&seconds(&a.1)).then(a.0.id.cmp(&b.0.id)));
     let first = tasks.first().and_then(|(task, _)| task.wait.as_deref());
     let meaning = first.and_then(meaning);
+    let file = first.and_then(|wait| wait.file.as_ref());
+    let mount = file.and_then(|file| layers.mount(file));
+    let stuck_for = || tasks.iter().filter_map(|(_, stuck)| *stuck).map(|stuck| stuck.seconds);
     let example = |(task, stuck_for): &(&Task, Option<Stuck>)| StuckTask {
         pid: task.pid,
         tid: task.id.tid,
@@ -68,11 +81,14 @@ fn group(job: JobId, key: &Key<'_>, mut tasks: Vec<(&Task, Option<Stuck>)>) -> W
         syscall: key.syscall.and_then(syscall_name),
         wchan: first.and_then(|wait| wait.wchan.as_deref()).map(clean),
         path: key.path.map(clean),
-        device: None,
+        device: file.and_then(|file| disk(&layers.devices(file))),
+        mount: mount.map(|mount| clean(&mount.point)),
+        filesystem: mount.map(|mount| clean(&mount.kind)),
         meaning: meaning.map(|meaning| meaning.words.to_owned()),
         resource: meaning.map(|meaning| meaning.resource),
         helps: meaning.map(|meaning| meaning.helps).filter(|helps| !helps.is_empty()),
-        longest: tasks.first().and_then(|(_, stuck)| *stuck).map(|stuck| stuck.seconds),
+        longest: stuck_for().reduce(f64::max),
+        shortest: stuck_for().reduce(f64::min),
         examples: tasks.iter().take(EXAMPLES).map(example).collect(),
     }
 }

@@ -1,0 +1,167 @@
+//! Blame: joins those who wait with those who take, and says it in one sentence.
+//!
+//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`cpu`] those that are runnable without a CPU,
+//! [`words`] the sentence. Every threshold is a constant, and `tests/scenarios.rs` pins it.
+
+mod cpu;
+mod stuck;
+mod words;
+
+use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup};
+use crate::sample::Pressure;
+
+/// From this many waiting tasks on (an average over the window) it is worth a look.
+const WATCH_TASKS: f64 = 0.7;
+/// Whoever takes less than this share of a resource is not what makes others wait for it.
+const CULPRIT_SHARE: f64 = 0.2;
+/// Nor is whoever takes much less than the largest taker, however easily it could be spared: ending it frees too little.
+const CULPRIT_OF_LARGEST: f64 = 0.4;
+/// Another one that takes this much of what the culprit does is named beside it: ending one of the two is not enough.
+const ALSO_OF_CULPRIT: f64 = 0.6;
+/// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
+pub const DISK_NOISE: f64 = 200_000.0;
+/// A disk with requests in flight for less than this share of the time keeps nobody waiting.
+pub const DISK_BUSY: f64 = 0.2;
+/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, in percent.
+const IO_PRESSURE: f64 = 5.0;
+
+/// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
+/// service is the outage itself.
+const fn blame_weight(kind: Kind) -> f64 {
+    match kind {
+        Kind::Backup => 3.0,
+        Kind::Batch => 2.0,
+        Kind::Unknown | Kind::Interactive => 1.0,
+        Kind::Service => 0.6,
+        Kind::Kernel => 0.3,
+    }
+}
+
+/// What the host as a whole says, beside its jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct Totals<'a> {
+    /// Online CPUs.
+    pub cpus: f64,
+    /// CPUs in use. `None` before the second sample.
+    pub cpu_busy: Option<f64>,
+    /// I/O bytes of some processes are hidden, for want of rights.
+    pub io_hidden: bool,
+    /// Some disk is busy, or tasks wait for I/O; or neither can be told.
+    pub disk_pressed: bool,
+    /// Memory of the host, in bytes.
+    pub memory: Option<u64>,
+    /// Disks that moved anything.
+    pub disks: &'a [DiskUse],
+}
+
+/// Whether disks could be what anybody waits for.
+pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
+    let busy = disks.iter().any(|disk| disk.util >= DISK_BUSY);
+    busy || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
+}
+
+/// Judges the jobs, sets their roles, and puts culprit and victims first.
+pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals<'_>) -> Verdict {
+    let backup = strongest_backup(jobs);
+    let mut cases = stuck::cases(jobs, waits, totals);
+    cases.extend(cpu::case(jobs, totals));
+    cases.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
+    let verdict = match told.next() {
+        None => words::calm(jobs, backup),
+        Some(first) => verdict(first, backup.map(|i| jobs[i].facts.id.clone()), told.collect()),
+    };
+    for job in jobs.iter_mut() {
+        let id = &job.facts.id;
+        job.role = if verdict.culprit.as_ref() == Some(id) || verdict.also.contains(id) {
+            Role::Culprit
+        } else if verdict.victims.contains(id) {
+            Role::Victim
+        } else {
+            Role::Bystander
+        };
+    }
+    verdict
+}
+
+fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) -> Verdict {
+    let Contention { severity, resource, device, headline, culprit, also, victims, confidence, waiting } = first;
+    Verdict { severity, resource, device, headline, culprit, also, victims, backup, confidence, since: None, waiting, others }
+}
+
+/// One resource that somebody waits for.
+#[derive(Clone, Debug)]
+struct Case {
+    resource: Resource,
+    /// The disk, where it is known.
+    device: Option<String>,
+    /// The mount point, where it is known.
+    mount: Option<String>,
+    /// Indices of the jobs that wait, most first; the culprit is not among them.
+    victims: Vec<usize>,
+    waiting: f64,
+    culprit: Option<usize>,
+    /// Those that take nearly as much as the culprit.
+    also: Vec<usize>,
+    /// Of the resource, 0 to 1, where it is known.
+    share: Option<f64>,
+    /// Whether the waits themselves say what they wait for, or only the circumstances do.
+    seen: bool,
+    confidence: f64,
+}
+
+impl Case {
+    /// A case with a culprit is worth more than a larger one without: something can be done about it.
+    fn weight(&self) -> f64 {
+        self.waiting * if self.culprit.is_some() { 2.0 } else { 1.0 }
+    }
+}
+
+/// The backup that is most worth a panel: the busiest of the sure ones.
+fn strongest_backup(jobs: &[Job]) -> Option<usize> {
+    let weight =
+        |job: &Job| job.usage.cpu_cores.unwrap_or_default() + job.share.disk.unwrap_or_default() + job.facts.finding.confidence;
+    (0..jobs.len())
+        .filter(|&i| jobs[i].facts.finding.kind == Kind::Backup)
+        .max_by(|&a, &b| weight(&jobs[a]).total_cmp(&weight(&jobs[b])))
+}
+
+fn is_program(job: &Job) -> bool {
+    job.facts.finding.kind != Kind::Kernel
+}
+
+/// Indices of jobs for which `wait` is at least `least`, most first.
+fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usize> {
+    let mut found: Vec<usize> = (0..jobs.len()).filter(|&i| is_program(&jobs[i]) && wait(&jobs[i]) >= least).collect();
+    found.sort_by(|&a, &b| wait(&jobs[b]).total_cmp(&wait(&jobs[a])));
+    found
+}
+
+/// Who takes most of something, weighed by what could be spared, among those that take enough; and who takes nearly as much.
+/// `share`: of the resource, 0 to 1.
+fn taker(jobs: &[Job], least: f64, may_be: impl Fn(usize) -> bool, share: impl Fn(usize) -> f64) -> Option<(usize, Vec<usize>)> {
+    let largest = (0..jobs.len()).filter(|&i| is_program(&jobs[i])).map(&share).fold(0.0, f64::max);
+    let takes = |i: &usize| share(*i) >= least && share(*i) >= largest * CULPRIT_OF_LARGEST;
+    let candidates: Vec<usize> = (0..jobs.len()).filter(|&i| may_be(i)).filter(takes).collect();
+    let score = |i: usize| share(i) * blame_weight(jobs[i].facts.finding.kind);
+    let culprit = candidates.iter().copied().max_by(|&a, &b| score(a).total_cmp(&score(b)))?;
+    let mut also: Vec<usize> =
+        candidates.into_iter().filter(|&i| i != culprit && score(i) >= score(culprit) * ALSO_OF_CULPRIT).collect();
+    also.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+    Some((culprit, also))
+}
+
+/// The order of the job list: culprits, victims by how much they wait, then the rest by what they take.
+pub fn order(jobs: &mut [Job], verdict: &Verdict) {
+    let rank = |job: &Job| match job.role {
+        Role::Culprit => (0, f64::from(u8::from(verdict.culprit.as_ref() != Some(&job.facts.id)))),
+        Role::Victim => (1, verdict.victims.iter().position(|id| *id == job.facts.id).unwrap_or_default() as f64),
+        Role::Bystander => {
+            (2, -(job.usage.cpu_cores.unwrap_or_default() + job.usage.waiting() + job.share.disk.unwrap_or_default()))
+        }
+    };
+    jobs.sort_by(|a, b| {
+        let (a_rank, b_rank) = (rank(a), rank(b));
+        a_rank.0.cmp(&b_rank.0).then(a_rank.1.total_cmp(&b_rank.1)).then_with(|| a.facts.id.cmp(&b.facts.id))
+    });
+}

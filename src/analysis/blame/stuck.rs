@@ -1,0 +1,256 @@
+//! Tasks in uninterruptible sleep: what keeps them there, disk by disk and filesystem by filesystem, and who.
+//!
+//! Pure. Tested by `tests/scenarios.rs`.
+
+use std::collections::BTreeMap;
+
+use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Totals, WATCH_TASKS, blame_weight, is_program, taker, waiting_jobs};
+use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
+
+/// A job waits in uninterruptible sleep when it has this many such tasks on average.
+const VICTIM_TASKS: f64 = 0.5;
+/// A backup that uses this many CPUs is at work, even if its I/O is hidden.
+const AT_WORK_CORES: f64 = 0.02;
+/// Whoever was stuck for so many seconds before somebody started does not wait because of him.
+const BEFORE: f64 = 5.0;
+/// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
+const FORGOTTEN: f64 = 600.0;
+/// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
+const KERNEL_WORK: [&str; 4] = ["kernel: md resync", "kernel: scrub", "kernel: device mapper", "kernel: drbd"];
+
+/// What tasks wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// `None`: it cannot be seen.
+    resource: Option<Resource>,
+    device: Option<String>,
+    mount: Option<String>,
+}
+
+/// Every case there is.
+pub fn cases(jobs: &[Job], waits: &[WaitGroup], totals: Totals<'_>) -> Vec<Case> {
+    let victims = waiting_jobs(jobs, VICTIM_TASKS, |job| job.usage.stuck);
+    if victims.iter().map(|&i| jobs[i].usage.stuck).sum::<f64>() < WATCH_TASKS {
+        return Vec::new();
+    }
+    let general = place_of(waits.iter());
+    let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+    for i in victims {
+        // One that is between two waits at this instant waits for what most do.
+        let own: Vec<&WaitGroup> = waits.iter().filter(|group| group.job == jobs[i].facts.id).collect();
+        let place = if own.is_empty() { general.clone() } else { place_of(own.into_iter()) };
+        places.entry(place).or_default().push(i);
+    }
+    join_unknown(&mut places);
+    join_locks(&mut places, jobs, waits);
+    places.into_iter().filter_map(|(place, victims)| case(jobs, waits, place, victims, totals)).collect()
+}
+
+/// What most of these tasks wait for.
+fn place_of<'a>(groups: impl Iterator<Item = &'a WaitGroup>) -> Place {
+    let mut counts: BTreeMap<Place, u32> = BTreeMap::new();
+    for group in groups.filter(|group| group.resource.is_some()) {
+        let place = Place { resource: group.resource, device: group.device.clone(), mount: group.mount.clone() };
+        // The mount matters where it is what is short.
+        let mount =
+            place.mount.filter(|_| matches!(group.resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)));
+        *counts.entry(Place { mount, ..place }).or_default() += group.tasks;
+    }
+    // The first of equals, so that the order of tasks does not matter.
+    let most = counts.values().copied().max();
+    counts.into_iter().find(|(_, tasks)| Some(*tasks) == most).map(|(place, _)| place).unwrap_or_default()
+}
+
+/// Tasks of which the disk is not known most likely wait for the one that is, if it is the only one.
+fn join_unknown(places: &mut BTreeMap<Place, Vec<usize>>) {
+    for resource in [Resource::Disk, Resource::FrozenFilesystem, Resource::NetworkFilesystem] {
+        let unknown = Place { resource: Some(resource), ..Place::default() };
+        let mut known = places.keys().filter(|place| place.resource == Some(resource) && **place != unknown);
+        if let (Some(only), None) = (known.next().cloned(), known.next()) {
+            let more = places.remove(&unknown).unwrap_or_default();
+            places.entry(only).or_default().extend(more);
+        }
+    }
+}
+
+/// Who waits for a lock waits for what its owner waits for: for the place of the task that has been stuck longer than all of them.
+fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[WaitGroup]) {
+    let longest = |members: &[usize], lock: bool| {
+        let of_them = |group: &&WaitGroup| members.iter().any(|&i| jobs[i].facts.id == group.job);
+        let same = |group: &&WaitGroup| (group.resource == Some(Resource::Lock)) == lock;
+        waits.iter().filter(of_them).filter(same).filter_map(|group| group.longest).fold(0.0, f64::max)
+    };
+    let lock = Place { resource: Some(Resource::Lock), ..Place::default() };
+    let Some(waiting) = places.get(&lock) else { return };
+    let since = longest(waiting, true);
+    let owner = places
+        .iter()
+        .filter(|(place, _)| **place != lock && !matches!(place.resource, None | Some(Resource::None)))
+        .map(|(place, members)| (place, longest(members, false)))
+        .filter(|(_, longest)| *longest >= since)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(place, _)| place.clone());
+    if let Some(owner) = owner {
+        let behind = places.remove(&lock).unwrap_or_default();
+        places.entry(owner).or_default().extend(behind);
+    }
+}
+
+fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>, totals: Totals<'_>) -> Option<Case> {
+    let tasks = |i: usize| jobs[i].usage.stuck;
+    victims.sort_by(|&a, &b| tasks(b).total_cmp(&tasks(a)));
+    if victims.iter().map(|&i| tasks(i)).sum::<f64>() < WATCH_TASKS {
+        return None;
+    }
+    let device = place.device.as_deref();
+    let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, may_be, totals);
+    let anybody = |_: Kind| true;
+    let backups = |kind: Kind| kind == Kind::Backup;
+    let none = || (None, Vec::new());
+    let (culprit, also) = match place.resource {
+        Some(Resource::FrozenFilesystem) => (freezer(jobs), Vec::new()),
+        Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
+        Some(Resource::Memory) => memory_culprit(jobs, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also)),
+        Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
+        Some(Resource::Disk) => disk(anybody),
+        // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
+        Some(Resource::None) => disk(backups),
+        _ if totals.disk_pressed => disk(anybody),
+        _ => disk(backups),
+    };
+    victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
+    let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
+    let known = place.resource;
+    let seen = known.is_some_and(|resource| resource != Resource::None);
+    let share = culprit.and_then(|i| match known {
+        Some(Resource::Memory) => memory_share(&jobs[i], totals),
+        Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
+        _ => disk_share(jobs, i, device, totals),
+    });
+    let confidence = match (culprit, share, known) {
+        (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => 0.9,
+        (None, ..) => 0.4,
+        (Some(_), _, Some(Resource::FrozenFilesystem)) => 0.95,
+        (Some(_), _, Some(Resource::NetworkFilesystem)) => 0.8,
+        (Some(_), _, Some(Resource::None)) => 0.3,
+        (Some(_), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95),
+        (Some(_), Some(share), None) => (0.45 + 0.4 * share).min(0.8),
+        (Some(_), None, _) => 0.5,
+    };
+    let resource = match known {
+        Some(resource) if seen => resource,
+        _ if culprit.is_some() => Resource::Disk,
+        _ => Resource::None,
+    };
+    Some(Case { resource, device: place.device, mount: place.mount, victims, waiting, culprit, also, share, seen, confidence })
+}
+
+/// Who froze the filesystem: a job with a freeze command among its processes.
+fn freezer(jobs: &[Job]) -> Option<usize> {
+    let freezes = |name: &str| matches!(name, "fsfreeze" | "xfs_freeze");
+    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(&member.name)))
+}
+
+/// The daemon behind a FUSE mount (`fuse.sshfs` is served by `sshfs`), if it stands still.
+fn silent_daemon(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<usize> {
+    let of_victims = |group: &&WaitGroup| victims.iter().any(|&i| jobs[i].facts.id == group.job);
+    let served_by: Vec<&str> =
+        waits.iter().filter(of_victims).filter_map(|group| group.filesystem.as_deref()?.strip_prefix("fuse.")).collect();
+    (0..jobs.len()).find(|&i| {
+        let serves = |name: &str| served_by.contains(&name);
+        !victims.contains(&i) && jobs[i].facts.members.iter().any(|member| serves(&member.name))
+    })
+}
+
+/// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
+fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<usize> {
+    let longest = |i: usize| {
+        waits.iter().filter(|group| group.job == jobs[i].facts.id).filter_map(|group| group.longest).fold(0.0, f64::max)
+    };
+    let mut by_time: Vec<usize> = victims.to_vec();
+    by_time.sort_by(|&a, &b| longest(b).total_cmp(&longest(a)));
+    match by_time.as_slice() {
+        [first, second, ..] if longest(*first) > longest(*second) => Some(*first),
+        _ => None,
+    }
+}
+
+fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
+    let (held, all) = job.usage.resident.zip(totals.memory.filter(|all| *all > 0))?;
+    Some((held as f64 / all as f64).min(1.0))
+}
+
+/// Who holds the memory.
+fn memory_culprit(jobs: &[Job], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
+    taker(jobs, CULPRIT_SHARE, |i| is_program(&jobs[i]), |i| memory_share(&jobs[i], totals).unwrap_or_default())
+}
+
+/// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
+fn on_disk(job: &Job, device: Option<&str>) -> Option<f64> {
+    let elsewhere = device.zip(job.disks.as_ref()).is_some_and(|(device, disks)| !disks.iter().any(|disk| disk == device));
+    job.usage.disk_bytes().filter(|_| !elsewhere)
+}
+
+/// A job's part in what this disk moves.
+fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, totals: Totals<'_>) -> Option<f64> {
+    let Some(name) = device else { return jobs[i].share.disk };
+    let own = on_disk(&jobs[i], device)?;
+    let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
+    let moved = totals.disks.iter().find(|disk| disk.name == name).map(|disk| disk.read_bytes + disk.write_bytes);
+    // What hidden processes move shows in the disk's own counters.
+    let all = if totals.io_hidden { seen.max(moved.unwrap_or_default()) } else { seen };
+    let all = if is_program(&jobs[i]) { all } else { all + own };
+    (all > 0.0).then_some(own / all)
+}
+
+/// Who keeps the disk: by bytes where they may be seen, else a backup or batch job that is at work right now. With those that take
+/// nearly as much.
+fn disk_culprit(
+    jobs: &[Job],
+    waits: &[WaitGroup],
+    victims: &[usize],
+    device: Option<&str>,
+    may_be: fn(Kind) -> bool,
+    totals: Totals<'_>,
+) -> (Option<usize>, Vec<usize>) {
+    // A disk that is seen to rest keeps nobody waiting.
+    let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
+    if device.is_some_and(rests) && !totals.disk_pressed {
+        return (None, Vec::new());
+    }
+    let shortest = |v: usize| {
+        let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
+        own.reduce(f64::min).unwrap_or_default()
+    };
+    // Waits because of this one: not himself, and not since before there was one.
+    let may_wait_for = |v: usize, i: usize| {
+        let alive = jobs[i].age;
+        v != i && shortest(v) < FORGOTTEN && alive.is_none_or(|alive| shortest(v) <= alive + BEFORE)
+    };
+    // A lone victim that does all the I/O has only itself to blame.
+    let others_wait =
+        |i: usize| victims.iter().filter(|&&v| may_wait_for(v, i)).map(|&v| jobs[v].usage.stuck).sum::<f64>() >= WATCH_TASKS;
+    let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
+    let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE);
+    let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
+    let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
+    if let Some((culprit, also)) = taker(jobs, CULPRIT_SHARE, candidate, share) {
+        // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
+        let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
+        return (Some(culprit), also.into_iter().filter(|i| !robbed(i)).collect());
+    }
+    // What it moves is hidden: a backup at work is still the first to look at, and so is a batch job that is stuck like its
+    // victims. One that is seen to move nothing is not.
+    let at_work = |job: &Job| match job.facts.finding.kind {
+        Kind::Backup => job.usage.cpu_cores.is_some_and(|cpu| cpu >= AT_WORK_CORES) || job.usage.stuck > 0.0,
+        Kind::Batch => job.usage.stuck > 0.0,
+        _ => false,
+    };
+    let weight =
+        |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
+    let hidden = (0..jobs.len())
+        .filter(|&i| may_be(jobs[i].facts.finding.kind) && jobs[i].usage.disk_bytes().is_none())
+        .filter(|&i| others_wait(i) && at_work(&jobs[i]))
+        .max_by(|&a, &b| weight(a).total_cmp(&weight(b)));
+    (hidden, Vec::new())
+}

@@ -1,0 +1,146 @@
+//! A case in words: the one sentence that somebody reads on a bad day.
+//!
+//! Pure text. Tested by `tests/scenarios.rs`.
+
+use super::{Case, Totals};
+use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict};
+use crate::units::{count, rate};
+
+/// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
+const CONTENTION_TASKS: f64 = 2.0;
+
+/// Nobody waits.
+pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
+    let headline = match backup {
+        Some(i) => format!("calm: nobody waits; a backup runs ({})", jobs[i].facts.name),
+        None => "calm: nobody waits".to_owned(),
+    };
+    Verdict {
+        severity: Severity::Calm,
+        resource: Resource::None,
+        device: None,
+        headline,
+        culprit: None,
+        also: Vec::new(),
+        victims: Vec::new(),
+        backup: backup.map(|i| jobs[i].facts.id.clone()),
+        confidence: 0.9,
+        since: None,
+        waiting: 0.0,
+        others: Vec::new(),
+    }
+}
+
+/// Puts a case into words.
+pub fn tell(jobs: &[Job], case: &Case, totals: Totals) -> Contention {
+    let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
+    let severity = if case.waiting >= CONTENTION_TASKS && (case.culprit.is_some() || beyond_dispute) {
+        Severity::Contention
+    } else {
+        Severity::Watch
+    };
+    let who_waits = waiting_words(jobs, case);
+    let place = |what: &str| match &case.mount {
+        Some(mount) => format!("{what} {mount}"),
+        None => format!("a {what}"),
+    };
+    let headline = match (case.culprit, severity) {
+        (Some(i), Severity::Contention) => format!("{}; {who_waits}", taking_words(jobs, i, case)),
+        _ if case.resource == Resource::FrozenFilesystem => format!("{} is frozen; {who_waits}", place("filesystem")),
+        _ if case.resource == Resource::NetworkFilesystem => match &case.mount {
+            Some(mount) => format!("the file server of {mount} does not answer; {who_waits}"),
+            None => format!("a file server does not answer; {who_waits}"),
+        },
+        (Some(i), _) => format!("{}; {who_waits}", taking_words(jobs, i, case)),
+        (None, _) if totals.io_hidden && !matches!(case.resource, Resource::Cpu | Resource::Lock | Resource::Memory) => {
+            format!("{who_waits}; whose I/O it is cannot be seen without root")
+        }
+        (None, _) => format!("{who_waits}; no other job takes it from them"),
+    };
+    let id = |i: usize| jobs[i].facts.id.clone();
+    // Below contention nobody is accused: the numbers are in the lists for whoever wants to look.
+    let culprit = case.culprit.filter(|_| severity == Severity::Contention).map(id);
+    Contention {
+        severity,
+        resource: case.resource,
+        device: case.device.clone(),
+        headline,
+        also: case.also.iter().filter(|_| culprit.is_some()).map(|&i| id(i)).collect(),
+        culprit,
+        victims: case.victims.iter().map(|&i| id(i)).collect(),
+        confidence: case.confidence,
+        waiting: case.waiting,
+    }
+}
+
+/// `the backup nightly.sh (tar)`
+fn called(job: &Job) -> String {
+    let tool = job.facts.finding.tool.as_deref().filter(|tool| *tool != job.facts.name);
+    let tool = tool.map(|tool| format!(" ({tool})")).unwrap_or_default();
+    match job.facts.finding.kind {
+        Kind::Backup => format!("the backup {}{tool}", job.facts.name),
+        _ => format!("{}{tool}", job.facts.name),
+    }
+}
+
+fn taking_words(jobs: &[Job], culprit: usize, case: &Case) -> String {
+    let job = &jobs[culprit];
+    let disk = case.device.as_deref().map_or_else(|| "the disk".to_owned(), |device| format!("the disk {device}"));
+    let takes = match (case.resource, case.share) {
+        (Resource::Cpu, _) => {
+            let cores = job.usage.cpu_cores.unwrap_or_default();
+            format!("takes {:.0} % of the CPUs", case.share.unwrap_or_default().max(0.0) * 100.0)
+                + &if cores >= 1.0 { format!(" ({cores:.1} CPUs)") } else { String::new() }
+        }
+        (Resource::FrozenFilesystem, _) => format!("froze {}", case.mount.as_deref().unwrap_or("a filesystem")),
+        (Resource::NetworkFilesystem, _) => format!("does not serve {}", case.mount.as_deref().unwrap_or("its filesystem")),
+        (Resource::Memory, Some(share)) => format!("holds {:.0} % of the memory", share * 100.0),
+        (Resource::Lock, _) => "has been stuck longest and holds the lock, most likely".to_owned(),
+        (_, Some(share)) => {
+            let bytes = job.usage.disk_bytes().map(|bytes| format!(" ({})", rate(bytes))).unwrap_or_default();
+            format!("takes {:.0} % of {disk}{bytes}", share * 100.0)
+        }
+        (_, None) => "is at work, probably on the disk they wait for".to_owned(),
+    };
+    let also = match case.also.as_slice() {
+        [] => String::new(),
+        [one] => format!(", {} nearly as much", called(&jobs[*one])),
+        [first, rest @ ..] => format!(", {} and {} nearly as much", called(&jobs[*first]), count(rest.len(), "other job")),
+    };
+    format!("{} {takes}{also}", called(job))
+}
+
+fn waiting_words(jobs: &[Job], case: &Case) -> String {
+    let for_what = match case.resource {
+        _ if !case.seen => "in the kernel",
+        Resource::Cpu => "for a CPU",
+        Resource::Disk => "for the disk",
+        Resource::FrozenFilesystem | Resource::NetworkFilesystem => "for it",
+        Resource::Memory => "for memory",
+        Resource::Lock => "for a kernel lock",
+        Resource::None => "in the kernel",
+    };
+    let shown: Vec<usize> = if case.victims.is_empty() { case.culprit.into_iter().collect() } else { case.victims.clone() };
+    let tasks = |i: usize| match case.resource {
+        Resource::Cpu => jobs[i].usage.cpu_wait.unwrap_or_default(),
+        _ => jobs[i].usage.stuck.max(f64::from(jobs[i].uninterruptible)),
+    };
+    let total: f64 = shown.iter().map(|&i| tasks(i)).sum();
+    let number = count(total.round().max(1.0) as usize, "task");
+    let verb = match (case.seen, total.round() <= 1.0) {
+        (true, true) => "waits",
+        (true, false) => "wait",
+        (false, true) => "is stuck",
+        (false, false) => "are stuck",
+    };
+    match shown.split_first() {
+        None => "nobody waits".to_owned(),
+        Some((&first, [])) => format!("{number} of {} {verb} {for_what}", jobs[first].facts.name),
+        Some((&first, [second])) => {
+            format!("{number} of {} and {} {verb} {for_what}", jobs[first].facts.name, jobs[*second].facts.name)
+        }
+        Some((&first, rest)) => {
+            format!("{number} of {} and {} other jobs {verb} {for_what}", jobs[first].facts.name, rest.len())
+        }
+    }
+}
