@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Totals};
+use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Incumbent, Totals};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict, WaitGroup,
@@ -25,6 +25,9 @@ use crate::units::{Nanos, ProcessId, SECOND, clean};
 
 /// Of what a job moves, the part of which the disk must be known before it counts as known.
 const MOSTLY: f64 = 0.8;
+
+/// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
+const FADING: f64 = 3.0;
 
 /// Folds samples into diagnoses.
 #[derive(Debug)]
@@ -44,8 +47,14 @@ pub struct Monitor {
 #[derive(Debug)]
 struct Trouble {
     resource: Resource,
-    culprit: Option<JobId>,
     since: Timestamp,
+    incumbent: Option<Incumbent>,
+}
+
+impl Trouble {
+    fn culprit(&self) -> Option<&JobId> {
+        self.incumbent.as_ref().map(|incumbent| &incumbent.job)
+    }
 }
 
 impl Monitor {
@@ -104,9 +113,10 @@ impl Monitor {
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
             memory: sample.host.memory.map(|memory| memory.total),
             disks: &disks,
+            incumbent: self.trouble.as_ref().and_then(|trouble| trouble.incumbent.as_ref()),
         };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
-        self.remember(&mut verdict, &waits, sample.at);
+        self.remember(&mut verdict, &waits, sample.at, seconds);
         blame::order(&mut jobs, &verdict);
 
         let load = self.load(&sample, &jobs);
@@ -272,17 +282,20 @@ impl Monitor {
 
     /// Keeps the beginning of contention that goes on. One that was there before whytop looked began when the first of the victims got
     /// stuck, as far as they still are.
-    fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp) {
+    fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp, seconds: f64) {
         if verdict.severity != Severity::Contention {
             self.trouble = None;
             return;
         }
-        let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit == verdict.culprit);
+        let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit() == verdict.culprit.as_ref());
         let victims = waits.iter().filter(|group| verdict.victims.contains(&group.job));
         let longest = victims.filter_map(|group| group.longest).fold(0.0, f64::max);
         let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
         let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-        self.trouble = Some(Trouble { resource: verdict.resource, culprit: verdict.culprit.clone(), since });
+        let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
+        let share = verdict.share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
+        let incumbent = verdict.culprit.clone().map(|job| Incumbent { job, resource: verdict.resource, share });
+        self.trouble = Some(Trouble { resource: verdict.resource, since, incumbent });
         verdict.since = Some(since);
     }
 

@@ -258,6 +258,8 @@ pub struct Verdict {
     pub culprit: Option<JobId>,
     /// Who takes nearly as much: ending the culprit alone is not enough.
     pub also: Vec<JobId>,
+    /// The culprit's part of what is short, 0 to 1. `None`: not known.
+    pub share: Option<f64>,
     /// Who waits for it, most tasks first.
     pub victims: Vec<JobId>,
     /// A backup that runs, even when it hurts nobody.
@@ -287,6 +289,8 @@ pub struct Contention {
     pub culprit: Option<JobId>,
     /// Who takes nearly as much.
     pub also: Vec<JobId>,
+    /// The culprit's part of what is short, 0 to 1. `None`: not known.
+    pub share: Option<f64>,
     /// Who waits for it, most tasks first.
     pub victims: Vec<JobId>,
     /// How sure that is, 0 to 1.

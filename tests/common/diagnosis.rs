@@ -118,6 +118,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         verdict: Verdict {
             device: None,
             also: Vec::new(),
+            share: None,
             others: Vec::new(),
             severity: Severity::Calm,
             resource: Resource::None,
@@ -397,6 +398,7 @@ pub fn outage() -> Diagnosis {
     scene.verdict = Verdict {
         device: None,
         also: Vec::new(),
+        share: None,
         others: Vec::new(),
         severity: Severity::Contention,
         resource: Resource::Disk,
@@ -507,6 +509,7 @@ pub fn after(seconds: i64, stuck: u32, alive: &[i32]) -> Diagnosis {
         scene.verdict = Verdict {
             device: None,
             also: Vec::new(),
+            share: None,
             others: Vec::new(),
             severity: if stuck > 4 { Severity::Watch } else { Severity::Calm },
             headline: format!("{stuck} tasks of site-worker are stuck; nobody is to blame for it."),

@@ -2,7 +2,7 @@
 //!
 //! Pure. Tested by `tests/scenarios.rs`.
 
-use super::{Case, Totals, WATCH_TASKS, is_program, taker, waiting_jobs};
+use super::{Case, Taking, Totals, WATCH_TASKS, is_program, waiting_jobs};
 use crate::analysis::diagnosis::{Job, Resource};
 
 /// A job waits for a CPU when its tasks lose this much to waiting: seconds per second.
@@ -20,12 +20,15 @@ pub fn case(jobs: &[Job], totals: Totals<'_>) -> Option<Case> {
     let wait = |job: &Job| job.usage.cpu_wait.unwrap_or_default();
     let mut victims = waiting_jobs(jobs, VICTIM_WAIT, wait);
     let all: f64 = victims.iter().map(|&i| wait(&jobs[i])).sum();
-    if all < WATCH_TASKS {
+    if all < totals.least(WATCH_TASKS, Resource::Cpu) {
         return None;
     }
     let share = |i: usize| jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus;
-    let others_wait = |i: usize| victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= WATCH_TASKS;
-    let taken = taker(jobs, CULPRIT_SHARE, |i| is_program(&jobs[i]) && others_wait(i), share);
+    let others_wait = |i: usize| {
+        victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Cpu)
+    };
+    let taking = Taking { jobs, resource: Resource::Cpu, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    let taken = taking.most(|i| is_program(&jobs[i]) && others_wait(i));
     let (culprit, mut also) = taken.map_or((None, Vec::new()), |(culprit, also)| (Some(culprit), also));
     // Whoever waits for a CPU more than it has one is robbed, however much it takes.
     also.retain(|&i| wait(&jobs[i]) < jobs[i].usage.cpu_cores.unwrap_or_default());

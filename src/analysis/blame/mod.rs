@@ -18,6 +18,10 @@ const CULPRIT_SHARE: f64 = 0.2;
 const CULPRIT_OF_LARGEST: f64 = 0.4;
 /// Another one that takes this much of what the culprit does is named beside it: ending one of the two is not enough.
 const ALSO_OF_CULPRIT: f64 = 0.6;
+/// What has been going on goes on while there is this much of what it takes to begin.
+const GOING_ON: f64 = 0.6;
+/// Somebody else has to take this much more than the one who stands accused.
+const INCUMBENT: f64 = 1.5;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
 pub const DISK_NOISE: f64 = 200_000.0;
 /// A disk with requests in flight for less than this share of the time keeps nobody waiting.
@@ -52,6 +56,33 @@ pub struct Totals<'a> {
     pub memory: Option<u64>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
+    /// Who was accused at the sample before.
+    pub incumbent: Option<&'a Incumbent>,
+}
+
+/// Who is accused, of what: it takes less to go on than to begin, or the verdict would turn with each burst.
+#[derive(Clone, Debug)]
+pub struct Incumbent {
+    /// The job.
+    pub job: JobId,
+    /// What it takes.
+    pub resource: Resource,
+    /// The part of it that it took when it took most lately, 0 to 1, fading. Its victims still wait while a burst is worked off.
+    pub share: f64,
+}
+
+impl Incumbent {
+    /// Whether it is this job, and this is what it takes.
+    fn is(&self, job: &Job, resource: Resource) -> bool {
+        self.job == job.facts.id && self.resource == resource
+    }
+}
+
+impl Totals<'_> {
+    /// What it takes to say something, with a culprit that stands accused of this already.
+    fn least(&self, tasks: f64, resource: Resource) -> f64 {
+        if self.incumbent.is_some_and(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+    }
 }
 
 /// Whether disks could be what anybody waits for.
@@ -85,8 +116,22 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals<'_>) -> Verdi
 }
 
 fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) -> Verdict {
-    let Contention { severity, resource, device, headline, culprit, also, victims, confidence, waiting } = first;
-    Verdict { severity, resource, device, headline, culprit, also, victims, backup, confidence, since: None, waiting, others }
+    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting } = first;
+    Verdict {
+        severity,
+        resource,
+        device,
+        headline,
+        culprit,
+        also,
+        share,
+        victims,
+        backup,
+        confidence,
+        since: None,
+        waiting,
+        others,
+    }
 }
 
 /// One resource that somebody waits for.
@@ -138,17 +183,42 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 }
 
 /// Who takes most of something, weighed by what could be spared, among those that take enough; and who takes nearly as much.
-/// `share`: of the resource, 0 to 1.
-fn taker(jobs: &[Job], least: f64, may_be: impl Fn(usize) -> bool, share: impl Fn(usize) -> f64) -> Option<(usize, Vec<usize>)> {
-    let largest = (0..jobs.len()).filter(|&i| is_program(&jobs[i])).map(&share).fold(0.0, f64::max);
-    let takes = |i: &usize| share(*i) >= least && share(*i) >= largest * CULPRIT_OF_LARGEST;
-    let candidates: Vec<usize> = (0..jobs.len()).filter(|&i| may_be(i)).filter(takes).collect();
-    let score = |i: usize| share(i) * blame_weight(jobs[i].facts.finding.kind);
-    let culprit = candidates.iter().copied().max_by(|&a, &b| score(a).total_cmp(&score(b)))?;
-    let mut also: Vec<usize> =
-        candidates.into_iter().filter(|&i| i != culprit && score(i) >= score(culprit) * ALSO_OF_CULPRIT).collect();
-    also.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-    Some((culprit, also))
+struct Taking<'a, S: Fn(usize) -> f64> {
+    jobs: &'a [Job],
+    resource: Resource,
+    incumbent: Option<&'a Incumbent>,
+    /// From which part on.
+    least: f64,
+    /// A job's part of the resource, 0 to 1.
+    share: S,
+}
+
+impl<S: Fn(usize) -> f64> Taking<'_, S> {
+    fn is_incumbent(&self, i: usize) -> bool {
+        self.incumbent.is_some_and(|incumbent| incumbent.is(&self.jobs[i], self.resource))
+    }
+
+    fn share(&self, i: usize) -> f64 {
+        let now = (self.share)(i);
+        self.incumbent.filter(|_| self.is_incumbent(i)).map_or(now, |incumbent| incumbent.share.max(now))
+    }
+
+    fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {
+        let everybody = || 0..self.jobs.len();
+        let largest = everybody().filter(|&i| is_program(&self.jobs[i])).map(|i| self.share(i)).fold(0.0, f64::max);
+        let takes = |i: &usize| {
+            let going_on = if self.is_incumbent(*i) { GOING_ON } else { 1.0 };
+            self.share(*i) >= self.least * going_on && self.share(*i) >= largest * CULPRIT_OF_LARGEST * going_on
+        };
+        let candidates: Vec<usize> = everybody().filter(|&i| may_be(i)).filter(takes).collect();
+        let score = |i: usize| self.share(i) * blame_weight(self.jobs[i].facts.finding.kind);
+        let standing = |i: usize| score(i) * if self.is_incumbent(i) { INCUMBENT } else { 1.0 };
+        let culprit = candidates.iter().copied().max_by(|&a, &b| standing(a).total_cmp(&standing(b)))?;
+        let mut also: Vec<usize> =
+            candidates.into_iter().filter(|&i| i != culprit && score(i) >= score(culprit) * ALSO_OF_CULPRIT).collect();
+        also.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+        Some((culprit, also))
+    }
 }
 
 /// The order of the job list: culprits, victims by how much they wait, then the rest by what they take.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Totals, WATCH_TASKS, blame_weight, is_program, taker, waiting_jobs};
+use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, blame_weight, is_program, waiting_jobs};
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
@@ -30,9 +30,6 @@ struct Place {
 /// Every case there is.
 pub fn cases(jobs: &[Job], waits: &[WaitGroup], totals: Totals<'_>) -> Vec<Case> {
     let victims = waiting_jobs(jobs, VICTIM_TASKS, |job| job.usage.stuck);
-    if victims.iter().map(|&i| jobs[i].usage.stuck).sum::<f64>() < WATCH_TASKS {
-        return Vec::new();
-    }
     let general = place_of(waits.iter());
     let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
     for i in victims {
@@ -99,7 +96,8 @@ fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[W
 fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>, totals: Totals<'_>) -> Option<Case> {
     let tasks = |i: usize| jobs[i].usage.stuck;
     victims.sort_by(|&a, &b| tasks(b).total_cmp(&tasks(a)));
-    if victims.iter().map(|&i| tasks(i)).sum::<f64>() < WATCH_TASKS {
+    let least = totals.least(WATCH_TASKS, place.resource.unwrap_or(Resource::Disk));
+    if victims.iter().map(|&i| tasks(i)).sum::<f64>() < least {
         return None;
     }
     let device = place.device.as_deref();
@@ -182,7 +180,9 @@ fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
 
 /// Who holds the memory.
 fn memory_culprit(jobs: &[Job], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
-    taker(jobs, CULPRIT_SHARE, |i| is_program(&jobs[i]), |i| memory_share(&jobs[i], totals).unwrap_or_default())
+    let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
+    let taking = Taking { jobs, resource: Resource::Memory, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    taking.most(|i| is_program(&jobs[i]))
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
@@ -228,13 +228,17 @@ fn disk_culprit(
         v != i && shortest(v) < FORGOTTEN && alive.is_none_or(|alive| shortest(v) <= alive + BEFORE)
     };
     // A lone victim that does all the I/O has only itself to blame.
-    let others_wait =
-        |i: usize| victims.iter().filter(|&&v| may_wait_for(v, i)).map(|&v| jobs[v].usage.stuck).sum::<f64>() >= WATCH_TASKS;
+    let others_wait = |i: usize| {
+        victims.iter().filter(|&&v| may_wait_for(v, i)).map(|&v| jobs[v].usage.stuck).sum::<f64>()
+            >= totals.least(WATCH_TASKS, Resource::Disk)
+    };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
-    let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE);
+    let stands_accused = |job: &Job| totals.incumbent.is_some_and(|incumbent| incumbent.is(job, Resource::Disk));
+    let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
-    if let Some((culprit, also)) = taker(jobs, CULPRIT_SHARE, candidate, share) {
+    let taking = Taking { jobs, resource: Resource::Disk, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    if let Some((culprit, also)) = taking.most(candidate) {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
         return (Some(culprit), also.into_iter().filter(|i| !robbed(i)).collect());

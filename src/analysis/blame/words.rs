@@ -2,7 +2,7 @@
 //!
 //! Pure text. Tested by `tests/scenarios.rs`.
 
-use super::{Case, Totals};
+use super::{CULPRIT_SHARE, Case, Totals};
 use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict};
 use crate::units::{count, rate};
 
@@ -22,6 +22,7 @@ pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
         headline,
         culprit: None,
         also: Vec::new(),
+        share: None,
         victims: Vec::new(),
         backup: backup.map(|i| jobs[i].facts.id.clone()),
         confidence: 0.9,
@@ -32,26 +33,24 @@ pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
 }
 
 /// Puts a case into words.
-pub fn tell(jobs: &[Job], case: &Case, totals: Totals) -> Contention {
+pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
     let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
-    let severity = if case.waiting >= CONTENTION_TASKS && (case.culprit.is_some() || beyond_dispute) {
-        Severity::Contention
-    } else {
-        Severity::Watch
-    };
+    let least = totals.least(CONTENTION_TASKS, case.resource);
+    let severity =
+        if case.waiting >= least && (case.culprit.is_some() || beyond_dispute) { Severity::Contention } else { Severity::Watch };
     let who_waits = waiting_words(jobs, case);
     let place = |what: &str| match &case.mount {
         Some(mount) => format!("{what} {mount}"),
         None => format!("a {what}"),
     };
     let headline = match (case.culprit, severity) {
-        (Some(i), Severity::Contention) => format!("{}; {who_waits}", taking_words(jobs, i, case)),
+        (Some(i), Severity::Contention) => format!("{}; {who_waits}", taking_words(jobs, i, case, totals)),
         _ if case.resource == Resource::FrozenFilesystem => format!("{} is frozen; {who_waits}", place("filesystem")),
         _ if case.resource == Resource::NetworkFilesystem => match &case.mount {
             Some(mount) => format!("the file server of {mount} does not answer; {who_waits}"),
             None => format!("a file server does not answer; {who_waits}"),
         },
-        (Some(i), _) => format!("{}; {who_waits}", taking_words(jobs, i, case)),
+        (Some(i), _) => format!("{}; {who_waits}", taking_words(jobs, i, case, totals)),
         (None, _) if totals.io_hidden && !matches!(case.resource, Resource::Cpu | Resource::Lock | Resource::Memory) => {
             format!("{who_waits}; whose I/O it is cannot be seen without root")
         }
@@ -67,6 +66,7 @@ pub fn tell(jobs: &[Job], case: &Case, totals: Totals) -> Contention {
         headline,
         also: case.also.iter().filter(|_| culprit.is_some()).map(|&i| id(i)).collect(),
         culprit,
+        share: case.share,
         victims: case.victims.iter().map(|&i| id(i)).collect(),
         confidence: case.confidence,
         waiting: case.waiting,
@@ -83,8 +83,9 @@ fn called(job: &Job) -> String {
     }
 }
 
-fn taking_words(jobs: &[Job], culprit: usize, case: &Case) -> String {
+fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -> String {
     let job = &jobs[culprit];
+    let earlier = totals.incumbent.filter(|incumbent| incumbent.is(job, case.resource)).map(|incumbent| incumbent.share);
     let disk = case.device.as_deref().map_or_else(|| "the disk".to_owned(), |device| format!("the disk {device}"));
     let takes = match (case.resource, case.share) {
         (Resource::Cpu, _) => {
@@ -96,6 +97,9 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case) -> String {
         (Resource::NetworkFilesystem, _) => format!("does not serve {}", case.mount.as_deref().unwrap_or("its filesystem")),
         (Resource::Memory, Some(share)) => format!("holds {:.0} % of the memory", share * 100.0),
         (Resource::Lock, _) => "has been stuck longest and holds the lock, most likely".to_owned(),
+        (Resource::Disk, Some(share)) if earlier.is_some_and(|earlier| earlier >= CULPRIT_SHARE && share < CULPRIT_SHARE) => {
+            format!("took {:.0} % of {disk} a moment ago", earlier.unwrap_or_default() * 100.0)
+        }
         (_, Some(share)) => {
             let bytes = job.usage.disk_bytes().map(|bytes| format!(" ({})", rate(bytes))).unwrap_or_default();
             format!("takes {:.0} % of {disk}{bytes}", share * 100.0)
