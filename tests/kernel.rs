@@ -19,7 +19,7 @@ use std::{
 use common::fake_proc::FakeProc;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
+    sample::{CpuClock, Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
     sampler::{Config, Sampler},
     units::{ProcessId, TaskId},
 };
@@ -405,6 +405,41 @@ fn where_a_task_is_stuck_is_looked_up_while_it_is() {
     stuck.state('S').write();
     let sample = reader.sample().unwrap();
     assert_eq!((rows(&sample).1, task(&sample, 7).wait.clone()), (vec![7], None));
+}
+
+#[test]
+fn a_stuck_task_s_call_stack_and_clock_are_read() {
+    let proc = FakeProc::new();
+    let clock = |cpu, clock| CpuClock { cpu, clock };
+    proc.process(7, "stuck")
+        .state('D')
+        .wait("rpc_wait_bit_killable", "0 0x3 0x7f 0x1000 0x0 0x0 0x0 0x7ffc 0x7f")
+        .stack("[<0>] rpc_wait_bit_killable+0x1e/0xa0 [sunrpc]\n[<0>] nfs_getattr+0x1/0x2 [nfs]\n")
+        .last_ran(1, "5000.000001")
+        .write();
+    let worker = proc.process(8, "worker").last_ran(1, "7000.500000").write();
+    proc.process(9, "elsewhere").last_ran(0, "9000.000000").write();
+    let mut reader = reader(proc.path());
+    let sample = reader.sample().unwrap();
+    let expected = Wait {
+        wchan: Some("rpc_wait_bit_killable".into()),
+        syscall: Some(0),
+        args: Some([3, 0x7f, 0x1000, 0, 0, 0]),
+        stack: Some(vec!["rpc_wait_bit_killable".into(), "nfs_getattr".into()]),
+        last_ran: Some(clock(1, 5_000_000_001)),
+    };
+    assert_eq!(task(&sample, 7).wait.as_deref(), Some(&expected));
+    assert_eq!(sample.clocks, [clock(1, 7_000_500_000)], "of the CPUs in question and no other");
+    // What did not run is not asked, and what was known stays known.
+    let worker = worker.last_ran(1, "8000.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 7_000_500_000)]);
+    let worker = worker.ran(5).write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    // It went to another CPU.
+    worker.ran(5).last_ran(0, "9999.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    proc.remove(7);
+    assert_eq!(reader.sample().unwrap().clocks, []);
 }
 
 #[test]

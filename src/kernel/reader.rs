@@ -121,6 +121,7 @@ impl Reader {
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
+        self.identities.doubt(&changes.regrouped);
         self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes
         // with its name and not a sample later. Not so for a whole host at once.

@@ -27,6 +27,8 @@ pub(super) struct Changes {
     pub clocks: Vec<CpuClock>,
     /// User processes that are new or ran, for whoever wants to know who they are.
     pub active: Vec<ProcessId>,
+    /// Processes that were put into another control group: their unit may be another one, although they need not have run.
+    pub regrouped: Vec<ProcessId>,
     /// Tasks there are now.
     pub total: usize,
     /// Processes whose I/O is hidden.
@@ -56,8 +58,6 @@ pub(super) struct Table {
     pub(super) hidden: Vec<Pid>,
     /// Batches of that iterator in a row that had fewer tasks than there are.
     pub(super) short: u32,
-    /// Processes that were put into another control group, and the pass until which that is told.
-    pub(super) regrouped: Vec<(ProcessId, u64)>,
     clocks: BTreeMap<u32, Nanos>,
 }
 

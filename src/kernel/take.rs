@@ -28,9 +28,6 @@ const HIDDEN_LOOKS: u64 = 60;
 /// So many batches in a row that have fewer tasks than the kernel counts are a hint that there are hidden ones. One is none: whatever
 /// ended between the count and the batch is missing in it.
 const SHORT_LOOKS: u32 = 3;
-/// For so many samples a process that was put into another control group is told to be active, for it may not run itself, and who
-/// it is may have been asked for just before. At the shortest interval that is longer than such an answer stands (`identity::STALE`).
-const REGROUPED_LOOKS: u64 = 24;
 /// Bytes of a name in the kernel; a longer one is cut in the record.
 const COMM: usize = 15;
 
@@ -108,7 +105,6 @@ impl Table {
         self.settle(looker, touched, &mut changes);
         let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
         self.visit_hidden(looker, now, look, &mut changes);
-        self.tell_regrouped(&mut changes);
         let stuck = waits::is_due(&self.processes).then(|| read.stuck()).flatten();
         let source = Source::Iterator { batch: now, stuck };
         waits::look_up(&mut self.processes, looker, &source);
@@ -157,7 +153,7 @@ impl Table {
                 let mut ran = known.take(record, &comm, tick);
                 if known.cgroup.replace(record.cgroup()).is_some_and(|cgroup| cgroup != record.cgroup()) {
                     ran = true;
-                    self.regrouped.push((known.process.id, self.pass + REGROUPED_LOOKS));
+                    changes.regrouped.push(known.process.id);
                 }
                 return Touch { pid, ran, churned: threads != record.threads() as usize };
             }
@@ -194,17 +190,6 @@ impl Table {
         }
         touch.ran |= touch.churned;
         Some(touch)
-    }
-
-    /// Who was put into another control group not long ago may belong to another unit now.
-    fn tell_regrouped(&mut self, changes: &mut Changes) {
-        let pass = self.pass;
-        self.regrouped.retain(|(id, until)| pass <= *until && self.processes.get(&id.pid).is_some_and(|it| it.process.id == *id));
-        if !self.regrouped.is_empty() {
-            changes.active.extend(self.regrouped.iter().map(|(id, _)| *id));
-            changes.active.sort_unstable();
-            changes.active.dedup();
-        }
     }
 
     /// Whether the iterator has been giving fewer tasks than there are.
