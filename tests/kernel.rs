@@ -357,6 +357,40 @@ fn the_directory_is_read_when_something_was_started() {
 }
 
 #[test]
+fn a_few_new_numbers_are_tried_without_the_directory() {
+    let proc = FakeProc::new();
+    let say = |forks: u32, last_pid: u32| {
+        proc.file("stat", &format!("cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses {forks}\nprocs_running 1\n"));
+        proc.file("loadavg", &format!("0.52 0.41 0.33 1/200 {last_pid}\n"));
+    };
+    proc.process(7, "old").write();
+    say(50, 100);
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    proc.process(500, "out of order").write();
+    proc.process(102, "new").write();
+    proc.process(103, "its thread").write();
+    proc.file("103/status", "Name:\tx\nTgid:\t102\n");
+    say(52, 103);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [102], "the one that was started, not its thread, and nobody else");
+    // It had its number before and comes into sight only now.
+    proc.process(101, "slow").write();
+    say(53, 104);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [101]);
+    // More were started than numbers were handed out: somebody asked for one.
+    say(56, 106);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [103, 500]);
+    // Without any hint it takes longer.
+    proc.process(600, "restored").write();
+    let samples = (0..100).take_while(|_| rows(&reader.sample().unwrap()).0 != [600]).count();
+    assert!((5..40).contains(&samples), "found after {samples}");
+    // Numbers begin anew.
+    proc.process(20, "wrapped").write();
+    say(57, 20);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [20]);
+}
+
+#[test]
 fn without_schedstat_the_time_comes_in_ticks() {
     let proc = FakeProc::new();
     let old = proc.process(7, "old").cpu_ticks(1, 2).thread(8, "w", 'S').thread_ticks(8, 10, 0).no_schedstat().write();

@@ -22,7 +22,7 @@ use whytop::{
 };
 
 /// Longer than anything takes on a host that does other things beside.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// Set in the environment of a test that is run again to be looked at.
 const ROLE: &str = "WHYTOP_TIERS_ROLE";
 const HOSTILE: [&str; 4] = [") R 1 (", "a\nb\\c", "x) D 1 2 3", "\u{1b}]0;x\u{7}"];

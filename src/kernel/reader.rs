@@ -22,6 +22,7 @@ use super::{
     files::Files,
     host::HostReader,
     identity::Identities,
+    newcomers::Started,
     process::Looker,
     root::ProcRoot,
     table::Table,
@@ -114,7 +115,7 @@ impl Reader {
             Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
             None => self
                 .table
-                .sweep(&mut self.looker, self.host.queued, self.host.forks)
+                .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();

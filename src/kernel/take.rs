@@ -15,7 +15,7 @@ use super::{
         batch::{Batch, Step},
         record::Record,
     },
-    waits::{self, Source},
+    waits::{Census, Source},
 };
 use crate::{
     sample::GoneTask,
@@ -56,7 +56,8 @@ impl Table {
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
-        self.listed_at = None;
+        self.newcomers.doubt();
+        looker.unsettled = true;
         let mut found = Found::default();
         for tid in std::mem::take(&mut self.strays) {
             found.threads.extend(now.find(tid).filter(|record| !record.leads()));
@@ -105,10 +106,10 @@ impl Table {
         self.settle(looker, touched, &mut changes);
         let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
         self.visit_hidden(looker, now, look, &mut changes);
-        let stuck = waits::is_due(&self.processes).then(|| read.stuck()).flatten();
-        let source = Source::Iterator { batch: now, stuck };
-        waits::look_up(&mut self.processes, looker, &source);
-        self.hand_over(looker, &source, &mut changes);
+        let census = Census::take(&self.processes);
+        let stuck = census.due.then(|| read.stuck()).flatten();
+        self.look_at_stuck(looker, census, &Source::Iterator { batch: now, stuck }, &mut changes);
+        self.hand_over(looker, &mut changes);
         changes
     }
 
@@ -207,12 +208,12 @@ impl Table {
     /// Looks at the processes that the iterator does not give, as a sweep would; `look`: for new ones, too.
     fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, look: bool, changes: &mut Changes) {
         if look {
-            let mut pids = std::mem::take(&mut self.pids);
+            let mut pids = std::mem::take(&mut self.newcomers.pids);
             // Without a list there is nothing to look for, until the next time.
             if looker.files.list_processes(&mut pids).is_ok() {
                 self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
             }
-            self.pids = pids;
+            self.newcomers.pids = pids;
         }
         let pass = self.pass;
         let mut hidden = std::mem::take(&mut self.hidden);

@@ -359,7 +359,7 @@ impl FakeProcess {
         }
         file("cgroup", self.cgroup.as_bytes());
         let uid = self.uid;
-        file("status", format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n").as_bytes());
+        file("status", format!("Name:\tx\nTgid:\t{}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n", self.main.tid).as_bytes());
         if let Some([read, written, read_any, written_any]) = self.io {
             let text = format!(
                 "rchar: {read_any}\nwchar: {written_any}\nsyscr: 0\nsyscw: 0\nread_bytes: {read}\nwrite_bytes: {written}\n\
