@@ -67,7 +67,8 @@ fn memory() -> String {
 fn main() -> anyhow::Result<()> {
     let samples = std::env::args().find_map(|word| word.parse::<u32>().ok()).unwrap_or(50);
     let choice = if std::env::args().any(|word| word == "kernel") { Choice::Kernel } else { Choice::Proc };
-    let mut reader = Reader::with_tier(ProcRoot::open(Path::new("/proc"))?, choice)?;
+    let whytop = Path::new(env!("CARGO_BIN_EXE_whytop"));
+    let mut reader = Reader::with_loader(ProcRoot::open(Path::new("/proc"))?, choice, whytop)?;
     let first = reader.sample()?;
     reader.settle(Duration::from_secs(5));
     let second = reader.sample()?;

@@ -44,6 +44,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Loads the task iterator for the whytop that started this one
+    #[command(hide = true)]
+    LoadIterator,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

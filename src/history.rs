@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 
 use crate::analysis::diagnosis::TrendPoint;
-use crate::sample::{Identity, Process, Sample, Task};
-use crate::units::{Nanos, ProcessId, SECOND, TaskId};
+use crate::sample::{GoneTask, Identity, Process, Sample, Task};
+use crate::units::{Nanos, ProcessId, SECOND};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn weight(sample: &Sample) -> usize {
         + sample.processes.capacity() * size_of::<Process>()
         + sample.tasks.capacity() * size_of::<Task>()
         + sample.gone_processes.capacity() * size_of::<ProcessId>()
-        + sample.gone_tasks.capacity() * size_of::<TaskId>()
+        + sample.gone_tasks.capacity() * size_of::<GoneTask>()
         + sample.host.disks.capacity() * size_of::<crate::sample::Disk>()
         + identities
 }
@@ -119,6 +119,7 @@ mod tests {
             tasks: Vec::new(),
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
+            clocks: Vec::new(),
             identities: Vec::new(),
             gaps: Vec::new(),
             cost: Cost::default(),

@@ -62,7 +62,9 @@ impl Monitor {
         let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
         // whytop runs whenever it looks: it would count itself.
         for (id, used) in &mut used {
-            if self.facts.own_pid == Some(id.pid) {
+            let parent = self.table.get(id.pid).map(|entry| entry.process.parent);
+            // And whoever it started to load the task iterator.
+            if self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own)) {
                 (used.runnable, used.stuck) = (0, 0);
             }
         }

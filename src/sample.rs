@@ -47,7 +47,10 @@ pub struct Sample {
     /// Processes that are gone, all their tasks with them.
     pub gone_processes: Vec<ProcessId>,
     /// Tasks that are gone while their process goes on.
-    pub gone_tasks: Vec<TaskId>,
+    pub gone_tasks: Vec<GoneTask>,
+    /// The newest instant known on each CPU that a stuck task ran on last: the difference to the task's own says since when it is stuck.
+    #[serde(default)]
+    pub clocks: Vec<CpuClock>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
     pub identities: Vec<(ProcessId, Identity)>,
     /// What could not be read, and why.
@@ -203,7 +206,16 @@ pub struct Task {
     /// Time it was runnable without a CPU, since it started. `None`: kernel without schedstat.
     pub run_delay: Option<Nanos>,
     /// Where it is stuck; looked up for tasks in uninterruptible sleep only.
-    pub wait: Option<Wait>,
+    pub wait: Option<Box<Wait>>,
+}
+
+/// A task that ended before its process did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GoneTask {
+    /// The process it belonged to.
+    pub pid: Pid,
+    /// Thread id and start.
+    pub id: TaskId,
 }
 
 /// The state letter of `/proc/PID/stat`, by meaning.
@@ -235,6 +247,26 @@ pub struct Wait {
     pub wchan: Option<CompactString>,
     /// The system call's number (`/proc/TID/syscall`). `None`: not allowed to look, or not in one.
     pub syscall: Option<u32>,
+    /// The system call's arguments, as they came in. `None` where the number is.
+    #[serde(default)]
+    pub args: Option<[u64; 6]>,
+    /// The kernel's functions on the task's stack, innermost first, without those of the scheduler; at most sixteen
+    /// (`/proc/TID/stack`). `None`: not allowed to look.
+    #[serde(default)]
+    pub stack: Option<Vec<CompactString>>,
+    /// When it ran last. `None`: the kernel does not say.
+    #[serde(default)]
+    pub last_ran: Option<CpuClock>,
+}
+
+/// An instant on one CPU's own clock (`rq_clock_task`, kernel/sched/core.c): those of two CPUs drift apart, so only instants of the
+/// same CPU can be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuClock {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Nanoseconds; they stand for a moment while the CPU serves interrupts.
+    pub clock: Nanos,
 }
 
 /// Who a process is: read off the sampling path, because reading a command line can block (`proc(5)`: it takes

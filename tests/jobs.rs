@@ -97,6 +97,7 @@ fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
         tasks: changed().map(|(pid, actor)| actor.task(*pid)).collect(),
         gone_processes: gone.map(|(pid, actor)| ProcessId { pid: *pid, start: actor.start }).collect(),
         gone_tasks: Vec::new(),
+        clocks: Vec::new(),
         identities: named.map(|(pid, actor)| (ProcessId { pid: *pid, start: actor.start }, actor.identity())).collect(),
         gaps: Vec::new(),
         cost: Cost::default(),

@@ -19,7 +19,7 @@ use std::{
 use common::fake_proc::FakeProc;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
+    sample::{CpuClock, Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
     sampler::{Config, Sampler},
     units::{ProcessId, TaskId},
 };
@@ -47,7 +47,7 @@ fn rows(sample: &Sample) -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
         sorted(sample.processes.iter().map(|process| process.id.pid).collect()),
         sorted(sample.tasks.iter().map(|task| task.id.tid).collect()),
         sorted(sample.gone_processes.iter().map(|id| id.pid).collect()),
-        sorted(sample.gone_tasks.iter().map(|id| id.tid).collect()),
+        sorted(sample.gone_tasks.iter().map(|gone| gone.id.tid).collect()),
     )
 }
 
@@ -248,7 +248,10 @@ fn threads_come_and_go_and_run_alone() {
     let server = server.ran(1).thread(43, "worker", 'S').thread(44, "worker", 'D').wait("io_schedule", "0 0x3").write();
     let sample = reader.sample().unwrap();
     assert_eq!(rows(&sample), (vec![], vec![42, 43, 44], vec![], vec![]));
-    assert_eq!(task(&sample, 44).wait, Some(Wait { wchan: Some("io_schedule".into()), syscall: Some(0) }));
+    assert_eq!(
+        task(&sample, 44).wait,
+        Some(Box::new(Wait { wchan: Some("io_schedule".into()), syscall: Some(0), ..Wait::default() }))
+    );
     assert_eq!(sample.cost.tasks, 3);
 
     // Only the worker ran, but what it moved shows on the process.
@@ -354,6 +357,40 @@ fn the_directory_is_read_when_something_was_started() {
 }
 
 #[test]
+fn a_few_new_numbers_are_tried_without_the_directory() {
+    let proc = FakeProc::new();
+    let say = |forks: u32, last_pid: u32| {
+        proc.file("stat", &format!("cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses {forks}\nprocs_running 1\n"));
+        proc.file("loadavg", &format!("0.52 0.41 0.33 1/200 {last_pid}\n"));
+    };
+    proc.process(7, "old").write();
+    say(50, 100);
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    proc.process(500, "out of order").write();
+    proc.process(102, "new").write();
+    proc.process(103, "its thread").write();
+    proc.file("103/status", "Name:\tx\nTgid:\t102\n");
+    say(52, 103);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [102], "the one that was started, not its thread, and nobody else");
+    // It had its number before and comes into sight only now.
+    proc.process(101, "slow").write();
+    say(53, 104);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [101]);
+    // More were started than numbers were handed out: somebody asked for one.
+    say(56, 106);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [103, 500]);
+    // Without any hint it takes longer.
+    proc.process(600, "restored").write();
+    let samples = (0..100).take_while(|_| rows(&reader.sample().unwrap()).0 != [600]).count();
+    assert!((5..40).contains(&samples), "found after {samples}");
+    // Numbers begin anew.
+    proc.process(20, "wrapped").write();
+    say(57, 20);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [20]);
+}
+
+#[test]
 fn without_schedstat_the_time_comes_in_ticks() {
     let proc = FakeProc::new();
     let old = proc.process(7, "old").cpu_ticks(1, 2).thread(8, "w", 'S').thread_ticks(8, 10, 0).no_schedstat().write();
@@ -391,7 +428,7 @@ fn where_a_task_is_stuck_is_looked_up_while_it_is() {
     proc.process(9, "kernel").state('D').flags(0x0020_0040).wait("io_schedule", "0 0x0").write();
     let mut reader = reader(proc.path());
     let sample = reader.sample().unwrap();
-    let wait = |wchan: Option<&str>, syscall| Some(Wait { wchan: wchan.map(Into::into), syscall });
+    let wait = |wchan: Option<&str>, syscall| Some(Box::new(Wait { wchan: wchan.map(Into::into), syscall, ..Wait::default() }));
     assert_eq!(task(&sample, 7).wait, wait(Some("rpc_wait_bit_killable"), Some(0)));
     assert_eq!(task(&sample, 8).wait, wait(None, None));
     assert_eq!(task(&sample, 9).wait, wait(Some("io_schedule"), None));
@@ -402,6 +439,41 @@ fn where_a_task_is_stuck_is_looked_up_while_it_is() {
     stuck.state('S').write();
     let sample = reader.sample().unwrap();
     assert_eq!((rows(&sample).1, task(&sample, 7).wait.clone()), (vec![7], None));
+}
+
+#[test]
+fn a_stuck_task_s_call_stack_and_clock_are_read() {
+    let proc = FakeProc::new();
+    let clock = |cpu, clock| CpuClock { cpu, clock };
+    proc.process(7, "stuck")
+        .state('D')
+        .wait("rpc_wait_bit_killable", "0 0x3 0x7f 0x1000 0x0 0x0 0x0 0x7ffc 0x7f")
+        .stack("[<0>] rpc_wait_bit_killable+0x1e/0xa0 [sunrpc]\n[<0>] nfs_getattr+0x1/0x2 [nfs]\n")
+        .last_ran(1, "5000.000001")
+        .write();
+    let worker = proc.process(8, "worker").last_ran(1, "7000.500000").write();
+    proc.process(9, "elsewhere").last_ran(0, "9000.000000").write();
+    let mut reader = reader(proc.path());
+    let sample = reader.sample().unwrap();
+    let expected = Wait {
+        wchan: Some("rpc_wait_bit_killable".into()),
+        syscall: Some(0),
+        args: Some([3, 0x7f, 0x1000, 0, 0, 0]),
+        stack: Some(vec!["rpc_wait_bit_killable".into(), "nfs_getattr".into()]),
+        last_ran: Some(clock(1, 5_000_000_001)),
+    };
+    assert_eq!(task(&sample, 7).wait.as_deref(), Some(&expected));
+    assert_eq!(sample.clocks, [clock(1, 7_000_500_000)], "of the CPUs in question and no other");
+    // What did not run is not asked, and what was known stays known.
+    let worker = worker.last_ran(1, "8000.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 7_000_500_000)]);
+    let worker = worker.ran(5).write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    // It went to another CPU.
+    worker.ran(5).last_ran(0, "9999.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    proc.remove(7);
+    assert_eq!(reader.sample().unwrap().clocks, []);
 }
 
 #[test]

@@ -203,7 +203,8 @@ impl Row {
                 },
                 cpu: nanos(self.cpu),
                 run_delay: Some(nanos(self.wait)),
-                wait: (n < self.stuck).then(|| Wait { wchan: self.wchan.as_deref().map(Into::into), syscall: None }),
+                wait: (n < self.stuck)
+                    .then(|| Box::new(Wait { wchan: self.wchan.as_deref().map(Into::into), ..Wait::default() })),
             })
             .collect()
     }
@@ -250,6 +251,7 @@ impl Scenario {
             tasks: rows.iter().flat_map(|row| row.tasks(second)).collect(),
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
+            clocks: Vec::new(),
             identities: rows.iter().filter(|row| !row.kernel).map(|row| (row.id(), row.identity())).collect(),
             gaps: if hidden > 0 { vec![Gap::IoDenied { processes: hidden }] } else { Vec::new() },
             cost: Cost::default(),

@@ -38,7 +38,7 @@ pub struct Entry {
     pub identity: Option<Identity>,
     /// The same for people: cleaned, and shared with every diagnosis.
     pub member: Arc<Member>,
-    /// Its tasks.
+    /// Its tasks, in order of their numbers.
     pub tasks: Vec<Task>,
     /// How it stands among jobs.
     pub standing: Standing,
@@ -118,35 +118,42 @@ impl Table {
                 self.entries.insert(process.id.pid, Entry::new(process));
             }
         }
-        for task in &sample.tasks {
-            let Some(entry) = self.entries.get_mut(&task.pid) else { continue };
-            let known = entry.tasks.iter_mut().find(|old| old.id == task.id);
-            let (cpu, run_delay) = match &known {
-                Some(old) => {
-                    (task.cpu.checked_sub(old.cpu), task.run_delay.zip(old.run_delay).and_then(|(new, old)| new.checked_sub(old)))
-                }
-                None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
-                None => (None, None),
-            };
-            if cpu.is_some() || run_delay.is_some() {
-                let used = used.entry(entry.process.id).or_default();
-                used.cpu += cpu.unwrap_or_default();
-                used.run_delay = match (used.run_delay, run_delay) {
-                    (None, None) => None,
-                    (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+        for tasks in sample.tasks.chunk_by(|one, other| one.pid == other.pid) {
+            let Some(entry) = tasks.first().and_then(|task| self.entries.get_mut(&task.pid)) else { continue };
+            let known = entry.tasks.len();
+            for task in tasks {
+                let at = entry.tasks[..known].binary_search_by_key(&task.id.tid, |old| old.id.tid).ok();
+                let (cpu, run_delay) = match at.map(|at| &entry.tasks[at]).filter(|old| old.id == task.id) {
+                    Some(old) => {
+                        let delay = task.run_delay.zip(old.run_delay).and_then(|(new, old)| new.checked_sub(old));
+                        (task.cpu.checked_sub(old.cpu), delay)
+                    }
+                    None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
+                    None => (None, None),
                 };
+                if cpu.is_some() || run_delay.is_some() {
+                    let used = used.entry(entry.process.id).or_default();
+                    used.cpu += cpu.unwrap_or_default();
+                    used.run_delay = match (used.run_delay, run_delay) {
+                        (None, None) => None,
+                        (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+                    };
+                }
+                match at {
+                    // Or a thread id that was reused inside the process: the old one is gone.
+                    Some(at) => entry.tasks[at] = task.clone(),
+                    None => entry.tasks.push(task.clone()),
+                }
             }
-            if let Some(old) = known {
-                *old = task.clone();
-            } else {
-                // A thread id that was reused inside the process: the old one is gone.
-                entry.tasks.retain(|old| old.id.tid != task.id.tid);
-                entry.tasks.push(task.clone());
+            if entry.tasks.len() > known {
+                entry.tasks.sort_unstable_by_key(|task| task.id.tid);
             }
         }
-        for id in &sample.gone_tasks {
-            for entry in self.entries.values_mut().filter(|entry| entry.tasks.len() > 1) {
-                entry.tasks.retain(|task| task.id != *id);
+        let mut gone = sample.gone_tasks.clone();
+        gone.sort_unstable();
+        for gone in gone.chunk_by(|one, other| one.pid == other.pid) {
+            if let Some(entry) = gone.first().and_then(|task| self.entries.get_mut(&task.pid)) {
+                entry.tasks.retain(|task| gone.binary_search_by_key(&task.id, |gone| gone.id).is_err());
             }
         }
         for (id, identity) in &sample.identities {

@@ -100,7 +100,7 @@ pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
     for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
         let Some(job) = jobs.index_of(entry.process.id) else { continue };
         for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
-            let wait = task.wait.as_ref();
+            let wait = task.wait.as_deref();
             let place = (job, wait.and_then(|Wait { wchan, .. }| wchan.as_deref()), wait.and_then(|wait| wait.syscall));
             *groups.entry(place).or_default() += 1;
         }

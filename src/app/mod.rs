@@ -6,16 +6,19 @@
 mod once;
 mod screen;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
-use crate::kernel::{ProcRoot, Reader};
+use crate::kernel::{self, ProcRoot, Reader};
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
-    let reader = Reader::with_tier(ProcRoot::open(&cli.proc)?, cli.tier)?;
+    let reader = || Reader::with_loader(ProcRoot::open(&cli.proc)?, cli.tier, Path::new("/proc/self/exe"));
     match cli.command {
-        Some(Command::Once { json }) => once::run(reader, json),
-        None => screen::run(reader, cli),
+        Some(Command::Once { json }) => once::run(reader()?, json),
+        Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
+        None => screen::run(reader()?, cli),
     }
 }

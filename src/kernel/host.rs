@@ -14,7 +14,10 @@ use compact_str::CompactString;
 use procfs::{DiskStat, FromBufRead, FromRead};
 
 use super::{parse, root::ProcRoot};
-use crate::sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure};
+use crate::{
+    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure},
+    units::Pid,
+};
 
 /// The kernel counts disk traffic in these, whatever the disk's own sector size is.
 const SECTOR: u64 = 512;
@@ -27,6 +30,10 @@ pub(super) struct HostReader {
     pub queued: usize,
     /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
     pub forks: Option<u64>,
+    /// The number given to a task last, at the last read. `None`: this kernel does not say.
+    pub last_pid: Option<Pid>,
+    /// Tasks there were at the last read. `None`: this kernel does not say.
+    pub tasks: Option<u64>,
 }
 
 /// What is looked up once for each disk.
@@ -37,7 +44,7 @@ struct DiskFacts {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new(), queued: 0, forks: None }
+        Self { root, disks: HashMap::new(), queued: 0, forks: None, last_pid: None, tasks: None }
     }
 
     /// Reads everything there is.
@@ -55,8 +62,11 @@ impl HostReader {
         fs::File::open(self.root.path().join(name)).map(io::BufReader::new).map_err(|error| error.to_string())
     }
 
-    fn load(&self) -> Result<LoadAverage, String> {
+    fn load(&mut self) -> Result<LoadAverage, String> {
+        (self.tasks, self.last_pid) = (None, None);
         let load = procfs::LoadAverage::from_read(self.open("loadavg")?).map_err(|error| error.to_string())?;
+        self.tasks = Some(load.max.into());
+        self.last_pid = Pid::try_from(load.latest_pid).ok();
         Ok(LoadAverage { avg1: hundredths(load.one), avg5: hundredths(load.five), avg15: hundredths(load.fifteen) })
     }
 

@@ -1,7 +1,9 @@
-//! Bytes of the per-process files to numbers: `stat`, `schedstat`, `io`, `wchan`, `syscall`.
+//! Bytes of the per-process files to numbers: `stat`, `schedstat`, `sched`, `io`, `wchan`, `syscall`, `stack`.
 //!
-//! Pure and without allocation, because it runs for each task that ran, each time. Whatever the bytes are, it never
+//! Pure and, but for `stack`, without allocation, because it runs for each task that ran, each time. Whatever the bytes are, it never
 //! panics: a line that makes no sense is `None` and costs one row. Tested in place, by properties.
+
+use compact_str::CompactString;
 
 use crate::{
     sample::{IoBytes, TaskState},
@@ -30,6 +32,8 @@ pub(super) struct Stat<'a> {
     pub nice: i8,
     pub threads: u32,
     pub start: u64,
+    /// The CPU it ran on last. `None`: not on the line.
+    pub cpu: Option<u32>,
 }
 
 /// What `/proc/PID/schedstat` says of a task: if all three are the same, it did not run.
@@ -39,6 +43,17 @@ pub(super) struct SchedStat {
     pub delay: Nanos,
     pub slices: u64,
 }
+
+/// A system call that a task is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub number: u32,
+    /// As they came in.
+    pub args: Option<[u64; 6]>,
+}
+
+/// Most functions kept of a stack. What matters is near the top; a file system on a network on a block device has a dozen.
+pub(super) const FRAMES: usize = 16;
 
 /// Reads a `stat` line. The name may hold anything, `) R 1 (` included, so the line is cut at its last parenthesis.
 pub(super) fn stat(line: &[u8]) -> Option<Stat<'_>> {
@@ -58,6 +73,7 @@ pub(super) fn stat(line: &[u8]) -> Option<Stat<'_>> {
     let nice = signed(fields.nth(3)?)?;
     let threads = number(fields.next()?)?;
     let start = number(fields.nth(1)?)?;
+    let cpu = fields.nth(16).and_then(number).and_then(|cpu| u32::try_from(cpu).ok());
     let kernel_thread = flags & KERNEL_THREAD != 0;
     Some(Stat {
         comm,
@@ -73,6 +89,7 @@ pub(super) fn stat(line: &[u8]) -> Option<Stat<'_>> {
         nice: i8::try_from(nice).ok()?,
         threads: u32::try_from(threads).ok()?,
         start,
+        cpu,
     })
 }
 
@@ -115,9 +132,45 @@ pub(super) fn wchan(text: &[u8]) -> Option<&[u8]> {
     (!name.is_empty() && name != b"0").then_some(name)
 }
 
-/// The number in a `syscall` file; `None` for `running` and for `-1`, asleep outside of any system call.
-pub(super) fn syscall(text: &[u8]) -> Option<u32> {
-    u32::try_from(number(words(text).next()?)?).ok()
+/// The system call in a `syscall` file; `None` for `running` and for `-1`, asleep outside of any.
+pub(super) fn syscall(text: &[u8]) -> Option<Call> {
+    let mut words = words(text);
+    let number = u32::try_from(number(words.next()?)?).ok()?;
+    let mut args = [0; 6];
+    let read = args.iter_mut().zip(words.by_ref()).map_while(|(slot, word)| hexadecimal(word).map(|arg| *slot = arg)).count();
+    Some(Call { number, args: (read == args.len()).then_some(args) })
+}
+
+/// The kernel's function in a line of a `stack` file, or of the iterator's: `[<0>] name+0x1/0x2 [module]`. `None`: the line holds a
+/// bare address, as the last one did on kernels before 5.2.
+pub(super) fn frame(line: &[u8]) -> Option<&[u8]> {
+    let word = words(line).find(|word| !word.starts_with(b"[<"))?;
+    let name = word.split(|byte| *byte == b'+').next()?;
+    (!name.is_empty() && !name.starts_with(b"0x")).then_some(name)
+}
+
+/// The kernel's functions in a `stack` file, innermost first. `None`: it holds none, so the task is not asleep any more.
+pub(super) fn stack(text: &[u8]) -> Option<Vec<CompactString>> {
+    let frames = text.split(|byte| *byte == b'\n').filter_map(frame).take(FRAMES);
+    let stack: Vec<CompactString> = frames.map(CompactString::from_utf8_lossy).collect();
+    (!stack.is_empty()).then_some(stack)
+}
+
+/// The clock in a `sched` file, `se.exec_start`: milliseconds with six digits behind the point. `None`: it is not there (kernels without
+/// `CONFIG_SCHED_DEBUG`), or it is 0 because the task never ran.
+pub(super) fn last_ran(text: &[u8]) -> Option<Nanos> {
+    let line = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"se.exec_start"))?;
+    let value = words(line).last()?;
+    let point = value.iter().position(|byte| *byte == b'.')?;
+    let (whole, rest) = (number(&value[..point])?, number(&value[point + 1..])?);
+    let clock = whole.checked_mul(1_000_000)?.checked_add(rest)?;
+    (value.len() - point == 7 && clock > 0).then_some(clock)
+}
+
+/// The process that a task belongs to, from its `status`.
+pub(super) fn tgid(text: &[u8]) -> Option<Pid> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    pid(line.trim_ascii())
 }
 
 /// A directory's name as a process number.
@@ -139,6 +192,13 @@ pub(super) fn number(word: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     })
+}
+
+/// A hexadecimal number, with or without `0x`.
+fn hexadecimal(word: &[u8]) -> Option<u64> {
+    let digits = word.strip_prefix(b"0x").unwrap_or(word);
+    let is_number = digits.first().is_some_and(u8::is_ascii_hexdigit);
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().filter(|_| is_number)
 }
 
 fn signed(word: &[u8]) -> Option<i64> {
@@ -168,7 +228,8 @@ mod tests {
     use super::*;
     use crate::sample::TaskState::{Dead, Runnable, Sleeping, Stopped, Uninterruptible};
 
-    const TAIL: &str = " D 1 40 41 34816 -1 4194368 1 2 3 4 500 60 7 8 20 -5 3 0 9876 1234 5 18446744073709551615";
+    const TAIL: &str = " D 1 40 41 34816 -1 4194368 1 2 3 4 500 60 7 8 20 -5 3 0 9876 1234 5 18446744073709551615 \
+                        1 1 0 0 0 0 0 0 0 0 0 0 17 11 0";
 
     fn line(comm: &[u8], tail: &str) -> Vec<u8> {
         [b"42 (", comm, b")", tail.as_bytes(), b"\n"].concat()
@@ -190,6 +251,7 @@ mod tests {
             nice: -5,
             threads: 3,
             start: 9876,
+            cpu: Some(11),
         };
         assert_eq!(stat(&line), Some(expected));
     }
@@ -228,13 +290,49 @@ mod tests {
     #[test]
     fn waits_say_none_where_the_kernel_says_nothing() {
         assert_eq!((wchan(b"0"), wchan(b""), wchan(b"io_schedule\n")), (None, None, Some(&b"io_schedule"[..])));
-        assert_eq!((syscall(b"running\n"), syscall(b"-1 0x7f 0x8\n"), syscall(b"17 0x3 0x4\n")), (None, None, Some(17)));
+        assert_eq!((syscall(b"running\n"), syscall(b"-1 0x7f 0x8\n")), (None, None));
+        let call = |number, args| Some(Call { number, args });
+        assert_eq!(syscall(b"17 0x3 0x4\n"), call(17, None));
+        let args = [3, 0x7f, 0, 0, 0, u64::MAX];
+        assert_eq!(syscall(b"0 0x3 0x7f 0x0 0x0 0x0 0xffffffffffffffff 0x7ffc 0x7f\n"), call(0, Some(args)));
+        assert_eq!(syscall(b"0 0x3 +7f 0x0 0x0 0x0 0x0 0x7ffc 0x7f\n"), call(0, None));
+    }
+
+    #[test]
+    fn a_stack_gives_its_functions() {
+        let text = b"[<0>] rpc_wait_bit_killable+0x1e/0xa0 [sunrpc]\n[<ffffffff8c>] do_syscall_64+0x5b/0x1a0\n\
+                     [<ffffffffffffffff>] 0xffffffffffffffff\n";
+        assert_eq!(stack(text), Some(vec!["rpc_wait_bit_killable".into(), "do_syscall_64".into()]));
+        assert_eq!((stack(b""), stack(b"\n+\n")), (None, None));
+        assert_eq!(stack(&b"[<0>] f+0x1/0x2\n".repeat(40)).map(|stack| stack.len()), Some(FRAMES));
+    }
+
+    #[test]
+    fn a_clock_is_read_to_the_nanosecond() {
+        let text =
+            b"tar (7, #threads: 1)\n---\nse.exec_start                                :       9123456.654321\nse.x : 1.000000\n";
+        assert_eq!(last_ran(text), Some(9_123_456_654_321));
+        for text in [&b"se.exec_start : 0.000000\n"[..], b"se.exec_start : 5.1\n", b"se.exec_start : -5.100000\n", b""] {
+            assert_eq!(last_ran(text), None);
+        }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = (stat(&bytes), schedstat(&bytes), io(&bytes), wchan(&bytes), syscall(&bytes), pid(&bytes));
+            let _ = (tgid(&bytes), stack(&bytes), frame(&bytes), last_ran(&bytes), last_ran(&[b"se.exec_start", &bytes[..]].concat()));
+        }
+
+        #[test]
+        fn clocks_come_back(clock in 1_u64..) {
+            let line = format!("se.exec_start   :  {}.{:06}\n", clock / 1_000_000, clock % 1_000_000);
+            prop_assert_eq!(last_ran(line.as_bytes()), Some(clock));
+        }
+
+        #[test]
+        fn nothing_that_looks_like_its_files_makes_it_panic(text in r"(-?[0-9]{1,3}|\[<0>\]|se\.exec_start :)[ 0-9a-fx+.\n]{0,60}") {
+            let _ = (syscall(text.as_bytes()), stack(text.as_bytes()), last_ran(text.as_bytes()));
         }
 
         #[test]

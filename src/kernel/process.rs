@@ -13,7 +13,7 @@ use super::{
     tier::record::{Moved, Record},
 };
 use crate::{
-    sample::{IoBytes, Process, Task, TaskState},
+    sample::{GoneTask, IoBytes, Process, Task, TaskState},
     units::{Nanos, Pid, ProcessId, SECOND, TaskId},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Watched {
     pub file: Kept,
     /// What it moved itself, where the kernel's iterator said so.
     pub moved: Option<Moved>,
+    /// The CPU it ran on last, as its `stat` said. `None`: that was not read, or does not say.
+    pub cpu: Option<u32>,
     sched: Option<SchedStat>,
     /// Looks since it ran, as far as they go.
     idle: u8,
@@ -66,6 +68,8 @@ pub(super) struct Known {
     pub io_denied: bool,
     /// The last pass that found it.
     pub pass: u64,
+    /// Its control group of version 2, as the kernel's iterator says. `None`: that was not asked.
+    pub cgroup: Option<u64>,
     threads: u32,
 }
 
@@ -73,12 +77,14 @@ pub(super) struct Known {
 pub(super) struct Looker {
     pub files: Files,
     pub tick: Nanos,
+    /// Tasks were started since the pass before, or just before that.
+    pub unsettled: bool,
     pub tids: Vec<Pid>,
 }
 
 impl Looker {
     pub fn new(files: Files, ticks_per_second: u64) -> Self {
-        Self { files, tick: SECOND / ticks_per_second.max(1), tids: Vec::new() }
+        Self { files, tick: SECOND / ticks_per_second.max(1), unsettled: true, tids: Vec::new() }
     }
 }
 
@@ -95,8 +101,17 @@ impl Watched {
     fn new(pid: Pid, tid: Pid, stat: &Stat<'_>, tick: Nanos, sched: Option<SchedStat>, file: Kept) -> Self {
         let id = TaskId { tid, start: stat.start };
         let task = Task { id, pid, state: stat.state, cpu: 0, run_delay: None, wait: None };
-        let mut watched =
-            Self { task, dirty: true, wait_due: false, wait_denied: false, file, moved: None, sched: None, idle: 0 };
+        let mut watched = Self {
+            task,
+            dirty: true,
+            wait_due: false,
+            wait_denied: false,
+            file,
+            moved: None,
+            cpu: stat.cpu,
+            sched: None,
+            idle: 0,
+        };
         watched.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
         watched
     }
@@ -156,6 +171,11 @@ impl Watched {
         self.task.state == TaskState::Sleeping && (1..=QUEUED_LOOKS).contains(&self.idle)
     }
 
+    /// Whether it ran since the look before, or woke.
+    pub fn ran_lately(&self) -> bool {
+        self.idle == 0
+    }
+
     /// Whether it ran although the kernel says it never did: then the kernel keeps no such numbers.
     pub fn lacks_run_delay(&self) -> bool {
         self.task.run_delay.is_none() && self.task.cpu > 0
@@ -187,12 +207,13 @@ impl Known {
     fn new(leader: Watched, stat: &Stat<'_>, pass: u64) -> Self {
         let id = ProcessId { pid: leader.task.id.tid, start: leader.task.id.start };
         let process = described(id, stat, false, None);
-        Self { process, leader, others: Vec::new(), dirty: true, io_denied: false, pass, threads: stat.threads }
+        Self { process, leader, others: Vec::new(), dirty: true, io_denied: false, pass, cgroup: None, threads: stat.threads }
     }
 
     /// Begins to watch a process that the kernel's iterator found. The name may be longer than the iterator's.
     pub fn found(record: Record<'_>, comm: &[u8], tick: Nanos, pass: u64) -> Self {
-        Self::new(Watched::found(record, tick), &record.stat(comm, tick), pass)
+        let known = Self::new(Watched::found(record, tick), &record.stat(comm, tick), pass);
+        Self { cgroup: Some(record.cgroup()), ..known }
     }
 
     /// Takes over what the iterator says of it and its first task; true if that one ran since.
@@ -214,14 +235,21 @@ impl Known {
         self.set_io(sum.map(Moved::settled));
     }
 
-    /// Forgets one of its other tasks; false if it is not known.
-    pub fn lose(&mut self, id: TaskId) -> bool {
-        let at = self.others.iter().position(|thread| thread.task.id == id);
-        at.map(|at| self.others.remove(at)).is_some()
+    /// Forgets those of its other tasks that are named, in order of their numbers.
+    pub fn lose(&mut self, ended: &[TaskId], gone: &mut Vec<GoneTask>) {
+        let pid = self.process.id.pid;
+        self.others.retain(|thread| {
+            let id = thread.task.id;
+            let stays = ended.binary_search(&id).is_err();
+            if !stays {
+                gone.push(GoneTask { pid, id });
+            }
+            stays
+        });
     }
 
     /// Looks what became of it.
-    pub fn visit(&mut self, looker: &mut Looker, pass: u64, gone: &mut Vec<TaskId>) -> Visit {
+    pub fn visit(&mut self, looker: &mut Looker, pass: u64, gone: &mut Vec<GoneTask>) -> Visit {
         let pid = self.process.id.pid;
         let place = Place::Process(pid);
         let mut ran = false;
@@ -234,6 +262,7 @@ impl Known {
                 Ok(Some(stat)) if stat.start != self.process.id.start => return Visit::Reused,
                 Ok(Some(stat)) => {
                     let (state, ticks) = (stat.state, stat.ticks.saturating_mul(tick));
+                    self.leader.cpu = stat.cpu;
                     self.threads = stat.threads;
                     self.apply(&stat);
                     let ticks = if sched.is_none() { self.leader_ticks(looker).unwrap_or(ticks) } else { ticks };
@@ -306,9 +335,9 @@ impl Known {
         self.process.zombie = zombie;
     }
 
-    /// True if any of its other tasks ran, came or went. The list is read only when one of them ran: only a thread of
-    /// the process can start another.
-    fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<TaskId>) -> bool {
+    /// True if any of its other tasks ran, came or went. The list is read only when one of them ran and the host started some task:
+    /// only a thread of the process can start another.
+    fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<GoneTask>) -> bool {
         let pid = self.process.id.pid;
         let mut changed = false;
         let tick = looker.tick;
@@ -317,24 +346,25 @@ impl Known {
             let Look::Due(sched) = thread.look(looker, place) else { return true };
             match looker.files.stat(place) {
                 Ok(Some(stat)) if stat.start == thread.task.id.start => {
+                    thread.cpu = stat.cpu;
                     changed |= thread.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
                     true
                 }
                 Ok(None) => true,
                 Ok(Some(_)) | Err(_) => {
-                    gone.push(thread.task.id);
+                    gone.push(GoneTask { pid, id: thread.task.id });
                     changed = true;
                     false
                 }
             }
         });
-        if changed || leader_ran {
+        if (changed || leader_ran) && (looker.unsettled || self.tasks() != self.threads as usize) {
             self.list_threads(looker, gone);
         }
         changed
     }
 
-    fn list_threads(&mut self, looker: &mut Looker, gone: &mut Vec<TaskId>) {
+    fn list_threads(&mut self, looker: &mut Looker, gone: &mut Vec<GoneTask>) {
         let pid = self.process.id.pid;
         let mut tids = std::mem::take(&mut looker.tids);
         if looker.files.list_threads(pid, &mut tids).is_ok() && !tids.is_empty() {
@@ -342,7 +372,7 @@ impl Known {
             self.others.retain(|thread| {
                 let stays = tids.binary_search(&thread.task.id.tid).is_ok();
                 if !stays {
-                    gone.push(thread.task.id);
+                    gone.push(GoneTask { pid, id: thread.task.id });
                 }
                 stays
             });

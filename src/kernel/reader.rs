@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,7 @@ use super::{
     files::Files,
     host::HostReader,
     identity::Identities,
+    newcomers::Started,
     process::Looker,
     root::ProcRoot,
     table::Table,
@@ -55,7 +57,13 @@ impl Reader {
 
     /// The same with a choice of how tasks are read. Fails if that is the kernel's iterator and it cannot be had.
     pub fn with_tier(root: ProcRoot, choice: Choice) -> anyhow::Result<Self> {
-        let tier = KernelTier::new(choice, &root)?;
+        let tier = KernelTier::new(choice, &root, None)?;
+        Self::with(root, tier)
+    }
+
+    /// The same, and the iterator is loaded by a process of its own: by this program, which has to be whytop.
+    pub fn with_loader(root: ProcRoot, choice: Choice, program: &Path) -> anyhow::Result<Self> {
+        let tier = KernelTier::new(choice, &root, Some(program))?;
         Self::with(root, tier)
     }
 
@@ -104,16 +112,17 @@ impl Reader {
         let since_boot = self.since_boot(&mut gaps);
         let host = self.host.read(&mut gaps);
         let changes = match self.tier.read() {
-            Some((before, now)) => self.table.take(&mut self.looker, before, now),
+            Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
             None => self
                 .table
-                .sweep(&mut self.looker, self.host.queued, self.host.forks)
+                .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
+        self.identities.doubt(&changes.regrouped);
         self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes
         // with its name and not a sample later. Not so for a whole host at once.
@@ -147,6 +156,7 @@ impl Reader {
             tasks: changes.tasks,
             gone_processes: changes.gone_processes,
             gone_tasks: changes.gone_tasks,
+            clocks: changes.clocks,
             identities,
             gaps,
             cost,

@@ -11,16 +11,23 @@ use super::{
     process::{Known, Looker, Visit, Watched},
     table::{Changes, Table},
     tier::{
+        Read,
         batch::{Batch, Step},
         record::Record,
     },
-    waits,
+    waits::{Census, Source},
 };
-use crate::units::{Pid, TaskId};
+use crate::{
+    sample::GoneTask,
+    units::{Pid, TaskId},
+};
 
 /// So many batches apart it is looked whether `/proc` has processes that the iterator has not. The pass costs as much as a tenth
 /// of a batch.
 const HIDDEN_LOOKS: u64 = 60;
+/// So many batches in a row that have fewer tasks than the kernel counts are a hint that there are hidden ones. One is none: whatever
+/// ended between the count and the batch is missing in it.
+const SHORT_LOOKS: u32 = 3;
 /// Bytes of a name in the kernel; a longer one is cut in the record.
 const COMM: usize = 15;
 
@@ -42,12 +49,15 @@ struct Found<'a> {
 }
 
 impl Table {
-    /// Takes over a batch. `before` is the batch before, without records if that sample came from somewhere else.
-    pub fn take(&mut self, looker: &mut Looker, before: &Batch, now: &Batch) -> Changes {
+    /// Takes over a batch, and the one before, which is without records if that sample came from somewhere else. `tasks`: how many
+    /// there were just before, by the kernel's own count.
+    pub fn take(&mut self, looker: &mut Looker, mut read: Read<'_>, tasks: Option<u64>) -> Changes {
+        let (before, now) = (read.before, read.now);
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
-        self.listed_at = None;
+        self.newcomers.doubt();
+        looker.unsettled = true;
         let mut found = Found::default();
         for tid in std::mem::take(&mut self.strays) {
             found.threads.extend(now.find(tid).filter(|record| !record.leads()));
@@ -68,28 +78,37 @@ impl Table {
                 changes.gone_processes.push(known.remove().process.id);
             }
         }
-        for record in found.gone.iter().filter(|record| !record.leads()) {
-            let id = TaskId { tid: record.tid(), start: record.start(looker.tick) };
-            if let Some(known) = self.processes.get_mut(&record.tgid())
-                && known.lose(id)
-            {
-                changes.gone_tasks.push(id);
-                touched.push(Touch { pid: record.tgid(), ran: true, churned: true });
+        found.gone.retain(|record| !record.leads());
+        found.gone.sort_unstable_by_key(|record| (record.tgid(), record.tid()));
+        for ended in found.gone.chunk_by(|one, other| one.tgid() == other.tgid()) {
+            let Some(known) = ended.first().and_then(|record| self.processes.get_mut(&record.tgid())) else { continue };
+            let ids: Vec<TaskId> =
+                ended.iter().map(|record| TaskId { tid: record.tid(), start: record.start(looker.tick) }).collect();
+            let before = changes.gone_tasks.len();
+            known.lose(&ids, &mut changes.gone_tasks);
+            if changes.gone_tasks.len() > before {
+                touched.push(Touch { pid: known.process.id.pid, ran: true, churned: true });
             }
         }
         for record in found.leaders {
             touched.push(self.take_leader(looker, record, &mut changes));
         }
-        for record in found.threads {
-            match self.take_thread(looker, record) {
+        found.threads.sort_unstable_by_key(|record| (record.tgid(), record.tid()));
+        // A stray that also changed is in there twice.
+        found.threads.dedup_by_key(|record| record.tid());
+        for threads in found.threads.chunk_by(|one, other| one.tgid() == other.tgid()) {
+            match self.take_threads(looker, threads) {
                 Some(touch) => touched.push(touch),
                 // Its process was not there yet when the iterator passed, or is there no more.
-                None => self.strays.push(record.tid()),
+                None => self.strays.extend(threads.iter().map(|record| record.tid())),
             }
         }
         self.settle(looker, touched, &mut changes);
-        self.visit_hidden(looker, now, before.len() == 0, &mut changes);
-        waits::look_up(&mut self.processes, looker);
+        let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
+        self.visit_hidden(looker, now, look, &mut changes);
+        let census = Census::take(&self.processes);
+        let stuck = census.due.then(|| read.stuck()).flatten();
+        self.look_at_stuck(looker, census, &Source::Iterator { batch: now, stuck }, &mut changes);
         self.hand_over(looker, &mut changes);
         changes
     }
@@ -115,7 +134,7 @@ impl Table {
                 thread.file = None;
                 let stays = is_there(*pid, thread.task.id);
                 if !stays {
-                    changes.gone_tasks.push(thread.task.id);
+                    changes.gone_tasks.push(GoneTask { pid: *pid, id: thread.task.id });
                     touched.push(Touch { pid: *pid, ran: true, churned: true });
                 }
                 stays
@@ -132,7 +151,11 @@ impl Table {
             if known.process.id.start == record.start(tick) {
                 name(looker, record, Some(known), &mut comm);
                 let threads = known.tasks();
-                let ran = known.take(record, &comm, tick);
+                let mut ran = known.take(record, &comm, tick);
+                if known.cgroup.replace(record.cgroup()).is_some_and(|cgroup| cgroup != record.cgroup()) {
+                    ran = true;
+                    changes.regrouped.push(known.process.id);
+                }
                 return Touch { pid, ran, churned: threads != record.threads() as usize };
             }
             changes.gone_processes.push(known.process.id);
@@ -142,34 +165,55 @@ impl Table {
         Touch { pid, ran: true, churned: false }
     }
 
-    /// `None` if its process is not known.
-    fn take_thread(&mut self, looker: &mut Looker, record: Record<'_>) -> Option<Touch> {
-        let pid = record.tgid();
+    /// New and changed threads of one process, in order. `None` if it is not known.
+    fn take_threads(&mut self, looker: &mut Looker, records: &[Record<'_>]) -> Option<Touch> {
+        let pid = records.first()?.tgid();
         let known = self.processes.get_mut(&pid)?;
-        let start = record.start(looker.tick);
-        let (ran, churned) = match known.others.binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
-            Ok(at) if known.others[at].task.id.start == start => (known.others[at].take(record), false),
-            Ok(at) => {
-                known.others[at] = Watched::found(record, looker.tick);
-                (true, true)
+        let mut touch = Touch { pid, ran: false, churned: false };
+        let watched = known.others.len();
+        for record in records.iter().copied() {
+            match known.others[..watched].binary_search_by_key(&record.tid(), |thread| thread.task.id.tid) {
+                Ok(at) if known.others[at].task.id.start == record.start(looker.tick) => {
+                    touch.ran |= known.others[at].take(record);
+                }
+                Ok(at) => {
+                    known.others[at] = Watched::found(record, looker.tick);
+                    touch.churned = true;
+                }
+                Err(_) => {
+                    known.others.push(Watched::found(record, looker.tick));
+                    touch.churned = true;
+                }
             }
-            Err(at) => {
-                known.others.insert(at, Watched::found(record, looker.tick));
-                (true, true)
-            }
-        };
-        Some(Touch { pid, ran, churned })
+        }
+        if known.others.len() > watched {
+            known.others.sort_unstable_by_key(|thread| thread.task.id.tid);
+        }
+        touch.ran |= touch.churned;
+        Some(touch)
     }
 
-    /// Looks at the processes that the iterator does not give, as a sweep would.
-    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, first: bool, changes: &mut Changes) {
-        if first || self.pass.is_multiple_of(HIDDEN_LOOKS) {
-            let mut pids = std::mem::take(&mut self.pids);
+    /// Whether the iterator has been giving fewer tasks than there are.
+    fn falls_short(&mut self, now: &Batch, tasks: Option<u64>) -> bool {
+        let hidden = self.hidden.iter().filter_map(|pid| self.processes.get(pid)).map(Known::tasks).sum::<usize>();
+        let is_short = tasks.is_some_and(|tasks| tasks > (now.len() + hidden) as u64);
+        self.short = if is_short { self.short + 1 } else { 0 };
+        let look = self.short >= SHORT_LOOKS;
+        if look {
+            self.short = 0;
+        }
+        look
+    }
+
+    /// Looks at the processes that the iterator does not give, as a sweep would; `look`: for new ones, too.
+    fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, look: bool, changes: &mut Changes) {
+        if look {
+            let mut pids = std::mem::take(&mut self.newcomers.pids);
             // Without a list there is nothing to look for, until the next time.
             if looker.files.list_processes(&mut pids).is_ok() {
                 self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
             }
-            self.pids = pids;
+            self.newcomers.pids = pids;
         }
         let pass = self.pass;
         let mut hidden = std::mem::take(&mut self.hidden);

@@ -1,29 +1,63 @@
-//! Where the stuck tasks are stuck: their wait channel and system call, for a bounded number of them.
+//! Where the stuck tasks are stuck, for a bounded number of them: wait channel, system call, stack, and when they ran last.
 //!
-//! Reads `wchan` and `syscall`, which the kernel prints without waiting for the task. Tested through
-//! [`crate::kernel::Reader`].
+//! Reads `wchan`, `syscall`, `stack` and `sched` of a task when it got stuck, and not again while it stays so; where the kernel's
+//! iterator is there, only the first of them. Tested through [`crate::kernel::Reader`] and by `tests/tiers.rs`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use compact_str::CompactString;
 use rustix::io::Errno;
 
 use super::{
     files::Place,
-    parse,
+    parse::{self, Call},
     process::{Known, Looker, Watched},
+    tier::{batch::Batch, record::Record, stuck::StuckTasks},
 };
 use crate::{
-    sample::{TaskState, Wait},
-    units::Pid,
+    sample::{CpuClock, TaskState, Wait},
+    units::{Nanos, Pid},
 };
 
 /// Most tasks looked up for one sample. On a host with thousands of them stuck, the first tell what it is about, and the
 /// others get their turn in the samples after, for they stay where they are.
 const LOOKUPS: usize = 64;
+/// Most tasks asked for the time on one CPU, and on all: a file each. One that ran in the last second tells it to the second.
+const CLOCK_READS: usize = 4;
+const CLOCK_READS_MAX: usize = 64;
+
+/// Where to look, beside `wchan`.
+pub(super) enum Source<'a> {
+    /// In the files of the task.
+    Files,
+    /// In what the kernel's iterators gave; in the files where they gave nothing.
+    Iterator {
+        batch: &'a Batch,
+        /// `None`: this kernel has no such iterator, or nobody got stuck.
+        stuck: Option<StuckTasks>,
+    },
+}
+
+/// Who is stuck, so that nobody goes through all tasks where nobody is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Census {
+    /// Some task is stuck.
+    pub stuck: bool,
+    /// Where some task is stuck was not looked up yet.
+    pub due: bool,
+}
+
+impl Census {
+    pub fn take(processes: &HashMap<Pid, Known>) -> Self {
+        processes.values().flat_map(Known::watched).fold(Self::default(), |census, watched| Self {
+            stuck: census.stuck || watched.task.state == TaskState::Uninterruptible,
+            due: census.due || watched.wait_due,
+        })
+    }
+}
 
 /// Looks up where tasks are stuck that have got stuck, users' tasks first.
-pub(super) fn look_up(processes: &mut HashMap<Pid, Known>, looker: &mut Looker) {
+pub(super) fn look_up(processes: &mut HashMap<Pid, Known>, looker: &mut Looker, source: &Source<'_>) {
     let mut left = LOOKUPS;
     for kernel in [false, true] {
         for known in processes.values_mut().filter(|known| known.process.kernel_thread == kernel) {
@@ -36,16 +70,19 @@ pub(super) fn look_up(processes: &mut HashMap<Pid, Known>, looker: &mut Looker) 
                     return;
                 }
                 left -= 1;
-                let tid = watched.task.id.tid;
-                let place = if tid == pid { Place::Process(pid) } else { Place::Thread(pid, tid) };
                 watched.wait_due = false;
-                look_up_one(watched, place, kernel, looker);
+                look_up_one(watched, place(pid, watched), kernel, looker, source);
             }
         }
     }
 }
 
-fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut Looker) {
+fn place(pid: Pid, watched: &Watched) -> Place {
+    let tid = watched.task.id.tid;
+    if tid == pid { Place::Process(pid) } else { Place::Thread(pid, tid) }
+}
+
+fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut Looker, source: &Source<'_>) {
     let read = looker.files.read(place, "wchan");
     let wchan = read.map(|text| parse::wchan(text).map(CompactString::from_utf8_lossy));
     let hidden = matches!(wchan, Ok(None) | Err(Errno::ACCESS | Errno::PERM));
@@ -62,9 +99,91 @@ fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut L
     }
     watched.wait_denied = hidden;
     let wchan = wchan.ok().flatten();
-    let read = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall));
-    let syscall = read.flatten();
-    let wait = Some(Wait { wchan, syscall });
+    let (call, stack) = call_and_stack(watched, place, kernel, looker, source);
+    let last_ran = last_ran(watched, place, looker, source);
+    let (syscall, args) = (call.map(|call| call.number), call.and_then(|call| call.args));
+    let wait = Some(Box::new(Wait { wchan, syscall, args, stack, last_ran }));
     watched.dirty |= wait != watched.task.wait;
     watched.task.wait = wait;
+}
+
+fn call_and_stack(
+    watched: &mut Watched,
+    place: Place,
+    kernel: bool,
+    looker: &mut Looker,
+    source: &Source<'_>,
+) -> (Option<Call>, Option<Vec<CompactString>>) {
+    let tid = watched.task.id.tid;
+    if let Source::Iterator { batch, stuck: Some(stuck) } = source
+        && batch.find(tid).is_some()
+    {
+        let Some(found) = stuck.find(tid) else {
+            // It was not stuck when that iterator passed. If it still is at the next sample, that one tells.
+            watched.wait_due = true;
+            return (None, None);
+        };
+        return (found.call, Some(found.stack.clone()).filter(|stack| !stack.is_empty()));
+    }
+    let call = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall));
+    (call.flatten(), looker.files.read(place, "stack").ok().and_then(parse::stack))
+}
+
+fn last_ran(watched: &Watched, place: Place, looker: &mut Looker, source: &Source<'_>) -> Option<CpuClock> {
+    if let Source::Iterator { batch, .. } = source
+        && let Some(record) = batch.find(watched.task.id.tid)
+    {
+        return record.last_ran();
+    }
+    let clock = parse::last_ran(looker.files.read(place, "sched").ok()?)?;
+    Some(CpuClock { cpu: watched.cpu?, clock })
+}
+
+/// The newest instant known on each CPU that a stuck task ran on last. `known`: those of the sample before.
+pub(super) fn clocks(
+    processes: &HashMap<Pid, Known>,
+    looker: &mut Looker,
+    source: &Source<'_>,
+    known: &mut BTreeMap<u32, Nanos>,
+) -> Vec<CpuClock> {
+    let mut newest = BTreeMap::new();
+    let waits = processes.values().flat_map(Known::watched).filter_map(|watched| watched.task.wait.as_ref());
+    for CpuClock { cpu, clock } in waits.filter_map(|wait| wait.last_ran) {
+        let slot = newest.entry(cpu).or_insert(known.get(&cpu).copied().unwrap_or(clock));
+        *slot = clock.max(*slot);
+    }
+    if !newest.is_empty() {
+        match source {
+            Source::Files => ask_for_the_time(processes, looker, &mut newest),
+            Source::Iterator { batch, .. } => {
+                for CpuClock { cpu, clock } in batch.records().filter_map(Record::ran_there) {
+                    newest.entry(cpu).and_modify(|slot| *slot = clock.max(*slot));
+                }
+            }
+        }
+    }
+    known.clone_from(&newest);
+    newest.into_iter().map(|(cpu, clock)| CpuClock { cpu, clock }).collect()
+}
+
+/// Reads the clock of a few tasks that ran since the sample before. The sleeping ones first: one on the queue may have come from
+/// another CPU and have that one's.
+fn ask_for_the_time(processes: &HashMap<Pid, Known>, looker: &mut Looker, newest: &mut BTreeMap<u32, Nanos>) {
+    let mut asked: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut left = CLOCK_READS_MAX;
+    for state in [TaskState::Sleeping, TaskState::Runnable] {
+        for known in processes.values() {
+            for watched in known.watched().filter(|watched| watched.task.state == state && watched.ran_lately()) {
+                let Some((cpu, slot)) = watched.cpu.and_then(|cpu| Some((cpu, newest.get_mut(&cpu)?))) else { continue };
+                let asked = asked.entry(cpu).or_default();
+                if *asked >= CLOCK_READS || left == 0 {
+                    continue;
+                }
+                *asked += 1;
+                left -= 1;
+                let read = looker.files.read(place(known.process.id.pid, watched), "sched");
+                *slot = read.ok().and_then(parse::last_ran).map_or(*slot, |clock| clock.max(*slot));
+            }
+        }
+    }
 }

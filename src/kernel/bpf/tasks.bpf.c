@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only
  *
- * One record for each task of the host, in the order of thread ids: what `/proc/TID/{stat,schedstat,io}` say, without a
+ * `tasks`: one record for each task of the host, in the order of thread ids: what `/proc/TID/{stat,schedstat,io}` say, without a
  * file, a lock or a line of text. Read by src/kernel/tier/, which knows the same layout (`record.rs`).
+ *
+ * `stuck`: lines of text about the tasks in uninterruptible sleep: what `/proc/TID/{syscall,stack}` say. Those files wait for a lock
+ * that a process holds while it calls exec (`exec_update_lock`), which may itself be stuck then; this takes none. Needs
+ * Linux 5.15; where it does not load, the files are read (`tier/stuck.rs`).
  *
  * Nothing here may block or take a lock of a task: fields are read as they are, by loads that cannot fault.
  *
@@ -75,11 +79,53 @@ struct sched_info {
 } BY_NAME;
 
 struct sched_entity {
+	u64 exec_start;
 	u64 sum_exec_runtime;
 } BY_NAME;
 
+struct kernfs_node {
+	u64 id;
+} BY_NAME;
+
+struct cgroup {
+	struct kernfs_node *kn;
+} BY_NAME;
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+} BY_NAME;
+
+/* `cpu` since 5.16; `status` on x86 only. */
+struct thread_info {
+	u32 cpu;
+	u32 status;
+} BY_NAME;
+
+/* The system call on its way in. x86: arguments in di, si, dx, r10, r8, r9; of a 32-bit program in bx, cx, dx, si, di, bp. */
+struct pt_regs {
+	unsigned long bp;
+	unsigned long bx;
+	unsigned long r10;
+	unsigned long r9;
+	unsigned long r8;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
+} BY_NAME;
+
+/* aarch64: x0 is overwritten by the result, so there is a copy. */
+struct pt_regs___arm64 {
+	u64 regs[31];
+	u64 orig_x0;
+	s32 syscallno;
+} BY_NAME;
+
 struct task_struct {
+	struct thread_info thread_info;
 	u32 __state;
+	s32 on_cpu;
 	u32 flags;
 	s32 static_prio;
 	struct sched_entity se;
@@ -91,12 +137,14 @@ struct task_struct {
 	u64 start_boottime;
 	char comm[16];
 	struct signal_struct *signal;
+	struct css_set *cgroups;
 	struct task_io_accounting ioac;
 } BY_NAME;
 
-/* Before 5.14. */
+/* Before 5.14, and before 5.16. */
 struct task_struct___old {
 	volatile long state;
+	u32 cpu;
 } BY_NAME;
 
 struct bpf_iter__task {
@@ -104,11 +152,21 @@ struct bpf_iter__task {
 	struct task_struct *task;
 } BY_NAME;
 
+static long (*bpf_seq_printf)(struct seq_file *seq, const char *format, u32 size, const void *data, u32 length) = (void *)126;
 static long (*bpf_seq_write)(struct seq_file *seq, const void *data, u32 length) = (void *)127;
+static long (*bpf_get_task_stack)(struct task_struct *task, void *frames, u32 size, u64 flags) = (void *)141;
+static struct pt_regs *(*bpf_task_pt_regs)(struct task_struct *task) = (void *)175;
 
-/* The record: no padding, and nothing in it changes while a task sleeps. */
+static inline u32 state_of(struct task_struct *task)
+{
+	if (exists(task->__state))
+		return task->__state;
+	return ((struct task_struct___old *)task)->state;
+}
 
-#define MAGIC 0x77740001
+/* The record: no padding, and nothing in it changes while a task sleeps, but for its group. */
+
+#define MAGIC 0x77740002
 /* The flags of a task that are handed on: what else is in there comes and goes with each page fault. */
 #define PF_WQ_WORKER 0x00000020
 #define PF_FORKNOEXEC 0x00000040
@@ -140,6 +198,12 @@ struct record {
 	u64 read;
 	u64 written;
 	u64 cancelled;
+	/* The clock of the CPU that it ran on last, as of then: 0 if it never ran. */
+	u64 clock;
+	/* In the default hierarchy (version 2). */
+	u64 cgroup;
+	s32 cpu;
+	s32 on_cpu;
 };
 
 SEC("iter/task")
@@ -174,10 +238,7 @@ int tasks(struct bpf_iter__task *ctx)
 		record.tty = (minor & 0xff) | tty->driver->major << 8 | (minor & ~0xff) << 12;
 	}
 	record.flags = task->flags & (PF_WQ_WORKER | PF_FORKNOEXEC | PF_KTHREAD);
-	if (exists(task->__state))
-		record.state = task->__state;
-	else
-		record.state = ((struct task_struct___old *)task)->state;
+	record.state = state_of(task);
 	record.exit_state = task->exit_state;
 	record.nice = task->static_prio - 120;
 	record.threads = signal->nr_threads;
@@ -204,7 +265,88 @@ int tasks(struct bpf_iter__task *ctx)
 			record.cancelled += signal->ioac.cancelled_write_bytes;
 		}
 	}
+	record.clock = task->se.exec_start;
+	if (exists(task->thread_info.cpu))
+		record.cpu = task->thread_info.cpu;
+	else
+		record.cpu = ((struct task_struct___old *)task)->cpu;
+	if (exists(task->on_cpu))
+		record.on_cpu = task->on_cpu;
+	if (exists(task->cgroups->dfl_cgrp))
+		record.cgroup = task->cgroups->dfl_cgrp->kn->id;
 	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	return 0;
+}
+
+/* Of the state: uninterruptible, waits for a lock (PREEMPT_RT), is frozen; sleeps without counting in the load. */
+#define TASK_REPORT 0x7f
+#define TASK_UNINTERRUPTIBLE 0x0002
+#define TASK_NOLOAD 0x0400
+#define TASK_LOCK_OR_FROZEN 0x9000
+#define TS_COMPAT 0x0002
+#define FRAMES 16
+
+/* A line `TID NUMBER ARGUMENTS` (six, hexadecimal), or `TID -1` outside of any system call; then a line for each frame. */
+SEC("iter/task")
+int stuck(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	u64 frames[FRAMES];
+	u64 call[8] = {};
+	char short_line[] = "%d -1\n";
+	char line[] = "%d %d %llx %llx %llx %llx %llx %llx\n";
+	char frame[] = " %pB\n";
+	struct pt_regs *regs;
+	long length;
+	u32 state;
+
+	if (!task)
+		return 0;
+	state = state_of(task);
+	if (!(state & TASK_LOCK_OR_FROZEN) && (state & (TASK_REPORT | TASK_NOLOAD)) != TASK_UNINTERRUPTIBLE)
+		return 0;
+	call[0] = task->pid;
+	call[1] = -1;
+	if (!(task->flags & PF_KTHREAD)) {
+		regs = bpf_task_pt_regs(task);
+		if (exists(regs->orig_ax)) {
+			call[1] = regs->orig_ax;
+			call[2] = regs->di;
+			call[3] = regs->si;
+			call[4] = regs->dx;
+			call[5] = regs->r10;
+			call[6] = regs->r8;
+			call[7] = regs->r9;
+			if (exists(task->thread_info.status) && (task->thread_info.status & TS_COMPAT)) {
+				call[2] = regs->bx;
+				call[3] = regs->cx;
+				call[5] = regs->si;
+				call[6] = regs->di;
+				call[7] = regs->bp;
+			}
+		} else if (exists(((struct pt_regs___arm64 *)regs)->syscallno)) {
+			struct pt_regs___arm64 *arm64 = (void *)regs;
+
+			call[1] = arm64->syscallno;
+			call[2] = arm64->orig_x0;
+			call[3] = arm64->regs[1];
+			call[4] = arm64->regs[2];
+			call[5] = arm64->regs[3];
+			call[6] = arm64->regs[4];
+			call[7] = arm64->regs[5];
+		}
+	}
+	if ((s32)call[1] < 0)
+		bpf_seq_printf(ctx->meta->seq, short_line, sizeof(short_line), call, sizeof(call[0]));
+	else
+		bpf_seq_printf(ctx->meta->seq, line, sizeof(line), call, sizeof(call));
+	length = bpf_get_task_stack(task, frames, sizeof(frames), 0);
+#pragma unroll
+	for (int i = 0; i < FRAMES; i++) {
+		if (length < (i + 1) * (long)sizeof(frames[0]))
+			break;
+		bpf_seq_printf(ctx->meta->seq, frame, sizeof(frame), &frames[i], sizeof(frames[i]));
+	}
 	return 0;
 }
 

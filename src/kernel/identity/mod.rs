@@ -80,6 +80,11 @@ impl Identities {
         fresh
     }
 
+    /// Has the next [`Self::ask`] ask for these, however short the last answer is ago.
+    pub fn doubt(&mut self, ids: &[ProcessId]) {
+        self.young.extend_from_slice(ids);
+    }
+
     /// Asks for the processes that are new, ran or were asked for too early, and forgets the ones that are gone.
     pub fn ask<'a>(
         &mut self,

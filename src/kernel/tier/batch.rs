@@ -89,6 +89,11 @@ impl Batch {
         rows.get(at).map(Record::checked)
     }
 
+    /// All of them, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.rows().iter().map(Record::checked)
+    }
+
     /// Goes through what differs from the batch before.
     pub fn compare<'a>(&'a self, before: &'a Batch, mut step: impl FnMut(Step<'a>)) {
         let (mut old, mut new) = (before.rows(), self.rows());
@@ -145,7 +150,7 @@ mod tests {
     /// A record of this number, started then, with something that changes.
     fn record(tid: Pid, start: u64, run: u64) -> Vec<u8> {
         let mut bytes = vec![0; RECORD];
-        bytes[..4].copy_from_slice(&0x7774_0001_u32.to_ne_bytes());
+        bytes[..4].copy_from_slice(&0x7774_0002_u32.to_ne_bytes());
         bytes[4..8].copy_from_slice(&tid.to_ne_bytes());
         bytes[8..12].copy_from_slice(&tid.to_ne_bytes());
         bytes[64..72].copy_from_slice(&start.to_ne_bytes());

@@ -1,28 +1,48 @@
-//! The kernel's task iterator: loads the BPF program and opens an iterator for each batch.
+//! The kernel's task iterator: loads the BPF programs and opens an iterator for each batch.
 //!
-//! The only file that knows of BPF. Loading takes a tenth of a second, so it happens on a thread of its own (which also gives its memory back
-//! when it ends); a read takes a
-//! microsecond a task, no lock of any task, and cannot block. Tested by `tests/tiers.rs`.
+//! With `loader` the only file that knows of BPF. Loading takes a tenth of a second and much memory, so it happens off the sampling
+//! path and, where whytop can start itself, in a process of its own; a read takes a microsecond a task, no lock of any
+//! task, and cannot block. Tested by `tests/tiers.rs`.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use anyhow::{Context, Error, anyhow};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness, programs::Iter};
-use rustix::{param::clock_ticks_per_second, process::geteuid};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Endianness,
+    programs::{Iter, iter::IterLink},
+};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    param::clock_ticks_per_second,
+    process::geteuid,
+};
 
-use super::{batch::Batch, types};
+use super::{batch::Batch, loader, stuck::StuckTasks, types};
 use crate::{kernel::parse, sample::ProcReason, units::SECOND};
 
-/// The program, compiled: see the head of its source for how.
-const OBJECT: &[u8] = include_bytes!("../bpf/tasks.bpf.o");
-/// Its name in there.
-const PROGRAM: &str = "tasks";
+/// The programs, compiled: see the head of their source for how.
+pub(super) const OBJECT: &[u8] = include_bytes!("../bpf/tasks.bpf.o");
+/// Their names in there: all tasks, and where the stuck ones are stuck. The first has to load, the second may.
+pub(super) const PROGRAMS: [&str; 2] = ["tasks", "stuck"];
 /// The kernel's description of its own types.
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// A loaded iterator.
 pub(super) struct Iterator {
-    ebpf: Ebpf,
+    programs: Programs,
+    /// The second program is there.
+    tells_stuck: bool,
+}
+
+enum Programs {
+    /// In a directory of a BPF file system: a file each, and to open it is to begin.
+    Pinned(OwnedFd),
+    /// In this process.
+    Loaded(Box<Ebpf>),
 }
 
 /// Why there is none.
@@ -39,40 +59,69 @@ impl Refusal {
 }
 
 impl Iterator {
-    /// Loads the program and looks whether what it gives is true.
-    pub fn load() -> Result<Self, Refusal> {
-        Self::load_object(OBJECT)
+    /// Loads the programs and looks whether what they give is true. In a process of its own if it is told which program whytop is.
+    pub fn load(program: Option<&Path>) -> Result<Self, Refusal> {
+        preflight()?;
+        let directory = program.and_then(|program| loader::load(program).ok());
+        // Whatever is wrong with the other process: if it is wrong here, too, this one says what.
+        directory.and_then(|directory| Self::with(Programs::Pinned(directory)).ok()).map_or_else(|| Self::load_object(OBJECT), Ok)
     }
 
-    /// The same with another object.
+    /// Loads another object, in this process.
     pub fn load_object(object: &[u8]) -> Result<Self, Refusal> {
-        if !geteuid().is_root() {
-            return Err(Refusal::new(ProcReason::NotRoot, anyhow!("only root may load it")));
-        }
-        if !fs::exists(TYPES).unwrap_or(false) {
-            let error = anyhow!("this kernel carries no type information ({TYPES}, CONFIG_DEBUG_INFO_BTF)");
-            return Err(Refusal::new(ProcReason::NoTypes, error));
-        }
-        let refused = |error: Error| Refusal::new(ProcReason::Refused, error);
-        let mut iterator = Self { ebpf: open(object).map_err(refused)? };
+        preflight()?;
+        let ebpf = open(object).map_err(|error| Refusal::new(ProcReason::Refused, error))?;
+        Self::with(Programs::Loaded(Box::new(ebpf)))
+    }
+
+    fn with(programs: Programs) -> Result<Self, Refusal> {
+        let mut iterator = Self { programs, tells_stuck: true };
         let mut batch = Batch::default();
-        iterator.read(&mut batch).map_err(refused)?;
+        iterator.read(&mut batch).map_err(|error| Refusal::new(ProcReason::Refused, error))?;
         check(&batch)?;
+        iterator.tells_stuck = iterator.stuck().is_some();
         Ok(iterator)
     }
 
     /// Reads all tasks of this instant.
     pub fn read(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
-        // An iterator runs once, so each batch has its own.
-        let program = program(&mut self.ebpf)?;
-        let link = program.attach().context("attach the task iterator")?;
-        let link = program.take_link(link).context("attach the task iterator")?;
-        let file = link.into_file().context("open the task iterator")?;
+        let [tasks, _] = PROGRAMS;
+        let file = self.begin(tasks)?;
         batch.read(file).context("read the task iterator")
+    }
+
+    /// Reads where the stuck tasks of this instant are stuck. `None`: this kernel does not say so here.
+    pub fn stuck(&mut self) -> Option<StuckTasks> {
+        let [_, stuck] = PROGRAMS;
+        self.tells_stuck.then(|| StuckTasks::read(self.begin(stuck).ok()?).ok()).flatten()
+    }
+
+    /// An iterator runs once, so each batch has its own.
+    fn begin(&mut self, name: &str) -> anyhow::Result<File> {
+        match &mut self.programs {
+            Programs::Pinned(directory) => {
+                let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                file.map(File::from).context("open the task iterator")
+            }
+            Programs::Loaded(ebpf) => link(ebpf, name)?.into_file().context("open the task iterator"),
+        }
     }
 }
 
-fn open(object: &[u8]) -> anyhow::Result<Ebpf> {
+/// What has to be so before it is worth a try.
+fn preflight() -> Result<(), Refusal> {
+    if !geteuid().is_root() {
+        return Err(Refusal::new(ProcReason::NotRoot, anyhow!("only root may load it")));
+    }
+    if !fs::exists(TYPES).unwrap_or(false) {
+        let error = anyhow!("this kernel carries no type information ({TYPES}, CONFIG_DEBUG_INFO_BTF)");
+        return Err(Refusal::new(ProcReason::NoTypes, error));
+    }
+    Ok(())
+}
+
+/// Loads an object into this process.
+pub(super) fn open(object: &[u8]) -> anyhow::Result<Ebpf> {
     #[expect(clippy::needless_late_init, reason = "it is read later than the loader is made, and has to live longer")]
     let types;
     // It begins by taking in all of the kernel's types, whether one wants it or not. That is let go of before anything else is
@@ -81,8 +130,21 @@ fn open(object: &[u8]) -> anyhow::Result<Ebpf> {
     loader.btf(None);
     types = few_types().context("read the kernel's types")?;
     let mut ebpf = loader.btf(Some(&types)).load(object).context("fit the task iterator to this kernel")?;
-    program(&mut ebpf)?.load("task", &types).map_err(|error| anyhow!(first_line(&error))).context("load the task iterator")?;
+    let [tasks, stuck] = PROGRAMS;
+    program(&mut ebpf, tasks)?
+        .load("task", &types)
+        .map_err(|error| anyhow!(first_line(&error)))
+        .context("load the task iterator")?;
+    // Not on kernels before 5.15: then it is not there, and the files are read.
+    let _ = program(&mut ebpf, stuck)?.load("task", &types);
     Ok(ebpf)
+}
+
+/// What a loaded program is begun through.
+pub(super) fn link(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<IterLink> {
+    let program = program(ebpf, name)?;
+    let link = program.attach().context("attach the task iterator")?;
+    program.take_link(link).context("attach the task iterator")
 }
 
 fn few_types() -> anyhow::Result<Btf> {
@@ -93,8 +155,8 @@ fn few_types() -> anyhow::Result<Btf> {
     Ok(Btf::parse(&raw, Endianness::default())?)
 }
 
-fn program(ebpf: &mut Ebpf) -> anyhow::Result<&mut Iter> {
-    let program = ebpf.program_mut(PROGRAM).with_context(|| format!("the object has no program {PROGRAM}"))?;
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Iter> {
+    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
     program.try_into().context("it is no iterator")
 }
 

@@ -5,14 +5,14 @@
 
 use crate::{
     kernel::parse::{SchedStat, Stat},
-    sample::{IoBytes, TaskState},
+    sample::{CpuClock, IoBytes, TaskState},
     units::{Nanos, Pid},
 };
 
 /// Bytes of one record.
-pub(in crate::kernel) const RECORD: usize = 136;
+pub(in crate::kernel) const RECORD: usize = 160;
 /// The first four bytes of each. Another layout gets another number.
-const MAGIC: u32 = 0x7774_0001;
+const MAGIC: u32 = 0x7774_0002;
 
 /// Flags: the iterator's own, then the kernel's `PF_*` (include/linux/sched.h).
 const HAS_IO: u32 = 0x0000_0001;
@@ -136,6 +136,22 @@ impl<'a> Record<'a> {
         state(self.word(32), self.word(36))
     }
 
+    /// When it ran last, and on which CPU. `None`: it never did, or waits for its turn on another one.
+    pub fn last_ran(self) -> Option<CpuClock> {
+        let clock = self.long(136);
+        (clock != 0).then(|| CpuClock { cpu: self.word(152), clock })
+    }
+
+    /// The same for a task whose clock is certainly that CPU's: one on the queue may have come from elsewhere.
+    pub fn ran_there(self) -> Option<CpuClock> {
+        self.last_ran().filter(|_| self.word(156) != 0 || self.state() != TaskState::Runnable)
+    }
+
+    /// Its group in the default hierarchy (cgroup version 2). 0: this kernel has none.
+    pub fn cgroup(self) -> u64 {
+        self.long(144)
+    }
+
     /// The same as the line in `/proc/PID/stat`, under a name that may be longer.
     pub fn stat(self, comm: &[u8], tick: Nanos) -> Stat<'_> {
         Stat {
@@ -153,6 +169,7 @@ impl<'a> Record<'a> {
             nice: self.word(40).cast_signed().clamp(-20, 19) as i8,
             threads: self.threads(),
             start: self.start(tick),
+            cpu: Some(self.word(152)),
         }
     }
 
@@ -229,7 +246,7 @@ mod tests {
             let record = Record::new(&bytes).unwrap();
             let stat = record.stat(record.comm(), 0);
             prop_assert!((-20..=19).contains(&stat.nice));
-            let _ = (record.sched(), record.moved(), record.leads(), record.worker());
+            let _ = (record.sched(), record.moved(), record.leads(), record.worker(), record.ran_there(), record.cgroup());
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 /// Structures that the program reads, and the kernel's function that it takes part in.
-const WANTED: [&[u8]; 13] = [
+const WANTED: [&[u8]; 18] = [
     b"bpf_iter_task",
     b"bpf_iter__task",
     b"bpf_iter_meta",
@@ -21,6 +21,11 @@ const WANTED: [&[u8]; 13] = [
     b"upid",
     b"tty_struct",
     b"tty_driver",
+    b"thread_info",
+    b"css_set",
+    b"cgroup",
+    b"kernfs_node",
+    b"pt_regs",
 ];
 
 const MAGIC: u16 = 0xeb9f;
