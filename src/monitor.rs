@@ -213,7 +213,7 @@ impl Monitor {
                 let (read, written) =
                     (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
                 let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
-                (requests + busy > 0).then(|| DiskUse {
+                (requests > 0 || busy > 0).then(|| DiskUse {
                     name: clean(&new.name),
                     read_bytes: read as f64 / seconds,
                     write_bytes: written as f64 / seconds,

@@ -133,10 +133,10 @@ impl Table {
                 };
                 if cpu.is_some() || run_delay.is_some() {
                     let used = used.entry(entry.process.id).or_default();
-                    used.cpu += cpu.unwrap_or_default();
+                    used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,
-                        (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+                        (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
                     };
                 }
                 match at {
@@ -190,10 +190,10 @@ impl Table {
         let (Some(io), Some(parent)) = (child.process.io, self.entries.get(&child.process.parent)) else { return };
         let (sum, samples) = self.inherited.entry(parent.process.id).or_default();
         *samples = 2;
-        sum.read += io.read;
-        sum.written += io.written;
-        sum.read_any += io.read_any;
-        sum.written_any += io.written_any;
+        sum.read = sum.read.saturating_add(io.read);
+        sum.written = sum.written.saturating_add(io.written);
+        sum.read_any = sum.read_any.saturating_add(io.read_any);
+        sum.written_any = sum.written_any.saturating_add(io.written_any);
     }
 
     /// The process that has this number now.
