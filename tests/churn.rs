@@ -75,8 +75,8 @@ impl Picture {
             assert!(self.processes.remove(id).is_some(), "{id} is gone and was never there");
             self.tasks.retain(|_, task| task.pid != id.pid);
         }
-        for id in &sample.gone_tasks {
-            assert!(self.tasks.remove(id).is_some(), "{id:?} is gone and was never there");
+        for gone in &sample.gone_tasks {
+            assert!(self.tasks.remove(&gone.id).is_some(), "{gone:?} is gone and was never there");
         }
         self.processes.extend(sample.processes.iter().map(|process| (process.id, process.clone())));
         self.tasks.extend(sample.tasks.iter().map(|task| (task.id, task.clone())));
