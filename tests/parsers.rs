@@ -106,7 +106,7 @@ fn like(file: &'static [u8]) -> BoxedStrategy<Vec<u8>> {
         "/",
     ];
     let words = select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec());
-    let piece = prop_oneof![words, vec(any::<u8>(), 0..6)];
+    let piece = prop_oneof![words.clone(), vec(any::<u8>(), 0..6)];
     // Some pieces in place of some of what is there.
     let spliced = vec((any::<prop::sample::Index>(), 0..8_usize, piece), 1..6).prop_map(move |pieces| {
         let mut bytes = file.to_vec();
@@ -116,8 +116,18 @@ fn like(file: &'static [u8]) -> BoxedStrategy<Vec<u8>> {
         }
         bytes
     });
+    // A word in place of another: what is left is a line, and makes sense but for that.
+    let reworded = vec((any::<prop::sample::Index>(), words.clone()), 1..4).prop_map(move |pieces| {
+        let mut all: Vec<Vec<u8>> = file.split_inclusive(|byte| byte.is_ascii_whitespace()).map(<[u8]>::to_vec).collect();
+        for (at, piece) in pieces {
+            let word = at.get_mut(&mut all);
+            let end = word.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+            word.splice(..end, piece);
+        }
+        all.concat()
+    });
     let cut = any::<prop::sample::Index>().prop_map(move |end| file[..end.index(file.len() + 1)].to_vec());
-    prop_oneof![6 => spliced, 1 => cut, 1 => vec(any::<u8>(), 0..300)].boxed()
+    prop_oneof![3 => spliced, 3 => reworded, 1 => cut, 1 => vec(any::<u8>(), 0..300), 1 => vec(Just(0), 0..3)].boxed()
 }
 
 const STAT: &[u8] = b"7 (sh) S 1 7 7 34816 -1 4194304 1 2 3 4 500 60 7 8 20 -5 2 0 9876 1234 5 18446744073709551615\n";
