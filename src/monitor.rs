@@ -55,6 +55,11 @@ impl Monitor {
         }
     }
 
+    /// What does not change about the host, fit to be printed.
+    pub fn facts(&self) -> &Arc<HostFacts> {
+        &self.facts
+    }
+
     /// Takes in the next sample and says what is the matter.
     pub fn ingest(&mut self, sample: Sample) -> Diagnosis {
         let seconds =

@@ -19,8 +19,8 @@ use std::{
 use common::fake_proc::FakeProc;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
-    sampler::{Config, Sampler},
+    sample::{Gap, Host, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
+    sampler::{Config, Sampler, Seen},
     units::{ProcessId, TaskId},
 };
 
@@ -505,17 +505,54 @@ fn the_sampler_ticks_nudges_and_stops() {
     proc.process(1, "init").write();
     let (sink, inbox) = mpsc::channel();
     let config = Config { interval: Duration::from_hours(1) };
-    let sampler = Sampler::start(reader(proc.path()), config, move |sample| {
-        if sink.send(sample).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        if sink.send(seen).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
-    assert!(inbox.recv_timeout(LONG).unwrap().unwrap().keyframe);
-    assert_eq!(inbox.recv_timeout(LONG).unwrap().unwrap().identities.len(), 1);
+    let sample = || match inbox.recv_timeout(LONG).unwrap().unwrap() {
+        Seen::Sample(sample) => sample,
+        Seen::Glance(glance) => panic!("{glance:?} where a sample belongs"),
+    };
+    let Seen::Glance(glance) = inbox.recv_timeout(LONG).unwrap().unwrap() else { panic!("no glance before the first sample") };
+    assert_eq!((glance.tasks, glance.gaps), (Some((1, 200)), vec![]));
+    let first = sample();
+    assert!(first.keyframe);
+    assert_eq!(glance.host, Host { disks: vec![], ..first.host.clone() });
+    assert_eq!(first.cost.pace, None);
+    let second = sample();
+    assert_eq!(second.identities.len(), 1);
+    assert!(second.cost.pace.is_some_and(|pace| !pace.stretched));
     assert!(inbox.try_recv().is_err(), "an hour to the next");
     sampler.nudge();
     assert!(inbox.recv_timeout(LONG).unwrap().is_ok());
     sampler.stop();
     assert!(matches!(inbox.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected)));
+}
+
+/// What becomes of a sample counts as much as the taking of it: both are done before the next one is due.
+#[test]
+fn a_slow_analysis_stretches_the_interval() {
+    let proc = FakeProc::new();
+    proc.process(1, "init").write();
+    let (sink, inbox) = mpsc::channel();
+    let (analysis, interval) = (Duration::from_millis(60), Duration::from_millis(100));
+    let config = Config { interval };
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        let Ok(Seen::Sample(sample)) = seen else { return ControlFlow::Continue(()) };
+        // The slow analysis itself.
+        std::thread::sleep(analysis);
+        if sink.send(sample.cost).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    let paces: Vec<_> = (0..4).map(|_| inbox.recv_timeout(LONG).unwrap().pace).collect();
+    assert_eq!(paces[0], None);
+    for pace in paces[2..].iter().flatten() {
+        assert!(pace.stretched, "{paces:?}");
+        assert!(u128::from(pace.look) >= analysis.as_nanos(), "{paces:?}");
+        assert!(pace.interval >= 4 * pace.look && u128::from(pace.interval) > 2 * interval.as_nanos(), "{paces:?}");
+    }
+    assert!(paces[1].is_some_and(|pace| !pace.stretched), "the second look comes soon in any case: {paces:?}");
+    drop(sampler);
 }
 
 // The real thing, as root and as anybody.

@@ -134,6 +134,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/cost/sample_ms", "n"),
     ("/cost/cpu_ms", "n"),
     ("/cost/tasks", "n"),
+    ("/cost/look_ms", "n?"),
+    ("/cost/interval_s", "n?"),
 ];
 
 #[test]

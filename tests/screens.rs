@@ -6,10 +6,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, outage, strange};
+use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, glance, outage, strange};
 use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
+use whytop::sample::Pace;
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
 
@@ -29,6 +30,20 @@ fn check(name: &str, play: impl Fn(Play) -> Play) {
 #[test]
 fn measuring() {
     check("measuring", |play| play.then(Event::Tick(at(0))));
+}
+
+#[test]
+fn glance_before_the_tasks_are_read() {
+    check("glance", |play| play.glances(glance()));
+}
+
+#[test]
+fn stretched_interval() {
+    check("stretched", |play| {
+        let mut scene = calm();
+        scene.cost.pace = Some(Pace { look: 1_200_000_000, interval: 4_800_000_000, stretched: true });
+        play.sees(scene)
+    });
 }
 
 #[test]

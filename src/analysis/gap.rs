@@ -21,8 +21,18 @@ pub fn words(gap: &Gap, root: bool) -> String {
             let more = if pids.len() > NAMED { ", …" } else { "" };
             format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
         }
+        Gap::NotLocked { program, limit } => {
+            let what = if *program { "whytop's own data" } else { "whytop itself" };
+            let why = limit.map_or_else(|| "refused".to_owned(), |limit| format!("limit {} KiB", limit / 1024));
+            format!("{what} is not locked in memory ({why}): it may answer late when memory is short")
+        }
         Gap::Host { file, why } => format!("{file}: {why}"),
     }
+}
+
+/// Whether it is about whytop's own footing; all others are about what it does not see.
+pub const fn is_own(gap: &Gap) -> bool {
+    matches!(gap, Gap::NotLocked { .. })
 }
 
 /// Why tasks are read from `/proc`, where the kernel's iterator would cost less. `None`: they are not, or nobody knows.

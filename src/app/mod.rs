@@ -9,11 +9,13 @@ mod screen;
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
+use crate::kernel::own::Own;
 use crate::kernel::{ProcRoot, Reader};
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
-    let reader = Reader::with_tier(ProcRoot::open(&cli.proc)?, cli.tier)?;
+    let own = Own::secure();
+    let reader = Reader::with_tier(ProcRoot::open(&cli.proc)?, cli.tier)?.keeping(own);
     match cli.command {
         Some(Command::Once { json }) => once::run(reader, json),
         None => screen::run(reader, cli),

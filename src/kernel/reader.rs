@@ -21,13 +21,14 @@ use super::{
     files::Files,
     host::HostReader,
     identity::Identities,
+    own::Own,
     process::Looker,
     root::ProcRoot,
     table::Table,
     tier::{Choice, KernelTier},
 };
 use crate::{
-    sample::{Cost, Gap, HostFacts, Sample},
+    sample::{Cost, Gap, Glance, HostFacts, ProcReason, Sample, Tier},
     units::{Nanos, SECOND},
 };
 
@@ -42,6 +43,7 @@ pub struct Reader {
     host: HostReader,
     identities: Identities,
     tier: KernelTier,
+    own: Option<Own>,
     cpu: Nanos,
     begun: bool,
 }
@@ -72,10 +74,17 @@ impl Reader {
             host: HostReader::new(root.clone()),
             identities,
             tier,
+            own: None,
             root,
             cpu: 0,
             begun: false,
         })
+    }
+
+    /// Goes on locking this process's memory when that may be done, and names what of it could not be.
+    pub fn keeping(mut self, own: Own) -> Self {
+        self.own = Some(own);
+        self
     }
 
     /// What does not change about this host.
@@ -96,6 +105,18 @@ impl Reader {
         }
     }
 
+    /// Looks at the host as a whole, tasks not included: for something to show while the first sample is taken.
+    pub fn glance(&mut self) -> Glance {
+        let mut gaps = Vec::new();
+        let at = Timestamp::now();
+        let since_boot = self.since_boot(&mut gaps);
+        let (host, tasks) = self.host.glance(&mut gaps);
+        // This very thread runs.
+        let own = u32::from(self.root.is_live());
+        let tasks = tasks.map(|(running, all)| (running.saturating_sub(own), all));
+        Glance { at, since_boot, host, tasks, gaps }
+    }
+
     /// Takes a sample: everything the first time, what changed after that. Fails only if the tree itself cannot be listed.
     pub fn sample(&mut self) -> anyhow::Result<Sample> {
         let start = Instant::now();
@@ -111,6 +132,9 @@ impl Reader {
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();
+        if let Some(own) = self.own.as_mut().filter(|_| tier != Tier::Proc(ProcReason::Loading)) {
+            own.complete();
+        }
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
@@ -129,11 +153,14 @@ impl Reader {
         let overdue = self.identities.overdue();
         gaps.extend((!overdue.is_empty()).then_some(Gap::IdentityOverdue { pids: overdue }));
 
+        gaps.extend(self.own.as_ref().and_then(Own::gap));
+
         let cpu = nanos(clock_gettime(ClockId::ProcessCPUTime));
         let cost = Cost {
             sampling: start.elapsed().as_nanos() as Nanos,
             cpu: cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu)),
             tasks: changes.total as u32,
+            pace: None,
             tier,
         };
         // The first sample is somebody's first picture: nothing stands in its way.

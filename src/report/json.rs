@@ -144,6 +144,8 @@ struct Cost {
     sample_ms: f64,
     cpu_ms: f64,
     tasks: u32,
+    look_ms: Option<f64>,
+    interval_s: Option<f64>,
 }
 
 /// The whole diagnosis as one JSON object, with a line end.
@@ -231,6 +233,8 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),
             cpu_ms: rounded(diagnosis.cost.cpu as f64 / 1e6, 2),
             tasks: diagnosis.cost.tasks,
+            look_ms: diagnosis.cost.pace.map(|pace| rounded(pace.look as f64 / 1e6, 2)),
+            interval_s: diagnosis.cost.pace.map(|pace| rounded(pace.interval as f64 / 1e9, 3)),
         },
     }
 }

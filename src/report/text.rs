@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
 use crate::analysis::gap;
+use crate::sample::Gap;
 use crate::units::{count, rate, span};
 
 /// Jobs and wait groups listed at the most; a chat is no place for all of them.
@@ -52,9 +53,12 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     }
     waits(out, diagnosis)?;
     takes(out, diagnosis)?;
-    if !diagnosis.gaps.is_empty() {
-        writeln!(out, "\nnot seen:")?;
-        for line in diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)) {
+    for (title, own) in [("not seen", false), ("note", true)] {
+        let gaps: Vec<&Gap> = diagnosis.gaps.iter().filter(|known| gap::is_own(known) == own).collect();
+        if !gaps.is_empty() {
+            writeln!(out, "\n{title}:")?;
+        }
+        for line in gaps.into_iter().map(|known| gap::words(known, diagnosis.host.root)) {
             writeln!(out, "  {line}")?;
         }
     }

@@ -9,7 +9,7 @@ use whytop::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member, Resource,
     Role, Severity, Share, TrendPoint, Usage, Verdict, WaitGroup,
 };
-use whytop::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
+use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
 
 /// The instant of every scene, in UTC: 14:27:31 on 2026-03-14.
@@ -117,8 +117,15 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         activity: HashMap::new(),
         trend: trend(|n| u32::from(n % 7 == 0), |_| 0),
         gaps: vec![],
-        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, tier: Tier::default() },
+        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, pace: None, tier: Tier::default() },
     }
+}
+
+/// The same host before its tasks have been read, in the outage.
+pub fn glance() -> Glance {
+    let outage = outage();
+    let host = Host { load: outage.load.averages, pressure: outage.pressure, memory: outage.memory, ..Host::default() };
+    Glance { at: outage.at, since_boot: outage.since_boot, host, tasks: Some((3, 50_132)), gaps: vec![] }
 }
 
 /// A trend of two minutes and more, one point each two seconds; the functions get the point's age in points, newest 0.

@@ -42,6 +42,7 @@ use ratatui::text::Line;
 use crate::analysis::diagnosis::{Diagnosis, Job};
 use crate::ui::keys::{Command, shown};
 use crate::ui::state::{Detail, Dialog, Mode, State};
+use crate::units::count;
 use panel::Panel;
 use text::Pieces;
 
@@ -201,7 +202,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     };
     let at = Regions::new(state, diagnosis, area);
     paint(buffer, at.header, [header::host(state, width)]);
-    paint(buffer, at.load, [header::load(state, diagnosis, width)]);
+    paint(buffer, at.load, [header::load(state, width)]);
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
@@ -223,11 +224,22 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
 fn draw_measuring(buffer: &mut Buffer, area: Rect, state: &State) {
     let width = usize::from(area.width);
     paint(buffer, row(area, 0), [header::host(state, width)]);
-    let words = if state.failed.is_some() { "no samples" } else { "measuring…" };
+    paint(buffer, row(area, 1), [header::load(state, width)]);
+    let words = measuring(state);
     let y = area.height / 2;
-    let x = (area.width.saturating_sub(words.len() as u16)) / 2;
+    let x = area.width.saturating_sub(text::width(&words) as u16) / 2;
     buffer.set_stringn(area.x + x, area.y + y, words, width, state.theme.strong);
     draw_footer(buffer, row(area, area.height - 2), row(area, area.height - 1), state);
+}
+
+/// What stands where the verdict will.
+fn measuring(state: &State) -> String {
+    let tasks = state.glance.as_ref().and_then(|(_, glance)| glance.tasks).map(|(_, all)| all);
+    match (&state.failed, tasks) {
+        (Some(_), _) => "no samples".to_owned(),
+        (None, Some(tasks)) => format!("reading {}…", count(tasks as usize, "task")),
+        (None, None) => "measuring…".to_owned(),
+    }
 }
 
 fn draw_footer(buffer: &mut Buffer, message: Rect, keys: Rect, state: &State) {
@@ -240,9 +252,7 @@ fn draw_footer(buffer: &mut Buffer, message: Rect, keys: Rect, state: &State) {
 fn draw_frame(buffer: &mut Buffer, area: Rect, state: &State, title: &str, bar: ratatui::style::Style) -> Rect {
     let width = usize::from(area.width);
     paint(buffer, row(area, 0), [header::host(state, width)]);
-    if let Some(diagnosis) = state.diagnosis.as_deref() {
-        paint(buffer, row(area, 1), [header::load(state, diagnosis, width)]);
-    }
+    paint(buffer, row(area, 1), [header::load(state, width)]);
     let mut line = Pieces::new(width);
     line.push(" ", bar).push(title, bar).fill(bar);
     paint(buffer, row(area, 2), [line.line()]);
@@ -272,7 +282,7 @@ fn draw_one_line(buffer: &mut Buffer, area: Rect, state: &State) {
     let text = match (&state.mode, &state.diagnosis) {
         (Mode::Dialog(_), _) => format!("too small: {} leaves", shown(state.mode.screen(), Command::Back)),
         (_, Some(diagnosis)) => diagnosis.verdict.headline.clone(),
-        (_, None) => "measuring…".to_owned(),
+        (_, None) => measuring(state),
     };
     let width = usize::from(area.width);
     paint(buffer, area, text::wrap(&text, width, usize::from(area.height)).into_iter().map(Line::from));
