@@ -273,8 +273,10 @@ pub enum Gap {
     NoPressure,
     /// Command lines that did not come within the deadline: whoever looks at these processes is blocked.
     IdentityOverdue {
-        /// The processes, at most the first sixteen.
-        pids: Vec<Pid>,
+        /// Those that are being read, by number.
+        reads: Vec<Overdue>,
+        /// How many others wait for their turn, because all that could read them are stuck.
+        behind: u32,
     },
     /// whytop's own memory is not locked, or only the program and not what it allocates.
     NotLocked {
@@ -290,6 +292,15 @@ pub enum Gap {
         /// The error, in words.
         why: String,
     },
+}
+
+/// A read of a process that does not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The process.
+    pub id: ProcessId,
+    /// When the read began, since boot.
+    pub since: Nanos,
 }
 
 /// What whytop itself cost for one refresh.

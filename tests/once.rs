@@ -127,6 +127,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/waits/0/device", "s?"),
     ("/waits/0/meaning", "s?"),
     ("/waits/0/longest_s", "n?"),
+    ("/wedged", "a"),
     ("/disks", "a"),
     ("/gaps", "a"),
     ("/cost/tier", "s"),

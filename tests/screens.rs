@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, glance, outage, strange};
+use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, glance, outage, strange, wedge};
 use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
@@ -35,6 +35,12 @@ fn measuring() {
 #[test]
 fn glance_before_the_tasks_are_read() {
     check("glance", |play| play.glances(glance()));
+}
+
+#[test]
+fn process_that_cannot_be_looked_at() {
+    check("wedge", |play| play.sees(wedge(22)));
+    check("wedge-detail", |play| play.sees(wedge(0)).types("<enter>"));
 }
 
 #[test]
@@ -158,6 +164,11 @@ fn no_size_panics_in_the_outage() {
 #[test]
 fn no_size_panics_among_strange_names() {
     sweep(strange(), Depth::Monochrome);
+}
+
+#[test]
+fn no_size_panics_beside_a_wedge() {
+    sweep(wedge(22), Depth::Cube);
 }
 
 #[test]

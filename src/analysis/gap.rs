@@ -16,10 +16,12 @@ pub fn words(gap: &Gap, root: bool) -> String {
         Gap::WaitDenied { tasks } => format!("what holds {} ({help})", count(*tasks as usize, "stuck task")),
         Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
         Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
-        Gap::IdentityOverdue { pids } => {
-            let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if pids.len() > NAMED { ", …" } else { "" };
-            format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
+        Gap::IdentityOverdue { reads, behind } => {
+            let named: Vec<String> = reads.iter().take(NAMED).map(|read| read.id.pid.to_string()).collect();
+            let rest = reads.len().saturating_sub(NAMED);
+            let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            let behind = if *behind > 0 { format!(", {behind} more not looked at") } else { String::new() };
+            format!("command lines of {}{more} (whoever reads them hangs){behind}", named.join(", "))
         }
         Gap::NotLocked { program, limit } => {
             let what = if *program { "whytop's own data" } else { "whytop itself" };

@@ -15,7 +15,7 @@ use crate::report;
 use crate::sample::Pace;
 use crate::units::Nanos;
 
-/// Pauses between samples. The first is short so that command lines are in the picture early; together a second, so that a
+/// From one sample to the next. The first is short so that command lines are in the picture early; together a second, so that a
 /// disk's bursts even out and the answer still comes at once.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(400)];
 
@@ -26,9 +26,10 @@ pub fn run(mut reader: Reader, json: bool) -> Result<u8> {
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {
         let look = begun.elapsed();
-        let due = Instant::now() + pause;
-        reader.settle(pause);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        // From beginning to beginning: on a host where a look takes long, the answer need not take longer by all of them.
+        let left = pause.saturating_sub(look);
+        reader.settle(left);
+        thread::sleep(pause.saturating_sub(begun.elapsed()));
         let interval = std::mem::replace(&mut begun, Instant::now()).elapsed();
         let mut sample = reader.sample()?;
         let [look, interval] = [look, interval].map(|time| time.as_nanos() as Nanos);

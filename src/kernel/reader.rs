@@ -28,7 +28,7 @@ use super::{
     tier::{Choice, KernelTier},
 };
 use crate::{
-    sample::{Cost, Gap, Glance, HostFacts, ProcReason, Sample, Tier},
+    sample::{Cost, Gap, Glance, HostFacts, Overdue, ProcReason, Sample, Tier},
     units::{Nanos, SECOND},
 };
 
@@ -82,6 +82,7 @@ impl Reader {
     }
 
     /// Goes on locking this process's memory when that may be done, and names what of it could not be.
+    #[must_use]
     pub fn keeping(mut self, own: Own) -> Self {
         self.own = Some(own);
         self
@@ -138,7 +139,14 @@ impl Reader {
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
-        self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
+        self.identities.ask(
+            &changes.active,
+            &changes.gone_processes,
+            since_boot,
+            tick,
+            |id| table.get(id),
+            |id| table.may_be_wedged(id),
+        );
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes
         // with its name and not a sample later. Not so for a whole host at once.
         if self.begun {
@@ -150,8 +158,12 @@ impl Reader {
         gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));
         gaps.extend((changes.wait_denied > 0).then_some(Gap::WaitDenied { tasks: changes.wait_denied }));
         gaps.extend(changes.no_run_delay.then_some(Gap::NoRunDelay));
-        let overdue = self.identities.overdue();
-        gaps.extend((!overdue.is_empty()).then_some(Gap::IdentityOverdue { pids: overdue }));
+        let (overdue, behind) = self.identities.overdue();
+        if !overdue.is_empty() {
+            let began = |took: Duration| since_boot.saturating_sub(took.as_nanos() as Nanos);
+            let reads = overdue.into_iter().map(|(id, took)| Overdue { id, since: began(took) }).collect();
+            gaps.push(Gap::IdentityOverdue { reads, behind });
+        }
 
         gaps.extend(self.own.as_ref().and_then(Own::gap));
 

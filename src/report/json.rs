@@ -23,6 +23,7 @@ struct Document<'a> {
     verdict: Verdict<'a>,
     jobs: Vec<JobOut<'a>>,
     waits: Vec<Wait<'a>>,
+    wedged: Vec<WedgedOut<'a>>,
     disks: Vec<Disk<'a>>,
     gaps: Vec<String>,
     cost: Cost,
@@ -128,6 +129,17 @@ struct Wait<'a> {
 }
 
 #[derive(Serialize)]
+struct WedgedOut<'a> {
+    pid: Pid,
+    name: &'a str,
+    job: Option<&'a str>,
+    wchan: Option<&'a str>,
+    syscall: Option<&'a str>,
+    meaning: Option<&'a str>,
+    since_s: f64,
+}
+
+#[derive(Serialize)]
 struct Disk<'a> {
     name: &'a str,
     read_bytes_s: f64,
@@ -209,6 +221,19 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 device: wait.device.as_deref(),
                 meaning: wait.meaning.as_deref(),
                 longest_s: wait.longest,
+            })
+            .collect(),
+        wedged: diagnosis
+            .wedged
+            .iter()
+            .map(|wedged| WedgedOut {
+                pid: wedged.id.pid,
+                name: &wedged.name,
+                job: wedged.job.as_ref().map(JobId::as_str),
+                wchan: wedged.wchan.as_deref(),
+                syscall: wedged.syscall.as_deref(),
+                meaning: wedged.meaning.as_deref(),
+                since_s: rounded(wedged.since, 1),
             })
             .collect(),
         disks: diagnosis

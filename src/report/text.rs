@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
-use crate::analysis::gap;
+use crate::analysis::{gap, wedge};
 use crate::sample::Gap;
 use crate::units::{count, rate, span};
 
@@ -46,6 +46,9 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     )?;
     let headline = verdict.headline.trim_start_matches("calm: ");
     writeln!(out, "{style}{word}{style:#}: {headline}")?;
+    if let Some(words) = wedge::words(&diagnosis.wedged, diagnosis.behind) {
+        writeln!(out, "{style}WEDGED{style:#}: {words}")?;
+    }
     load(out, diagnosis)?;
     if let Some(suspect) = diagnosis.suspect() {
         writeln!(out)?;

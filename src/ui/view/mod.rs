@@ -6,6 +6,7 @@
 //!  DISK sda 98 % busy  42 ms a request  reads 8.1 MB/s  writes 2.1 MB/s               (tall screens)
 //!  41 = site-worker 38 + nightly.sh 3                                                 verdict (ledger)
 //!   CONTENTION  nightly.sh takes 91 % of sda: 38 tasks of site-worker wait for it     verdict
+//!  site-worker 4711 blocks whoever looks at it (mmap_lock held): ps, htop and t…      verdict (wedged)
 //!  CO-LOCATED BACKUP DETECTED: IT TAKES THE DISK                            96 % sure suspect, or
 //!  ▌ who      nightly.sh (tar)   nightly.sh 4711 → tar 4712 | gzip 4713               recovery
 //!  ▌ …
@@ -116,6 +117,7 @@ struct Regions {
     disks: Rect,
     ledger: Rect,
     verdict: Rect,
+    wedge: Rect,
     panel: Rect,
     lists: Rect,
     trend_title: Rect,
@@ -139,8 +141,9 @@ impl Regions {
             9..30 => wish.clamp(1, 2),
             _ => wish + 1,
         };
+        let wedge = if height < 9 { 0 } else { verdict::wedge(state, diagnosis, width, 2).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + message + keys);
+        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -166,7 +169,7 @@ impl Regions {
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + disks + ledger + verdict + message + keys + used);
+        let lists = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -179,6 +182,7 @@ impl Regions {
             disks: next(0, disks),
             ledger: next(0, ledger),
             verdict: next(gap_verdict, verdict),
+            wedge: next(0, wedge),
             panel: next(gap_panel, panel),
             lists: next(gap_lists, lists),
             trend_title: next(gap_trend, trend_title),
@@ -206,6 +210,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
+    paint(buffer, at.wedge, verdict::wedge(state, diagnosis, width, usize::from(at.wedge.height)));
     if let Some(panel) = panel(state, width) {
         paint(buffer, at.panel, panel.lines(width, usize::from(at.panel.height)));
     }
