@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     kernel::Reader,
@@ -25,9 +26,11 @@ const NUDGE: Duration = Duration::from_millis(150);
 /// Each interval is longer or shorter by up to this share. The kernel samples the load each 5.004 s: a monitor
 /// that ticks in step with it would be running each time it counts, and show up in the load it shows.
 const JITTER: f64 = 0.05;
-/// A look, what becomes of it included, may take a quarter of the time at the most: on a host so large or so slow the interval
-/// grows instead.
-const SHARE: u32 = 4;
+/// A look, what becomes of it included, may take a quarter of a CPU at the most: on a host so large the interval grows instead.
+const CPU_SHARE: u32 = 4;
+/// And half of the time. Where it waits for its turn on a CPU it costs nobody anything, but looks must not follow each other without
+/// a pause.
+const TIME_SHARE: u32 = 2;
 
 /// How to sample.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +101,7 @@ where
     let mut before: Option<Look> = None;
     loop {
         let start = Instant::now();
+        let cpu = cpu_time();
         let pace = before.map(|look| look.pace(start));
         let sample = reader.sample().map(|mut sample| {
             sample.cost.pace = pace;
@@ -113,14 +117,21 @@ where
             reader.settle(FIRST_GAP.saturating_sub(took));
             FIRST_GAP
         } else {
-            stretched = took * SHARE > config.interval;
-            config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)).max(took * SHARE)
+            let least = (cpu_time().saturating_sub(cpu) * CPU_SHARE).max(took * TIME_SHARE);
+            stretched = least > config.interval;
+            config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)).max(least)
         };
         before = Some(Look { start, took, stretched });
         if wait(inbox, start + pause).is_break() {
             return;
         }
     }
+}
+
+/// What this thread has had of the CPUs so far.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// A look at the host, analysis included.

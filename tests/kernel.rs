@@ -558,7 +558,7 @@ fn a_slow_analysis_stretches_the_interval() {
     for pace in paces[2..].iter().flatten() {
         assert!(pace.stretched, "{paces:?}");
         assert!(u128::from(pace.look) >= analysis.as_nanos(), "{paces:?}");
-        assert!(pace.interval >= 4 * pace.look && u128::from(pace.interval) > 2 * interval.as_nanos(), "{paces:?}");
+        assert!(pace.interval >= 2 * pace.look && u128::from(pace.interval) > interval.as_nanos(), "{paces:?}");
     }
     assert!(paces[1].is_some_and(|pace| !pace.stretched), "the second look comes soon in any case: {paces:?}");
     drop(sampler);
