@@ -15,6 +15,7 @@ use crate::analysis::diagnosis::{
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
 use crate::analysis::table::Table;
 use crate::analysis::waits;
+use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
@@ -55,6 +56,11 @@ impl Monitor {
         }
     }
 
+    /// What does not change about the host, fit to be printed.
+    pub fn facts(&self) -> &Arc<HostFacts> {
+        &self.facts
+    }
+
     /// Takes in the next sample and says what is the matter.
     pub fn ingest(&mut self, sample: Sample) -> Diagnosis {
         let seconds =
@@ -82,14 +88,15 @@ impl Monitor {
         let disks = self.disk_use(&sample, seconds);
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
         let mut jobs = self.weigh(&recent, &disks, io_hidden);
-        let waits = waits::groups(&self.table, &self.jobs);
+        let waits = waits::groups(&self.table, &self.jobs, self.facts.own_pid);
+        let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
         };
-        let mut verdict = blame::judge(&mut jobs, &waits, totals);
+        let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, sample.at);
         blame::order(&mut jobs, &verdict.victims);
 
@@ -110,6 +117,8 @@ impl Monitor {
             verdict,
             jobs,
             waits,
+            wedged,
+            behind,
             disks,
             activity: recent.iter().map(|(id, recent)| (*id, self.activity(*id, recent))).collect(),
             trend: self.history.trend(),

@@ -19,8 +19,8 @@ use std::{
 use common::fake_proc::FakeProc;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{CpuClock, Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
-    sampler::{Config, Sampler},
+    sample::{CpuClock, Gap, Host, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
+    sampler::{Config, Sampler, Seen},
     units::{ProcessId, TaskId},
 };
 
@@ -519,6 +519,15 @@ fn an_identity_comes_once_and_again_when_it_changes() {
     assert_eq!(reader.sample().unwrap().identities, []);
 }
 
+/// Whose command lines are overdue, and how many wait behind them.
+fn overdue(sample: &Sample) -> (Vec<i32>, u32) {
+    match sample.gaps.as_slice() {
+        [] => (vec![], 0),
+        [Gap::IdentityOverdue { reads, behind }] => (reads.iter().map(|read| read.id.pid).collect(), *behind),
+        gaps => panic!("other gaps: {gaps:?}"),
+    }
+}
+
 #[test]
 fn a_command_line_that_never_comes_stops_nobody() {
     let proc = FakeProc::new();
@@ -533,7 +542,7 @@ fn a_command_line_that_never_comes_stops_nobody() {
     reader.settle(Duration::from_secs(20));
     let sample = reader.sample().unwrap();
     assert!(begin.elapsed() < LONG, "it took {:?}", begin.elapsed());
-    assert_eq!(sample.gaps, [Gap::IdentityOverdue { pids: vec![7] }]);
+    assert_eq!(overdue(&sample), (vec![7], 0));
     let identities: HashMap<i32, Identity> = sample.identities.into_iter().map(|(id, identity)| (id.pid, identity)).collect();
     assert_eq!(identities[&8].argv, ["fine"]);
     assert_eq!(identities[&7].cgroup.as_deref(), Some("/system.slice/web.service"), "the rest of it does not block");
@@ -541,7 +550,7 @@ fn a_command_line_that_never_comes_stops_nobody() {
     // New ones are read meanwhile, and the gap lasts as long as it is true.
     proc.process(9, "new").write();
     let sample = reader.sample().unwrap();
-    assert_eq!(sample.gaps, [Gap::IdentityOverdue { pids: vec![7] }]);
+    assert_eq!(overdue(&sample), (vec![7], 0));
     assert_eq!(identity_in(&sample, 9).unwrap_or_else(|| identity(&mut reader, 9)).argv, ["new"]);
     // Somebody lets go.
     OpenOptions::new().write(true).open(&path).unwrap().write_all(b"php-fpm\0").unwrap();
@@ -577,17 +586,54 @@ fn the_sampler_ticks_nudges_and_stops() {
     proc.process(1, "init").write();
     let (sink, inbox) = mpsc::channel();
     let config = Config { interval: Duration::from_hours(1) };
-    let sampler = Sampler::start(reader(proc.path()), config, move |sample| {
-        if sink.send(sample).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        if sink.send(seen).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
-    assert!(inbox.recv_timeout(LONG).unwrap().unwrap().keyframe);
-    assert_eq!(inbox.recv_timeout(LONG).unwrap().unwrap().identities.len(), 1);
+    let sample = || match inbox.recv_timeout(LONG).unwrap().unwrap() {
+        Seen::Sample(sample) => sample,
+        Seen::Glance(glance) => panic!("{glance:?} where a sample belongs"),
+    };
+    let Seen::Glance(glance) = inbox.recv_timeout(LONG).unwrap().unwrap() else { panic!("no glance before the first sample") };
+    assert_eq!((glance.tasks, glance.gaps), (Some((1, 200)), vec![]));
+    let first = sample();
+    assert!(first.keyframe);
+    assert_eq!(glance.host, Host { disks: vec![], ..first.host.clone() });
+    assert_eq!(first.cost.pace, None);
+    let second = sample();
+    assert_eq!(second.identities.len(), 1);
+    assert!(second.cost.pace.is_some_and(|pace| !pace.stretched));
     assert!(inbox.try_recv().is_err(), "an hour to the next");
     sampler.nudge();
     assert!(inbox.recv_timeout(LONG).unwrap().is_ok());
     sampler.stop();
     assert!(matches!(inbox.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected)));
+}
+
+/// What becomes of a sample counts as much as the taking of it: both are done before the next one is due.
+#[test]
+fn a_slow_analysis_stretches_the_interval() {
+    let proc = FakeProc::new();
+    proc.process(1, "init").write();
+    let (sink, inbox) = mpsc::channel();
+    let (analysis, interval) = (Duration::from_millis(60), Duration::from_millis(100));
+    let config = Config { interval };
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        let Ok(Seen::Sample(sample)) = seen else { return ControlFlow::Continue(()) };
+        // The slow analysis itself.
+        std::thread::sleep(analysis);
+        if sink.send(sample.cost).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    let paces: Vec<_> = (0..4).map(|_| inbox.recv_timeout(LONG).unwrap().pace).collect();
+    assert_eq!(paces[0], None);
+    for pace in paces[2..].iter().flatten() {
+        assert!(pace.stretched, "{paces:?}");
+        assert!(u128::from(pace.look) >= analysis.as_nanos(), "{paces:?}");
+        assert!(pace.interval >= 2 * pace.look && u128::from(pace.interval) > interval.as_nanos(), "{paces:?}");
+    }
+    assert!(paces[1].is_some_and(|pace| !pace.stretched), "the second look comes soon in any case: {paces:?}");
+    drop(sampler);
 }
 
 // The real thing, as root and as anybody.

@@ -435,6 +435,7 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
         tasks: Vec::new(),
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
+        clocks: Vec::new(),
         identities: Vec::new(),
         gaps: Vec::new(),
         cost: whytop::sample::Cost::default(),
@@ -458,8 +459,8 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
             nice: 0,
             io: (stranger.parent != 3).then_some(IoBytes { read, written, read_any: read, written_any: written }),
         });
-        let wait = Wait { wchan: Some(stranger.wchan.as_str().into()), syscall: Some(stranger.parent.cast_unsigned()) };
-        let wait = (stranger.state == TaskState::Uninterruptible).then_some(wait);
+        let wait = Wait { wchan: Some(stranger.wchan.as_str().into()), syscall: Some(stranger.parent.cast_unsigned()), ..Wait::default() };
+        let wait = (stranger.state == TaskState::Uninterruptible).then(|| Box::new(wait));
         let task = TaskId { tid: id.pid, start: id.start };
         sample.tasks.push(Task { id: task, pid: id.pid, state: stranger.state, cpu, run_delay: Some(delay), wait });
         if let Some((argv, exe, cgroup)) = stranger.identity.clone() {

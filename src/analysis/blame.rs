@@ -3,8 +3,8 @@
 //! Pure. Two shapes of contention are told: tasks runnable without a CPU, and tasks stuck in uninterruptible sleep while
 //! somebody keeps the disk busy. Every threshold is a constant here, and `tests/scenarios.rs` pins it.
 
-use crate::analysis::diagnosis::{DiskUse, Job, JobId, Kind, Resource, Role, Severity, Verdict, WaitGroup};
-use crate::analysis::waits;
+use crate::analysis::diagnosis::{DiskUse, Job, JobId, Kind, Resource, Role, Severity, Verdict, WaitGroup, Wedged};
+use crate::analysis::{waits, wedge};
 use crate::sample::Pressure;
 use crate::units::{count, rate};
 
@@ -29,6 +29,9 @@ pub const DISK_NOISE: f64 = 200_000.0;
 
 /// A backup that uses this many CPUs is at work, even if its I/O is hidden.
 const AT_WORK_CORES: f64 = 0.02;
+
+/// How sure it is that a process whose command line does not come holds its `mmap_lock`.
+const WEDGED_SURE: f64 = 0.8;
 
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
 /// service is the outage itself.
@@ -67,17 +70,22 @@ pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
 }
 
 /// Judges the jobs, sets their roles, and puts culprit and victims first.
-pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals) -> Verdict {
+pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals) -> Verdict {
     let backup = strongest_backup(jobs);
-    let stuck = stuck_case(jobs, waits, totals);
+    let stuck = stuck_case(jobs, waits, wedged, totals);
     let cpu = cpu_case(jobs, totals);
     let case = match (stuck, cpu) {
+        // Nobody gets to see who has the CPUs, with any other tool, before this one is solved.
+        (Some(stuck), Some(_)) if Some(stuck.resource) == wedge::resource(wedged) => Some(stuck),
         (Some(stuck), Some(cpu)) if cpu.weight() > stuck.weight() => Some(cpu),
         (Some(stuck), _) => Some(stuck),
         (None, cpu) => cpu,
     };
     let verdict = match case {
-        None => calm(jobs, backup),
+        None => match wedged.first() {
+            None => calm(jobs, backup),
+            Some(first) => blocked(first, jobs, backup),
+        },
         Some(case) => tell(jobs, &case, backup, totals),
     };
     for job in jobs.iter_mut() {
@@ -135,13 +143,18 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 }
 
 /// Tasks stuck in uninterruptible sleep, and who keeps the disk from them.
-fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case> {
+fn stuck_case(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals) -> Option<Case> {
     let mut victims = waiting_jobs(jobs, STUCK_VICTIM_TASKS, |job| job.usage.stuck);
     let all: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
     if all < WATCH_TASKS {
         return None;
     }
-    let known = stuck_resource(waits);
+    // Whoever waits for a lock waits for its holder. One that blocks all who look at it holds one, and what it waits for itself is
+    // what they all wait for. It also says more than waits that nobody knows or that are for no resource.
+    let known = match stuck_resource(waits) {
+        vague @ (None | Some(Resource::Lock | Resource::None)) => wedge::resource(wedged).or(vague),
+        known => known,
+    };
     let anybody = |_: Kind| true;
     let backups = |kind: Kind| kind == Kind::Backup;
     let culprit = match known {
@@ -157,6 +170,8 @@ fn stuck_case(jobs: &[Job], waits: &[WaitGroup], totals: Totals) -> Option<Case>
     let waiting: f64 = victims.iter().map(|&i| jobs[i].usage.stuck).sum();
     let share = culprit.and_then(|i| jobs[i].share.disk);
     let confidence = match (culprit, share, known) {
+        // It is seen in the kernel's own names, and felt.
+        (None, ..) if known.is_some() && known == wedge::resource(wedged) => WEDGED_SURE,
         (None, ..) => 0.4,
         (Some(_), _, Some(Resource::None)) => 0.3,
         (Some(_), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95),
@@ -263,6 +278,12 @@ fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
         since: None,
         waiting: 0.0,
     }
+}
+
+/// Nobody seems to wait, but a process cannot be looked at: whoever tries does.
+fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>) -> Verdict {
+    let headline = format!("{} {} blocks whoever looks at it", wedged.name, wedged.id.pid);
+    Verdict { severity: Severity::Watch, resource: Resource::Lock, headline, confidence: WEDGED_SURE, ..calm(jobs, backup) }
 }
 
 /// Puts a case into words.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::analysis::diagnosis::{Resource, WaitGroup};
 use crate::analysis::jobs::Jobs;
 use crate::analysis::table::Table;
-use crate::sample::{TaskState, Wait};
-use crate::units::clean;
+use crate::sample::{Process, TaskState, Wait};
+use crate::units::{Pid, clean};
 
 /// A wait channel by its beginning, what is short there, and what that means.
 struct Meaning {
@@ -88,16 +88,23 @@ pub fn resource(wchan: &str) -> Option<Resource> {
     meaning(wchan).map(|meaning| meaning.resource)
 }
 
+/// What waiting in this kernel function means, as part of a sentence: `waits for the disk`. `None`: not in the table.
+pub fn words(wchan: &str) -> Option<&'static str> {
+    meaning(wchan).map(|meaning| meaning.words)
+}
+
 /// A system call's name on this machine. `None`: no such number.
-fn syscall_name(number: u32) -> Option<String> {
+pub(super) fn syscall_name(number: u32) -> Option<String> {
     syscalls::Sysno::new(number as usize).map(|call| call.name().to_owned())
 }
 
-/// All stuck tasks of programs, put together by job and place, most tasks first.
-pub fn groups(table: &Table, jobs: &Jobs) -> Vec<WaitGroup> {
+/// All stuck tasks of programs, put together by job and place, most tasks first. `own`: whytop itself, whose readers of command
+/// lines get stuck in what they look at and are no news.
+pub fn groups(table: &Table, jobs: &Jobs, own: Option<Pid>) -> Vec<WaitGroup> {
     let facts: Vec<_> = jobs.iter().map(|(facts, _)| facts).collect();
     let mut groups: BTreeMap<(usize, Option<&str>, Option<u32>), u32> = BTreeMap::new();
-    for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
+    let counts = |process: &Process| !process.kernel_thread && Some(process.id.pid) != own;
+    for entry in table.restless().filter(|entry| counts(&entry.process)) {
         let Some(job) = jobs.index_of(entry.process.id) else { continue };
         for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
             let wait = task.wait.as_deref();

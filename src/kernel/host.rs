@@ -43,23 +43,35 @@ impl HostReader {
 
     /// Reads everything there is.
     pub fn read(&mut self, gaps: &mut Vec<Gap>) -> Host {
-        Host {
-            load: noted(gaps, "loadavg", self.load()),
+        let host = self.glance(gaps).0;
+        Host { disks: self.disks(gaps), ..host }
+    }
+
+    /// Reads what takes a fraction of a millisecond on any host: all but the disks. The other two are the tasks that run or wait for a
+    /// CPU and all tasks there are.
+    pub fn glance(&mut self, gaps: &mut Vec<Gap>) -> (Host, Option<(u32, u32)>) {
+        let load = noted(gaps, "loadavg", self.load());
+        let host = Host {
+            load: load.map(|(load, _)| load),
             cpu: noted(gaps, "stat", self.cpu()),
             pressure: self.pressure(gaps),
             memory: noted(gaps, "meminfo", self.memory()),
-            disks: self.disks(gaps),
-        }
+            disks: Vec::new(),
+        };
+        (host, load.and_then(|(_, tasks)| tasks))
     }
 
     fn text(&self, name: &str) -> Result<String, String> {
         fs::read_to_string(self.root.path().join(name)).map_err(|error| error.to_string())
     }
 
-    fn load(&mut self) -> Result<LoadAverage, String> {
+    fn load(&mut self) -> Result<(LoadAverage, Option<(u32, u32)>), String> {
         let text = self.text("loadavg")?;
-        (self.tasks, self.last_pid) = tasks_and_last(&text);
-        load_average(&text).ok_or_else(|| "it does not begin with three numbers".to_owned())
+        let (tasks, last) = tasks_and_last(&text);
+        self.tasks = tasks.map(|(_, all)| all.into());
+        self.last_pid = last;
+        let averages = load_average(&text).ok_or_else(|| "it does not begin with three numbers".to_owned())?;
+        Ok((averages, tasks))
     }
 
     fn cpu(&mut self) -> Result<CpuTimes, String> {
@@ -195,11 +207,11 @@ fn load_average(text: &str) -> Option<LoadAverage> {
     Some(LoadAverage { avg1: next()?, avg5: next()?, avg15: next()? })
 }
 
-/// The numbers behind the averages, `2/418 4711`: how many tasks there are, and the process number given out last.
-fn tasks_and_last(text: &str) -> (Option<u64>, Option<Pid>) {
+/// The numbers behind the averages, `2/418 4711`: tasks that run or wait for a CPU, all tasks, and the number given out last.
+fn tasks_and_last(text: &str) -> (Option<(u32, u32)>, Option<Pid>) {
     let mut words = text.split_ascii_whitespace().skip(3);
-    let tasks = words.next().and_then(|word| word.split_once('/')?.1.parse().ok());
-    (tasks, words.next().and_then(|word| word.parse().ok()))
+    let pair = |word: &str| word.split_once('/').and_then(|(running, all)| Some((running.parse().ok()?, all.parse().ok()?)));
+    (words.next().and_then(pair), words.next().and_then(|word| word.parse().ok()))
 }
 
 /// The lines of `meminfo`, which counts in units of 1024 bytes. Kernels before 3.14 do not say what is available.
@@ -277,7 +289,7 @@ mod tests {
     fn load_memory_and_disks_are_found() {
         let load = load_average("0.52 0.41 12.33 1/200 4711\n");
         assert_eq!(load, Some(LoadAverage { avg1: 0.52, avg5: 0.41, avg15: 12.33 }));
-        assert_eq!(tasks_and_last("0.52 0.41 12.33 1/200 4711\n"), (Some(200), Some(4711)));
+        assert_eq!(tasks_and_last("0.52 0.41 12.33 1/200 4711\n"), (Some((1, 200)), Some(4711)));
         assert_eq!(tasks_and_last("0.52 0.41 12.33"), (None, None));
         assert_eq!((load_average("0.52 0.41"), load_average("nan 0 0")), (None, None));
         let text = "MemTotal:  1000 kB\nMemAvailable:   20 kB\nSwapCached: 7 kB\nSwapTotal: 3 kB\nSwapFree: 1 kB\n";

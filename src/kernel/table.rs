@@ -43,6 +43,9 @@ pub(super) struct Changes {
 /// Most tasks that are searched for on the run queue in one sample: 512 times 15 µs are 8 ms.
 const QUEUED_READS: usize = 512;
 
+/// Beginnings of the kernel functions in which tasks wait for a semaphore or a memory area's lock, 4.18 to 6.18.
+const LOCKS: [&str; 6] = ["rwsem_", "__vma_", "vma_", "__down", "down_", "call_rwsem_"];
+
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
@@ -64,6 +67,18 @@ impl Table {
     /// A process, by number.
     pub fn get(&self, id: ProcessId) -> Option<&Process> {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
+    }
+
+    /// Whether a task of this process is stuck in a lock, or in what could be one: then it may be the lock that reading its command
+    /// line takes. Whoever waits for a disk holds it only for others to read, too.
+    pub fn may_be_wedged(&self, id: ProcessId) -> bool {
+        let lock = |wchan: &str| LOCKS.iter().any(|lock| wchan.starts_with(lock));
+        let stuck = |task: &Task| {
+            let wchan = task.wait.as_ref().and_then(|wait| wait.wchan.as_deref());
+            task.state == TaskState::Uninterruptible && wchan.is_none_or(lock)
+        };
+        let known = self.processes.get(&id.pid).filter(|known| known.process.id == id);
+        known.is_some_and(|known| known.watched().any(|watched| stuck(&watched.task)))
     }
 
     /// One pass. `queued`: how many tasks at the least wait for a CPU; `started`: how many ever began. Both as the host said before

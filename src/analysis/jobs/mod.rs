@@ -136,6 +136,11 @@ impl Jobs {
         self.kept.iter().map(|kept| (&kept.facts, kept.io))
     }
 
+    /// The job of this process.
+    pub fn of(&self, id: ProcessId) -> Option<&Arc<JobFacts>> {
+        self.kept.get(self.index_of(id)?).map(|kept| &kept.facts)
+    }
+
     /// Where in [`Jobs::iter`] the job of this process stands.
     pub fn index_of(&self, id: ProcessId) -> Option<usize> {
         self.of.get(&id).map(|(job, _)| *job)
