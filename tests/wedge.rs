@@ -329,7 +329,9 @@ fn overdue(sample: &Sample) -> (Vec<ProcessId>, u32) {
 fn newcomers_are_named(sign: Sign) {
     let proc = FakeProc::new();
     for pid in 100..130 {
-        let process = proc.process(pid, "site-worker");
+        // Of one program only where that is all there is to tell them by.
+        let name = if sign == Sign::None { "site-worker".to_owned() } else { format!("worker-{pid}") };
+        let process = proc.process(pid, &name);
         match sign {
             Sign::Lock => process.state('D').wait("rwsem_down_read_slowpath", "running"),
             Sign::Hidden => process.state('D').wait("0", ""),
@@ -449,9 +451,16 @@ fn verdict(proc: &FakeProc) -> Verdict {
     }
 }
 
+/// Program, libraries and a small host's data take 10 MB, in a debug build 16 MB; stacks that are taken in whole 15 MB more.
+const RESIDENT: u64 = if cfg!(debug_assertions) { 24_000 } else { 16_000 };
+
 /// `VmLck` and niceness of the running program, as root; without the right to more, the limit is kept and said.
 fn memory_is_locked() {
-    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--tier", "proc"], 80, 24);
+    // A small tree, so that its own memory is small.
+    let proc = FakeProc::new();
+    proc.process(1, "init").write();
+    let path = proc.path().to_str().unwrap();
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--proc", path], 80, 24);
     terminal.wait_for(&["TAKES"]);
     let status = fs::read_to_string(format!("/proc/{}/status", terminal.pid())).unwrap();
     let kilobytes = |name: &str| -> u64 {
@@ -460,7 +469,7 @@ fn memory_is_locked() {
     };
     let (locked, mapped) = (kilobytes("VmLck:"), kilobytes("VmSize:"));
     let resident = kilobytes("VmRSS:");
-    let (answer, _) = once(&[]);
+    let (answer, _) = once(&["--proc", path]);
     let gap = answer["gaps"].as_array().unwrap().iter().any(|gap| gap.as_str().unwrap().contains("locked in memory"));
     if gap {
         assert!(locked < mapped, "{locked} kB of {mapped} kB are locked, and a gap says otherwise");
@@ -468,7 +477,7 @@ fn memory_is_locked() {
         assert!(locked + 1024 > mapped, "{locked} kB of {mapped} kB are locked, and no gap says so");
     }
     // What is reserved and not used (stacks, arenas) has not been taken in with it.
-    assert!(resident < 64 * 1024 && resident < mapped / 4, "{resident} kB of {mapped} kB are resident");
+    assert!(resident < RESIDENT, "{resident} kB of {mapped} kB are resident");
     let stat = fs::read_to_string(format!("/proc/{}/stat", terminal.pid())).unwrap();
     let nice: i32 = stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap();
     let own: i32 = rustix::process::getpriority_process(None).unwrap();
