@@ -6,6 +6,8 @@
 //!
 //! Plain data: no clock is read here, no file is opened, and a recording made of samples can be analysed on another host.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -67,7 +69,7 @@ pub struct Sample {
     #[serde(default)]
     pub clocks: Vec<CpuClock>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
-    pub identities: Vec<(ProcessId, Identity)>,
+    pub identities: Vec<(ProcessId, Arc<Identity>)>,
     /// What could not be read, and why.
     pub gaps: Vec<Gap>,
     /// What taking this sample cost.

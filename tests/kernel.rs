@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -57,7 +57,7 @@ fn nothing() -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
 
 /// The newest identity of a process in this sample.
 fn identity_in(sample: &Sample, pid: i32) -> Option<Identity> {
-    sample.identities.iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| identity.clone())
+    sample.identities.iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| Identity::clone(identity))
 }
 
 /// Takes samples until the identity of a process comes. One that was overdue is not waited for by `settle`, so this asks again.
@@ -509,7 +509,7 @@ fn an_identity_comes_once_and_again_when_it_changes() {
         user: Some("root".to_owned()),
         cgroup: Some("/system.slice/cron.service".to_owned()),
     };
-    assert_eq!(sample.identities, [(shell.id(), expected)]);
+    assert_eq!(sample.identities, [(shell.id(), Arc::new(expected))]);
     shell.ran(1).flags(0).comm("tar").cmdline(&["tar", "cf"]).write();
     let sample = reader.sample().unwrap();
     assert!(!process(&sample, 7).forked_only);
@@ -543,7 +543,8 @@ fn a_command_line_that_never_comes_stops_nobody() {
     let sample = reader.sample().unwrap();
     assert!(begin.elapsed() < LONG, "it took {:?}", begin.elapsed());
     assert_eq!(overdue(&sample), (vec![7], 0));
-    let identities: HashMap<i32, Identity> = sample.identities.into_iter().map(|(id, identity)| (id.pid, identity)).collect();
+    let identities: HashMap<i32, Arc<Identity>> =
+        sample.identities.into_iter().map(|(id, identity)| (id.pid, identity)).collect();
     assert_eq!(identities[&8].argv, ["fine"]);
     assert_eq!(identities[&7].cgroup.as_deref(), Some("/system.slice/web.service"), "the rest of it does not block");
     assert!(identities[&7].argv.is_empty());

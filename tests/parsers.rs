@@ -11,6 +11,7 @@ mod common;
 use std::{
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -459,12 +460,16 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
             nice: 0,
             io: (stranger.parent != 3).then_some(IoBytes { read, written, read_any: read, written_any: written }),
         });
-        let wait = Wait { wchan: Some(stranger.wchan.as_str().into()), syscall: Some(stranger.parent.cast_unsigned()), ..Wait::default() };
+        let wait = Wait {
+            wchan: Some(stranger.wchan.as_str().into()),
+            syscall: Some(stranger.parent.cast_unsigned()),
+            ..Wait::default()
+        };
         let wait = (stranger.state == TaskState::Uninterruptible).then(|| Box::new(wait));
         let task = TaskId { tid: id.pid, start: id.start };
         sample.tasks.push(Task { id: task, pid: id.pid, state: stranger.state, cpu, run_delay: Some(delay), wait });
         if let Some((argv, exe, cgroup)) = stranger.identity.clone() {
-            let identity = Identity { argv, exe, uid: Some(0), user: Some(stranger.comm.clone()), cgroup };
+            let identity = Arc::new(Identity { argv, exe, uid: Some(0), user: Some(stranger.comm.clone()), cgroup });
             sample.identities.push((id, identity));
         }
     }

@@ -35,7 +35,7 @@ pub struct Entry {
     /// Its newest counters.
     pub process: Process,
     /// Who it is, once that is known.
-    pub identity: Option<Identity>,
+    pub identity: Option<Arc<Identity>>,
     /// The same for people: cleaned, and shared with every diagnosis.
     pub member: Arc<Member>,
     /// Its tasks, in order of their numbers.
@@ -158,7 +158,7 @@ impl Table {
         }
         for (id, identity) in &sample.identities {
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
-                entry.identity = Some(identity.clone());
+                entry.identity = Some(Arc::clone(identity));
                 entry.describe();
                 self.structure += 1;
             }
@@ -226,11 +226,11 @@ impl Entry {
 
     /// Works out anew what depends on its name and identity.
     fn describe(&mut self) {
-        let fresh = member(&self.process, self.identity.as_ref());
+        let fresh = member(&self.process, self.identity.as_deref());
         if *self.member != fresh {
             self.member = Arc::new(fresh);
         }
-        self.standing = Standing::of(&self.process, self.identity.as_ref());
+        self.standing = Standing::of(&self.process, self.identity.as_deref());
     }
 }
 

@@ -11,6 +11,7 @@ mod read;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,7 @@ pub(super) struct Identities {
 struct Entry {
     comm: CompactString,
     forked_only: bool,
-    last: Option<Identity>,
+    last: Option<Arc<Identity>>,
     asked: Instant,
     pending: bool,
     /// It changed while a read was pending: ask again when that came back.
@@ -53,7 +54,7 @@ impl Identities {
     }
 
     /// Takes the answers that came; only what differs from the last answer.
-    pub fn collect(&mut self) -> Vec<(ProcessId, Identity)> {
+    pub fn collect(&mut self) -> Vec<(ProcessId, Arc<Identity>)> {
         let mut fresh = Vec::new();
         for answer in self.pool.answers() {
             let Some(entry) = self.entries.get_mut(&answer.id) else { continue };
@@ -70,8 +71,9 @@ impl Identities {
                     self.young.push(answer.id);
                 }
             }
-            if entry.last.as_ref() != Some(&identity) {
-                entry.last = Some(identity.clone());
+            if entry.last.as_deref() != Some(&identity) {
+                let identity = Arc::new(identity);
+                entry.last = Some(Arc::clone(&identity));
                 fresh.push((answer.id, identity));
             }
         }
