@@ -14,6 +14,7 @@
 //! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
 //! | how all tasks are read at once | [`kernel::tier`], its program `kernel/bpf/tasks.bpf.c`; `kernel::take` |
 //! | when it is read | [`sampler`] |
+//! | its own memory and priority | [`kernel::own`] |
 //! | what a sample holds | [`sample`] |
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |

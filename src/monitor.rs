@@ -18,6 +18,7 @@ use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
 use crate::analysis::waits;
+use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
@@ -74,6 +75,11 @@ impl Monitor {
         }
     }
 
+    /// What does not change about the host, fit to be printed.
+    pub fn facts(&self) -> &Arc<HostFacts> {
+        &self.facts
+    }
+
     /// Takes in the next sample and says what is the matter.
     pub fn ingest(&mut self, sample: Sample) -> Diagnosis {
         let seconds =
@@ -81,7 +87,9 @@ impl Monitor {
         let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
         // whytop runs whenever it looks: it would count itself.
         for (id, used) in &mut used {
-            if self.facts.own_pid == Some(id.pid) {
+            let parent = self.table.get(id.pid).map(|entry| entry.process.parent);
+            // And whoever it started to load the task iterator.
+            if self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own)) {
                 (used.runnable, used.stuck) = (0, 0);
             }
         }
@@ -105,7 +113,8 @@ impl Monitor {
         // Of stacked devices the uppermost that is busy is the one that is short: a loop device may be throttled on an idle disk.
         let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
-        let waits = waits::groups(&self.table, &self.jobs, &self.layers, disk);
+        let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
+        let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
@@ -115,7 +124,7 @@ impl Monitor {
             disks: &disks,
             incumbent: self.trouble.as_ref().and_then(|trouble| trouble.incumbent.as_ref()),
         };
-        let mut verdict = blame::judge(&mut jobs, &waits, totals);
+        let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);
         blame::order(&mut jobs, &verdict);
 
@@ -136,6 +145,8 @@ impl Monitor {
             verdict,
             jobs,
             waits,
+            wedged,
+            behind,
             disks,
             activity: recent.iter().map(|(id, recent)| (*id, self.activity(*id, recent))).collect(),
             trend: self.history.trend(),
@@ -323,7 +334,7 @@ impl Monitor {
                 let (read, written) =
                     (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
                 let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
-                (requests + busy > 0).then(|| DiskUse {
+                (requests > 0 || busy > 0).then(|| DiskUse {
                     name: clean(&new.name),
                     read_bytes: read as f64 / seconds,
                     write_bytes: written as f64 / seconds,

@@ -31,6 +31,21 @@ pub struct HostFacts {
     pub root: bool,
 }
 
+/// What can be told of the host before its tasks are read: a few files of a fixed size, however many tasks there are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glance {
+    /// Wall-clock time, for people.
+    pub at: Timestamp,
+    /// Time since boot (`CLOCK_BOOTTIME`).
+    pub since_boot: Nanos,
+    /// Counters of the whole host; without its disks, which take longer.
+    pub host: Host,
+    /// Tasks that run or wait for a CPU, whytop's own left out, and all tasks there are (`/proc/loadavg`). `None`: not readable.
+    pub tasks: Option<(u32, u32)>,
+    /// What could not be read, and why.
+    pub gaps: Vec<Gap>,
+}
+
 /// Everything that was read at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -65,7 +80,7 @@ pub struct Sample {
     #[serde(default)]
     pub resident: Vec<(ProcessId, u64)>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
-    pub identities: Vec<(ProcessId, Identity)>,
+    pub identities: Vec<(ProcessId, Arc<Identity>)>,
     /// What could not be read, and why.
     pub gaps: Vec<Gap>,
     /// What taking this sample cost.
@@ -384,8 +399,17 @@ pub enum Gap {
     NoPressure,
     /// Command lines that did not come within the deadline: whoever looks at these processes is blocked.
     IdentityOverdue {
-        /// The processes, at most the first sixteen.
-        pids: Vec<Pid>,
+        /// Those that are being read, by number.
+        reads: Vec<Overdue>,
+        /// How many others wait for their turn, because all that could read them are stuck.
+        behind: u32,
+    },
+    /// whytop's own memory is not locked, or only the program and not what it allocates.
+    NotLocked {
+        /// The program itself is.
+        program: bool,
+        /// Most bytes that may be locked. `None`: there is no limit, and it was refused.
+        limit: Option<u64>,
     },
     /// A file of the whole host could not be read or made no sense.
     Host {
@@ -394,6 +418,15 @@ pub enum Gap {
         /// The error, in words.
         why: String,
     },
+}
+
+/// A read of a process that does not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The process.
+    pub id: ProcessId,
+    /// When the read began, since boot.
+    pub since: Nanos,
 }
 
 /// What whytop itself cost for one refresh.
@@ -405,9 +438,23 @@ pub struct Cost {
     pub cpu: Nanos,
     /// Tasks on this host when the sample was taken.
     pub tasks: u32,
+    /// How the samples follow each other. `None`: this is the first, or nobody wrote it down.
+    #[serde(default)]
+    pub pace: Option<Pace>,
     /// How tasks were read. Recordings from before there was a choice do not say.
     #[serde(default)]
     pub tier: Tier,
+}
+
+/// How the last two samples followed each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// What the sample before took, its analysis included, in wall-clock nanoseconds.
+    pub look: Nanos,
+    /// From that sample to this one, in nanoseconds.
+    pub interval: Nanos,
+    /// The interval is longer than it was asked for, because looks take so long.
+    pub stretched: bool,
 }
 
 /// How tasks were read. Both tiers give the same numbers; the kernel's own iterator costs less.

@@ -1,7 +1,7 @@
 //! The thread that takes samples: a tick, a request or a stop.
 //!
 //! Owns the rhythm and nothing else: what is read is for [`crate::kernel`], what becomes of a sample for the sink. With
-//! `kernel` it is the only place that may look at a clock or wait. Tested in place, on a small tree.
+//! `kernel` it is the only place that may look at a clock or wait. Tested by `tests/kernel.rs`, on small trees.
 
 use std::{
     ops::ControlFlow,
@@ -11,8 +11,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::{kernel::Reader, sample::Sample};
+use crate::{
+    kernel::Reader,
+    sample::{Glance, Pace, Sample},
+    units::Nanos,
+};
 
 /// The second sample comes this soon, so that there are rates, and something to show, at once.
 const FIRST_GAP: Duration = Duration::from_millis(200);
@@ -21,14 +26,26 @@ const NUDGE: Duration = Duration::from_millis(150);
 /// Each interval is longer or shorter by up to this share. The kernel samples the load each 5.004 s: a monitor
 /// that ticks in step with it would be running each time it counts, and show up in the load it shows.
 const JITTER: f64 = 0.05;
-/// One sweep may take a quarter of the time at the most: on a host so large or so slow the interval grows instead.
-const SHARE: u32 = 4;
+/// A look, what becomes of it included, may take a quarter of a CPU at the most: on a host so large the interval grows instead.
+const CPU_SHARE: u32 = 4;
+/// And half of the time. Where it waits for its turn on a CPU it costs nobody anything, but looks must not follow each other without
+/// a pause.
+const TIME_SHARE: u32 = 2;
 
 /// How to sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// From one sample to the next.
     pub interval: Duration,
+}
+
+/// What the sampler gives.
+#[derive(Debug)]
+pub enum Seen {
+    /// The host as a whole, once, before the first sample: that one takes a second where there are 50,000 tasks.
+    Glance(Box<Glance>),
+    /// A sample.
+    Sample(Box<Sample>),
 }
 
 enum Request {
@@ -46,7 +63,7 @@ impl Sampler {
     /// Starts to sample. The sink runs on the sampler's thread; `Break` ends it.
     pub fn start<F>(reader: Reader, config: Config, sink: F) -> Result<Self>
     where
-        F: FnMut(Result<Sample>) -> ControlFlow<()> + Send + 'static,
+        F: FnMut(Result<Seen>) -> ControlFlow<()> + Send + 'static,
     {
         let (requests, inbox) = channel();
         thread::Builder::new()
@@ -76,25 +93,60 @@ impl Drop for Sampler {
 
 fn run<F>(mut reader: Reader, config: Config, mut sink: F, inbox: &Receiver<Request>)
 where
-    F: FnMut(Result<Sample>) -> ControlFlow<()>,
+    F: FnMut(Result<Seen>) -> ControlFlow<()>,
 {
-    let mut first = true;
+    if sink(Ok(Seen::Glance(Box::new(reader.glance())))).is_break() {
+        return;
+    }
+    let mut before: Option<Look> = None;
     loop {
         let start = Instant::now();
-        let sample = reader.sample();
-        let took = start.elapsed();
+        let cpu = cpu_time();
+        let pace = before.map(|look| look.pace(start));
+        let sample = reader.sample().map(|mut sample| {
+            sample.cost.pace = pace;
+            Seen::Sample(Box::new(sample))
+        });
         if sink(sample).is_break() {
             return;
         }
-        let pause = if std::mem::take(&mut first) {
-            reader.settle(FIRST_GAP.saturating_sub(start.elapsed()));
+        let took = start.elapsed();
+        let mut stretched = false;
+        let pause = if before.is_none() {
+            // The first look sees everything anew, which says nothing of the ones to come.
+            reader.settle(FIRST_GAP.saturating_sub(took));
             FIRST_GAP
         } else {
-            config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+            let least = (cpu_time().saturating_sub(cpu) * CPU_SHARE).max(took * TIME_SHARE);
+            stretched = least > config.interval;
+            config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)).max(least)
         };
-        if wait(inbox, start + pause.max(took * SHARE)).is_break() {
+        before = Some(Look { start, took, stretched });
+        if wait(inbox, start + pause).is_break() {
             return;
         }
+    }
+}
+
+/// What this thread has had of the CPUs so far.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// A look at the host, analysis included.
+#[derive(Clone, Copy)]
+struct Look {
+    start: Instant,
+    took: Duration,
+    stretched: bool,
+}
+
+impl Look {
+    /// How the next look follows this one.
+    fn pace(self, next: Instant) -> Pace {
+        let nanos = |time: Duration| time.as_nanos() as Nanos;
+        Pace { look: nanos(self.took), interval: nanos(next.duration_since(self.start)), stretched: self.stretched }
     }
 }
 

@@ -28,7 +28,7 @@ const ROLE: &str = "WHYTOP_TEST_ROLE";
 /// What the part is about.
 const ARGUMENT: &str = "WHYTOP_TEST_ARGUMENT";
 /// No process of a test outlives this, should everything else fail.
-const LIFE: Duration = Duration::from_mins(1);
+const LIFE: Duration = Duration::from_mins(10);
 
 // ---- The processes of this host, read independently of the code under test ----
 
@@ -114,7 +114,7 @@ impl Job {
     }
 
     fn sleeper() -> Self {
-        let job = Self::start(Command::new("sleep").arg("60"));
+        let job = Self::start(Command::new("sleep").arg("600"));
         until("it sleeps", || seen(job.pid()).is_some_and(|seen| seen.name == "sleep"));
         job
     }
@@ -249,7 +249,7 @@ fn print_aim(argument: &str) {
 
 /// Aims at 120 processes with few file descriptors, of which there may be more (`soft`) or not (`hard`).
 fn print_crowd(argument: &str) {
-    let mut job = Job::script("i=0; while [ $i -lt 120 ]; do sleep 60 & i=$((i+1)); done; wait", &[]);
+    let mut job = Job::script("i=0; while [ $i -lt 120 ]; do sleep 600 & i=$((i+1)); done; wait", &[]);
     until("the crowd is there", || tree(job.pid()).iter().filter(|seen| seen.name == "sleep").count() == 120);
     let maximum = if argument == "soft" { 1000 } else { 100 };
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), maximum: Some(maximum) }).unwrap();
@@ -294,7 +294,7 @@ fn a_pipeline_ends_with_its_script_first() {
 fn whoever_is_born_while_the_job_is_killed_is_killed_too() {
     let bystander = Job::sleeper();
     for round in 0..12 {
-        let mut job = Job::script("i=0; while [ $i -lt 3000 ]; do sleep 60 & i=$((i+1)); done; wait", &[]);
+        let mut job = Job::script("i=0; while [ $i -lt 3000 ]; do sleep 600 & i=$((i+1)); done; wait", &[]);
         until("it forks", || in_session(job.pid()).len() > 10);
         let outcome = send(&job.root(), Signal::Kill);
         assert_eq!(outcome.hits[0].id.pid, job.pid());
@@ -315,7 +315,7 @@ fn a_chain_that_grows_while_it_is_killed_has_an_end() {
     let bystander = Job::sleeper();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("link");
-    fs::write(&link, "[ \"$2\" -gt 0 ] && sh \"$1\" \"$1\" $(($2 - 1)) &\nexec sleep 60\n").unwrap();
+    fs::write(&link, "[ \"$2\" -gt 0 ] && sh \"$1\" \"$1\" $(($2 - 1)) &\nexec sleep 600\n").unwrap();
     for signal in [Signal::Kill, Signal::Terminate, Signal::Kill, Signal::Terminate] {
         let mut job = Job::script("sh \"$1\" \"$1\" 1500 & wait", &[&link]);
         until("the chain grows", || in_session(job.pid()).len() > 8);
@@ -330,7 +330,7 @@ fn a_chain_that_grows_while_it_is_killed_has_an_end() {
 /// A daemon that the script had started is another job on the screen, though a child of this one.
 #[test]
 fn a_child_that_was_seen_and_not_meant_lives_on() {
-    let mut job = Job::script("setsid sleep 60 & sleep 61 & wait", &[]);
+    let mut job = Job::script("setsid sleep 600 & sleep 601 & wait", &[]);
     let daemon = |job: &Job| tree(job.pid()).into_iter().find(|seen| seen.session == seen.id.pid && seen.id.pid != job.pid());
     until("the daemon has its session", || daemon(&job).is_some_and(|seen| seen.name == "sleep") && tree(job.pid()).len() == 3);
     let daemon = daemon(&job).unwrap();
@@ -355,7 +355,7 @@ fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
     let gate = folder.path().join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     // Two commands in the brackets, so that the shell forks for them and `setsid` need not.
-    let mut job = Job::script("(read -r go <\"$1\"; exec setsid sleep 60) & wait", &[&gate]);
+    let mut job = Job::script("(read -r go <\"$1\"; exec setsid sleep 600) & wait", &[&gate]);
     until("the child waits", || tree(job.pid()).len() == 2);
     let mut hand = Hand::new(true);
     hand.aim("nightly", &job.root(), UNSEEN);
@@ -378,7 +378,7 @@ fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
 fn the_clean_up_of_a_script_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let unlocked = folder.path().join("unlocked");
-    let script = "trap 'sh -c \"sleep 0.5; echo yes\" >\"$1\"; exit 3' TERM; sleep 60 & wait";
+    let script = "trap 'sh -c \"sleep 0.5; echo yes\" >\"$1\"; exit 3' TERM; sleep 600 & wait";
     let mut job = Job::script(script, &[&unlocked]);
     until("it works", || tree(job.pid()).iter().any(|seen| seen.name == "sleep"));
     let outcome = send(&job.members(), Signal::Terminate);

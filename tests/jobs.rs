@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -52,14 +53,14 @@ impl Actor {
         Task { id, pid, state: TaskState::Sleeping, cpu: self.read, run_delay: Some(0), wait: None }
     }
 
-    fn identity(&self) -> Identity {
-        Identity {
+    fn identity(&self) -> Arc<Identity> {
+        Arc::new(Identity {
             argv: self.argv.iter().map(|word| (*word).to_owned()).collect(),
             exe: None,
             uid: Some(0),
             user: Some("root".to_owned()),
             cgroup: Some(self.cgroup.to_owned()),
-        }
+        })
     }
 }
 

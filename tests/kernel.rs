@@ -12,15 +12,15 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use common::fake_proc::FakeProc;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{Gap, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
-    sampler::{Config, Sampler},
+    sample::{CpuClock, Gap, Host, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
+    sampler::{Config, Sampler, Seen},
     units::{ProcessId, TaskId},
 };
 
@@ -57,7 +57,7 @@ fn nothing() -> (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>) {
 
 /// The newest identity of a process in this sample.
 fn identity_in(sample: &Sample, pid: i32) -> Option<Identity> {
-    sample.identities.iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| identity.clone())
+    sample.identities.iter().rfind(|(id, _)| id.pid == pid).map(|(_, identity)| Identity::clone(identity))
 }
 
 /// Takes samples until the identity of a process comes. One that was overdue is not waited for by `settle`, so this asks again.
@@ -357,6 +357,40 @@ fn the_directory_is_read_when_something_was_started() {
 }
 
 #[test]
+fn a_few_new_numbers_are_tried_without_the_directory() {
+    let proc = FakeProc::new();
+    let say = |forks: u32, last_pid: u32| {
+        proc.file("stat", &format!("cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses {forks}\nprocs_running 1\n"));
+        proc.file("loadavg", &format!("0.52 0.41 0.33 1/200 {last_pid}\n"));
+    };
+    proc.process(7, "old").write();
+    say(50, 100);
+    let mut reader = reader(proc.path());
+    reader.sample().unwrap();
+    proc.process(500, "out of order").write();
+    proc.process(102, "new").write();
+    proc.process(103, "its thread").write();
+    proc.file("103/status", "Name:\tx\nTgid:\t102\n");
+    say(52, 103);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [102], "the one that was started, not its thread, and nobody else");
+    // It had its number before and comes into sight only now.
+    proc.process(101, "slow").write();
+    say(53, 104);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [101]);
+    // More were started than numbers were handed out: somebody asked for one.
+    say(56, 106);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [103, 500]);
+    // Without any hint it takes longer.
+    proc.process(600, "restored").write();
+    let samples = (0..100).take_while(|_| rows(&reader.sample().unwrap()).0 != [600]).count();
+    assert!((5..40).contains(&samples), "found after {samples}");
+    // Numbers begin anew.
+    proc.process(20, "wrapped").write();
+    say(57, 20);
+    assert_eq!(rows(&reader.sample().unwrap()).0, [20]);
+}
+
+#[test]
 fn without_schedstat_the_time_comes_in_ticks() {
     let proc = FakeProc::new();
     let old = proc.process(7, "old").cpu_ticks(1, 2).thread(8, "w", 'S').thread_ticks(8, 10, 0).no_schedstat().write();
@@ -408,6 +442,41 @@ fn where_a_task_is_stuck_is_looked_up_while_it_is() {
 }
 
 #[test]
+fn a_stuck_task_s_call_stack_and_clock_are_read() {
+    let proc = FakeProc::new();
+    let clock = |cpu, clock| CpuClock { cpu, clock };
+    proc.process(7, "stuck")
+        .state('D')
+        .wait("rpc_wait_bit_killable", "0 0x3 0x7f 0x1000 0x0 0x0 0x0 0x7ffc 0x7f")
+        .stack("[<0>] rpc_wait_bit_killable+0x1e/0xa0 [sunrpc]\n[<0>] nfs_getattr+0x1/0x2 [nfs]\n")
+        .last_ran(1, "5000.000001")
+        .write();
+    let worker = proc.process(8, "worker").last_ran(1, "7000.500000").write();
+    proc.process(9, "elsewhere").last_ran(0, "9000.000000").write();
+    let mut reader = reader(proc.path());
+    let sample = reader.sample().unwrap();
+    let expected = Wait {
+        wchan: Some("rpc_wait_bit_killable".into()),
+        syscall: Some(0),
+        args: Some([3, 0x7f, 0x1000, 0, 0, 0]),
+        stack: Some(vec!["rpc_wait_bit_killable".into(), "nfs_getattr".into()]),
+        last_ran: Some(clock(1, 5_000_000_001)),
+    };
+    assert_eq!(task(&sample, 7).wait.as_deref(), Some(&expected));
+    assert_eq!(sample.clocks, [clock(1, 7_000_500_000)], "of the CPUs in question and no other");
+    // What did not run is not asked, and what was known stays known.
+    let worker = worker.last_ran(1, "8000.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 7_000_500_000)]);
+    let worker = worker.ran(5).write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    // It went to another CPU.
+    worker.ran(5).last_ran(0, "9999.000000").write();
+    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    proc.remove(7);
+    assert_eq!(reader.sample().unwrap().clocks, []);
+}
+
+#[test]
 fn many_stuck_tasks_get_their_turn_users_first() {
     let proc = FakeProc::new();
     for pid in 100..160 {
@@ -440,7 +509,7 @@ fn an_identity_comes_once_and_again_when_it_changes() {
         user: Some("root".to_owned()),
         cgroup: Some("/system.slice/cron.service".to_owned()),
     };
-    assert_eq!(sample.identities, [(shell.id(), expected)]);
+    assert_eq!(sample.identities, [(shell.id(), Arc::new(expected))]);
     shell.ran(1).flags(0).comm("tar").cmdline(&["tar", "cf"]).write();
     let sample = reader.sample().unwrap();
     assert!(!process(&sample, 7).forked_only);
@@ -448,6 +517,15 @@ fn an_identity_comes_once_and_again_when_it_changes() {
     let changed = identity_in(&sample, 7).unwrap_or_else(|| identity(&mut reader, 7));
     assert_eq!(changed.argv, ["tar", "cf"]);
     assert_eq!(reader.sample().unwrap().identities, []);
+}
+
+/// Whose command lines are overdue, and how many wait behind them.
+fn overdue(sample: &Sample) -> (Vec<i32>, u32) {
+    match sample.gaps.as_slice() {
+        [] => (vec![], 0),
+        [Gap::IdentityOverdue { reads, behind }] => (reads.iter().map(|read| read.id.pid).collect(), *behind),
+        gaps => panic!("other gaps: {gaps:?}"),
+    }
 }
 
 #[test]
@@ -464,15 +542,16 @@ fn a_command_line_that_never_comes_stops_nobody() {
     reader.settle(Duration::from_secs(20));
     let sample = reader.sample().unwrap();
     assert!(begin.elapsed() < LONG, "it took {:?}", begin.elapsed());
-    assert_eq!(sample.gaps, [Gap::IdentityOverdue { pids: vec![7] }]);
-    let identities: HashMap<i32, Identity> = sample.identities.into_iter().map(|(id, identity)| (id.pid, identity)).collect();
+    assert_eq!(overdue(&sample), (vec![7], 0));
+    let identities: HashMap<i32, Arc<Identity>> =
+        sample.identities.into_iter().map(|(id, identity)| (id.pid, identity)).collect();
     assert_eq!(identities[&8].argv, ["fine"]);
     assert_eq!(identities[&7].cgroup.as_deref(), Some("/system.slice/web.service"), "the rest of it does not block");
     assert!(identities[&7].argv.is_empty());
     // New ones are read meanwhile, and the gap lasts as long as it is true.
     proc.process(9, "new").write();
     let sample = reader.sample().unwrap();
-    assert_eq!(sample.gaps, [Gap::IdentityOverdue { pids: vec![7] }]);
+    assert_eq!(overdue(&sample), (vec![7], 0));
     assert_eq!(identity_in(&sample, 9).unwrap_or_else(|| identity(&mut reader, 9)).argv, ["new"]);
     // Somebody lets go.
     OpenOptions::new().write(true).open(&path).unwrap().write_all(b"php-fpm\0").unwrap();
@@ -508,17 +587,54 @@ fn the_sampler_ticks_nudges_and_stops() {
     proc.process(1, "init").write();
     let (sink, inbox) = mpsc::channel();
     let config = Config { interval: Duration::from_hours(1) };
-    let sampler = Sampler::start(reader(proc.path()), config, move |sample| {
-        if sink.send(sample).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        if sink.send(seen).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
-    assert!(inbox.recv_timeout(LONG).unwrap().unwrap().keyframe);
-    assert_eq!(inbox.recv_timeout(LONG).unwrap().unwrap().identities.len(), 1);
+    let sample = || match inbox.recv_timeout(LONG).unwrap().unwrap() {
+        Seen::Sample(sample) => sample,
+        Seen::Glance(glance) => panic!("{glance:?} where a sample belongs"),
+    };
+    let Seen::Glance(glance) = inbox.recv_timeout(LONG).unwrap().unwrap() else { panic!("no glance before the first sample") };
+    assert_eq!((glance.tasks, glance.gaps), (Some((1, 200)), vec![]));
+    let first = sample();
+    assert!(first.keyframe);
+    assert_eq!(glance.host, Host { disks: vec![], ..first.host.clone() });
+    assert_eq!(first.cost.pace, None);
+    let second = sample();
+    assert_eq!(second.identities.len(), 1);
+    assert!(second.cost.pace.is_some_and(|pace| !pace.stretched));
     assert!(inbox.try_recv().is_err(), "an hour to the next");
     sampler.nudge();
     assert!(inbox.recv_timeout(LONG).unwrap().is_ok());
     sampler.stop();
     assert!(matches!(inbox.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected)));
+}
+
+/// What becomes of a sample counts as much as the taking of it: both are done before the next one is due.
+#[test]
+fn a_slow_analysis_stretches_the_interval() {
+    let proc = FakeProc::new();
+    proc.process(1, "init").write();
+    let (sink, inbox) = mpsc::channel();
+    let (analysis, interval) = (Duration::from_millis(60), Duration::from_millis(100));
+    let config = Config { interval };
+    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+        let Ok(Seen::Sample(sample)) = seen else { return ControlFlow::Continue(()) };
+        // The slow analysis itself.
+        std::thread::sleep(analysis);
+        if sink.send(sample.cost).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    let paces: Vec<_> = (0..4).map(|_| inbox.recv_timeout(LONG).unwrap().pace).collect();
+    assert_eq!(paces[0], None);
+    for pace in paces[2..].iter().flatten() {
+        assert!(pace.stretched, "{paces:?}");
+        assert!(u128::from(pace.look) >= analysis.as_nanos(), "{paces:?}");
+        assert!(pace.interval >= 2 * pace.look && u128::from(pace.interval) > interval.as_nanos(), "{paces:?}");
+    }
+    assert!(paces[1].is_some_and(|pace| !pace.stretched), "the second look comes soon in any case: {paces:?}");
+    drop(sampler);
 }
 
 // The real thing, as root and as anybody.

@@ -127,6 +127,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/waits/0/device", "s?"),
     ("/waits/0/meaning", "s?"),
     ("/waits/0/longest_s", "n?"),
+    ("/wedged", "a"),
     ("/disks", "a"),
     ("/gaps", "a"),
     ("/cost/tier", "s"),
@@ -134,6 +135,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/cost/sample_ms", "n"),
     ("/cost/cpu_ms", "n"),
     ("/cost/tasks", "n"),
+    ("/cost/look_ms", "n?"),
+    ("/cost/interval_s", "n?"),
 ];
 
 #[test]

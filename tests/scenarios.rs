@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -209,8 +210,9 @@ impl Row {
             .collect()
     }
 
-    fn identity(&self) -> Identity {
-        Identity { argv: self.argv.clone(), exe: None, uid: None, user: Some(self.user.clone()), cgroup: self.cgroup.clone() }
+    fn identity(&self) -> Arc<Identity> {
+        let (argv, user) = (self.argv.clone(), Some(self.user.clone()));
+        Arc::new(Identity { argv, exe: None, uid: None, user, cgroup: self.cgroup.clone() })
     }
 }
 

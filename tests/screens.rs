@@ -6,10 +6,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, outage, strange};
+use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, glance, outage, strange, wedge};
 use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
+use whytop::sample::Pace;
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
 
@@ -29,6 +30,26 @@ fn check(name: &str, play: impl Fn(Play) -> Play) {
 #[test]
 fn measuring() {
     check("measuring", |play| play.then(Event::Tick(at(0))));
+}
+
+#[test]
+fn glance_before_the_tasks_are_read() {
+    check("glance", |play| play.glances(glance()));
+}
+
+#[test]
+fn process_that_cannot_be_looked_at() {
+    check("wedge", |play| play.sees(wedge(22)));
+    check("wedge-detail", |play| play.sees(wedge(0)).types("<enter>"));
+}
+
+#[test]
+fn stretched_interval() {
+    check("stretched", |play| {
+        let mut scene = calm();
+        scene.cost.pace = Some(Pace { look: 1_200_000_000, interval: 4_800_000_000, stretched: true });
+        play.sees(scene)
+    });
 }
 
 #[test]
@@ -143,6 +164,11 @@ fn no_size_panics_in_the_outage() {
 #[test]
 fn no_size_panics_among_strange_names() {
     sweep(strange(), Depth::Monochrome);
+}
+
+#[test]
+fn no_size_panics_beside_a_wedge() {
+    sweep(wedge(22), Depth::Cube);
 }
 
 #[test]

@@ -17,11 +17,12 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use whytop::{
     kernel::{Choice, ProcRoot, Reader},
-    sample::{GoneTask, IoBytes, ProcReason, Process, Sample, Task, TaskState, Tier},
+    sample::{GoneTask, IoBytes, ProcReason, Process, Sample, Task, TaskState, Tier, Wait},
     units::{ProcessId, TaskId},
 };
 
-const LONG: Duration = Duration::from_secs(10);
+/// Longer than anything takes on a host that does other things beside.
+const LONG: Duration = Duration::from_mins(1);
 /// Set in the environment of a test that is run again to be looked at.
 const ROLE: &str = "WHYTOP_TIERS_ROLE";
 const HOSTILE: [&str; 4] = [") R 1 (", "a\nb\\c", "x) D 1 2 3", "\u{1b}]0;x\u{7}"];
@@ -285,7 +286,7 @@ fn every_task_is_the_same_by_both_tiers() {
         threads.tell(word);
     }
     let zombie = Actor::start("zombie");
-    let stuck = Actor::start("stuck");
+    let stuck: [Actor; 5] = std::array::from_fn(|_| Actor::start("stuck"));
     let stopped = Actor::start("0");
     kill_process(Pid::from_child(&stopped.child), Signal::STOP).unwrap();
     let hostile: Vec<Actor> = (0..HOSTILE.len()).map(|index| Actor::start(&index.to_string())).collect();
@@ -293,7 +294,7 @@ fn every_task_is_the_same_by_both_tiers() {
     let begin = Instant::now();
     let is_settled = |picture: &Picture| {
         let states = |pid: i32| picture.tasks.values().filter(move |task| task.pid == pid).map(|task| task.state);
-        states(stuck.pid()).any(|state| state == TaskState::Uninterruptible)
+        stuck.iter().all(|stuck| states(stuck.pid()).any(|state| state == TaskState::Uninterruptible))
             && states(stopped.pid()).all(|state| state == TaskState::Stopped)
     };
     while !is_settled(&proc()) {
@@ -306,8 +307,18 @@ fn every_task_is_the_same_by_both_tiers() {
     assert_eq!(picture.tasks.values().filter(|task| task.pid == threads.pid()).count(), 23);
     assert!(picture.process(threads.pid()).io.unwrap().written_any > 112_345);
     assert!(picture.processes.values().any(|process| process.zombie && process.parent == zombie.pid()));
-    let waits = picture.tasks.values().filter(|task| task.pid == stuck.pid() && task.wait.is_some()).count();
-    assert_eq!(waits, 1);
+    for stuck in &stuck {
+        let waits: Vec<&Wait> =
+            picture.tasks.values().filter(|task| task.pid == stuck.pid()).filter_map(|task| task.wait.as_deref()).collect();
+        let [Wait { wchan: Some(wchan), syscall, args: Some(args), stack: Some(frames), last_ran: Some(_), .. }] = waits[..] else {
+            panic!("{waits:#?}");
+        };
+        let call = (i64::from(syscall.unwrap()), args[0]);
+        assert_eq!(call, (libc::SYS_clone, (libc::CLONE_VFORK | libc::SIGCHLD).cast_unsigned().into()));
+        // The wait channel leaves out inlined parts that the stack does not know either.
+        assert!(frames.contains(wchan) && frames.len() > 2, "{wchan} in {frames:?}");
+        assert!(frames.iter().all(|name| !name.contains(['+', ' ', '['])), "{frames:?}");
+    }
     assert_eq!(picture.task(stopped.pid()).state, TaskState::Stopped);
     for (actor, name) in hostile.iter().zip(HOSTILE) {
         // Whether these are escaped depends on the kernel.
@@ -315,6 +326,160 @@ fn every_task_is_the_same_by_both_tiers() {
         assert!([name, &escaped].contains(&picture.process(actor.pid()).comm.as_str()));
     }
     assert!(picture.processes.values().any(|process| process.kernel_thread && process.comm.len() > 15));
+}
+
+/// Nanoseconds since which a task has been stuck, by what a sample says and what was said of it before.
+fn stuck_for(sample: &Sample, picture: &Picture, pid: i32) -> Option<u64> {
+    let wait = picture.tasks.values().find(|task| task.pid == pid && task.wait.is_some())?.wait.as_deref()?;
+    let last_ran = wait.last_ran?;
+    let newest = sample.clocks.iter().find(|clock| clock.cpu == last_ran.cpu)?;
+    Some(newest.clock.checked_sub(last_ran.clock).expect("the newest is the newest"))
+}
+
+#[test]
+fn since_when_a_task_is_stuck_can_be_told_by_both_tiers() {
+    let Some(kernel) = kernel() else { return };
+    let before = Instant::now();
+    let actor = Actor::start("stuck");
+    for (mut reader, slack) in [(kernel, 0.5), (Reader::new(root()).unwrap(), 1.0)] {
+        let mut picture = Picture::default();
+        let begin = Instant::now();
+        loop {
+            let sample = reader.sample().unwrap();
+            picture.fold(&sample);
+            let most = before.elapsed().as_secs_f64();
+            if let Some(stuck) = stuck_for(&sample, &picture, actor.pid()) {
+                let stuck = stuck as f64 / 1e9;
+                // What else runs on that CPU tells the time there, and interrupts are no part of it.
+                assert!(stuck < most + 0.05, "stuck for {stuck} of {most} s");
+                if stuck > 1.0 && stuck > begin.elapsed().as_secs_f64() - slack {
+                    break;
+                }
+            }
+            assert!(begin.elapsed() < LONG, "{:?} after {most} s", stuck_for(&sample, &picture, actor.pid()));
+        }
+    }
+}
+
+/// A folder that is removed with all that is left in it.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn new(mount: &str, name: &str) -> Self {
+        let path = Path::new(mount).join(format!("whytop-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn take(&self, actor: &Actor) {
+        fs::write(self.0.join("cgroup.procs"), actor.pid().to_string()).unwrap();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn who_is_put_into_another_control_group_is_looked_at_again() {
+    let Some(mut reader) = kernel() else { return };
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let mount = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let path = words.next()?;
+        (words.next()? == "cgroup2").then_some(path)
+    });
+    let Some(mount) = mount else {
+        println!("skipped: no control groups of version 2 are mounted");
+        return;
+    };
+    // Dropped in this order: a group with somebody in it cannot be removed.
+    let groups = [Group::new(mount, "a"), Group::new(mount, "b")];
+    let actor = Actor::start("0");
+    groups[0].take(&actor);
+    let in_group = |sample: &Sample, group: &Group| {
+        let name = group.0.file_name().unwrap().to_str().unwrap();
+        let identities = sample.identities.iter().filter(|(id, _)| id.pid == actor.pid());
+        identities.filter_map(|(_, identity)| identity.cgroup.as_deref()).any(|path| path.ends_with(name))
+    };
+    for group in [&groups[0], &groups[1], &groups[0]] {
+        group.take(&actor);
+        // At once, although the last answer is younger than any is asked again without a reason.
+        let begin = Instant::now();
+        while !in_group(&reader.sample().unwrap(), group) {
+            assert!(begin.elapsed() < Duration::from_secs(2), "it is not in {:?}", group.0);
+            reader.settle(LONG);
+        }
+    }
+    // Reads of an identity are answered by now, and nothing holds the groups.
+    drop(actor);
+}
+
+#[test]
+fn who_is_hidden_from_the_iterator_is_found_within_a_few_samples() {
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel/bpf/tasks.bpf.c");
+    let source = fs::read_to_string(source).unwrap();
+    let first = "\trecord.group = ";
+    assert_eq!(source.matches(first).count(), 1);
+    let hide = format!("\tif (task->comm[0] == 'H' && task->comm[1] == '1' && task->comm[2] == 'd')\n\t\treturn 0;\n{first}");
+    let Some(object) = compile(&source.replace(first, &hide)) else { return };
+    let mut reader = Reader::with_object(root(), &object).unwrap();
+    let mut picture = Picture::default();
+    let mut look = |picture: &mut Picture| picture.fold(&reader.sample().unwrap());
+    for _ in 0..5 {
+        look(&mut picture);
+    }
+    let mut child = Command::new("sh")
+        .args(["-c", "printf H1dden > /proc/self/comm; echo ready; read x"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let pid = child.id().cast_signed();
+    let is_there = |picture: &Picture| picture.processes.values().any(|process| process.id.pid == pid);
+    let mut samples = 0;
+    while !is_there(&picture) {
+        samples += 1;
+        assert!(samples < 20, "it is not found");
+        look(&mut picture);
+    }
+    assert_eq!(picture.process(pid).comm, "H1dden");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    look(&mut picture);
+    assert!(!is_there(&picture));
+}
+
+#[test]
+fn the_iterator_is_loaded_here_where_nobody_else_can() {
+    if let Some(excuse) = excuse() {
+        println!("skipped: {excuse}");
+        return;
+    }
+    for program in ["true", "false", "/no/such/program"] {
+        let mut reader = Reader::with_loader(root(), Choice::Kernel, Path::new(program)).unwrap();
+        assert_eq!(reader.sample().unwrap().cost.tier, Tier::Kernel);
+    }
+}
+
+#[test]
+fn the_loader_without_a_directory_says_so() {
+    for nobody in [false, true] {
+        let output = whytop(nobody, &["load-iterator"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.starts_with("whytop: ") && output.stdout.is_empty(), "{said}");
+    }
+    let help = String::from_utf8(whytop(false, &["--help"]).stdout).unwrap();
+    assert!(help.contains("once") && !help.contains("load-iterator"), "{help}");
 }
 
 #[test]
@@ -390,20 +555,28 @@ fn the_switch_to_the_kernel_breaks_nothing() {
     assert!(tiers.is_sorted_by_key(|tier| *tier == Tier::Kernel));
 }
 
+/// The object of a source, or nothing and a word about why.
+fn compile(source: &str) -> Option<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let [from, to] = ["tasks.bpf.c", "tasks.bpf.o"].map(|name| dir.path().join(name));
+    fs::write(&from, source).unwrap();
+    let mut clang = Command::new("clang");
+    clang.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpfel", "-c"]).arg(from).arg("-o").arg(&to);
+    let Ok(output) = clang.output() else {
+        println!("skipped: clang is not installed");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(fs::read(&to).unwrap())
+}
+
 #[test]
 fn the_object_is_what_its_source_says() {
     let Some(mut committed) = kernel() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let object = dir.path().join("tasks.bpf.o");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel/bpf/tasks.bpf.c");
-    let mut clang = Command::new("clang");
-    clang.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpfel", "-c"]).arg(source).arg("-o").arg(&object);
-    let Ok(output) = clang.output() else {
-        println!("skipped: clang is not installed");
-        return;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut compiled = Reader::with_object(root(), &fs::read(&object).unwrap()).unwrap();
+    let Some(object) = compile(&fs::read_to_string(source).unwrap()) else { return };
+    let _stuck = Actor::start("stuck");
+    let mut compiled = Reader::with_object(root(), &object).unwrap();
     // The first picture of each, with all readers in place before: a moment later little slept through it.
     let mut again = kernel().unwrap();
     let before = Picture::of(&mut committed);
@@ -416,8 +589,9 @@ fn the_object_is_what_its_source_says() {
 fn whytop(nobody: bool, arguments: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("whytop");
-    // What root built may lie where nobody else can look.
-    fs::copy(env!("CARGO_BIN_EXE_whytop"), &program).unwrap();
+    // What root built may lie where nobody else can look. Another process copies it: while this one had the copy open for writing, the
+    // children that other tests start would have it open, too, and nobody could start it.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_whytop")).arg(&program).status().unwrap().success());
     for path in [dir.path(), &program] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -430,7 +604,8 @@ fn whytop(nobody: bool, arguments: &[&str]) -> Output {
 
 fn cost(output: &Output) -> serde_json::Value {
     let said = String::from_utf8_lossy(&output.stderr);
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let document: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}; {}, and said {said:?}", output.status));
     document["cost"].clone()
 }
 

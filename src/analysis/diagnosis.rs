@@ -36,6 +36,10 @@ pub struct Diagnosis {
     pub jobs: Vec<Job>,
     /// Stuck tasks, grouped by job and place, most tasks first.
     pub waits: Vec<WaitGroup>,
+    /// Processes that block whoever looks at them, by number.
+    pub wedged: Vec<Wedged>,
+    /// How many processes could not be looked at because of them.
+    pub behind: u32,
     /// Disks that moved anything, busiest first.
     pub disks: Vec<DiskUse>,
     /// What each process that did anything did. One that is not in here slept.
@@ -544,6 +548,27 @@ pub struct Stuck {
     pub seconds: f64,
     /// By the kernel's own clock of when it ran last; otherwise that long at least, for whytop has seen it so.
     pub exact: bool,
+}
+
+/// A process whose command line does not come, because its `mmap_lock` is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wedged {
+    /// The process.
+    pub id: ProcessId,
+    /// Its short name.
+    pub name: String,
+    /// The job it belongs to.
+    pub job: Option<JobId>,
+    /// The system call that its own task is stuck in. `None`: hidden, not in one, or none of its tasks is stuck.
+    pub syscall: Option<String>,
+    /// The kernel function. `None`: hidden, or none of its tasks is stuck.
+    pub wchan: Option<String>,
+    /// What that means, in plain words.
+    pub meaning: Option<String>,
+    /// What is short there.
+    pub resource: Option<Resource>,
+    /// How long its command line has been waited for, in seconds: it may have been stuck for longer.
+    pub since: f64,
 }
 
 /// What one disk did over the last interval.

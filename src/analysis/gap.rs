@@ -16,13 +16,25 @@ pub fn words(gap: &Gap, root: bool) -> String {
         Gap::WaitDenied { tasks } => format!("what holds {} ({help})", count(*tasks as usize, "stuck task")),
         Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
         Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
-        Gap::IdentityOverdue { pids } => {
-            let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if pids.len() > NAMED { ", …" } else { "" };
-            format!("command lines of {}{more}: whoever reads them hangs", named.join(", "))
+        Gap::IdentityOverdue { reads, behind } => {
+            let named: Vec<String> = reads.iter().take(NAMED).map(|read| read.id.pid.to_string()).collect();
+            let rest = reads.len().saturating_sub(NAMED);
+            let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            let behind = if *behind > 0 { format!(", {behind} more not looked at") } else { String::new() };
+            format!("command lines of {}{more} (whoever reads them hangs){behind}", named.join(", "))
+        }
+        Gap::NotLocked { program, limit } => {
+            let what = if *program { "whytop's own data" } else { "whytop itself" };
+            let why = limit.map_or_else(|| "refused".to_owned(), |limit| format!("limit {} KiB", limit / 1024));
+            format!("{what} is not locked in memory ({why}): it may answer late when memory is short")
         }
         Gap::Host { file, why } => format!("{file}: {why}"),
     }
+}
+
+/// Whether it is about whytop's own footing; all others are about what it does not see.
+pub const fn is_own(gap: &Gap) -> bool {
+    matches!(gap, Gap::NotLocked { .. })
 }
 
 /// Why tasks are read from `/proc`, where the kernel's iterator would cost less. `None`: they are not, or nobody knows.

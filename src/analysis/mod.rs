@@ -2,7 +2,8 @@
 //!
 //! Pure: samples in, a [`diagnosis::Diagnosis`] out. No files, clocks, threads or formatting for a screen. It cannot fail: what
 //! it could not know is a gap. `table` folds samples into the picture of now, `jobs` draws boundaries, `kind` says what a job is,
-//! `blame` joins those who wait with those who take, `waits` says what they wait in, `ledger` takes the load average apart.
+//! `blame` joins those who wait with those who take, `waits` says what they wait in, `wedge` who blocks whoever looks, `storage` leads
+//! from a path to its disk, `ledger` takes the load average apart.
 
 pub(crate) mod blame;
 mod cgroup;
@@ -15,4 +16,5 @@ mod name;
 pub(crate) mod storage;
 pub(crate) mod table;
 pub(crate) mod waits;
+pub mod wedge;
 pub(crate) mod window;

@@ -40,7 +40,7 @@ pub struct Entry {
     /// Its newest counters.
     pub process: Process,
     /// Who it is, once that is known.
-    pub identity: Option<Identity>,
+    pub identity: Option<Arc<Identity>>,
     /// The same for people: cleaned, and shared with every diagnosis.
     pub member: Arc<Member>,
     /// Its tasks, in order of their numbers.
@@ -153,10 +153,10 @@ impl Table {
                 };
                 if cpu.is_some() || run_delay.is_some() {
                     let used = used.entry(entry.process.id).or_default();
-                    used.cpu += cpu.unwrap_or_default();
+                    used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,
-                        (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+                        (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
                     };
                 }
                 // It was woken and fell asleep again if it ran meanwhile; otherwise it sleeps on.
@@ -187,7 +187,7 @@ impl Table {
         }
         for (id, identity) in &sample.identities {
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
-                entry.identity = Some(identity.clone());
+                entry.identity = Some(Arc::clone(identity));
                 entry.describe();
                 self.structure += 1;
             }
@@ -243,10 +243,10 @@ impl Table {
         let (Some(io), Some(parent)) = (child.process.io, self.entries.get(&child.process.parent)) else { return };
         let (sum, samples) = self.inherited.entry(parent.process.id).or_default();
         *samples = 2;
-        sum.read += io.read;
-        sum.written += io.written;
-        sum.read_any += io.read_any;
-        sum.written_any += io.written_any;
+        sum.read = sum.read.saturating_add(io.read);
+        sum.written = sum.written.saturating_add(io.written);
+        sum.read_any = sum.read_any.saturating_add(io.read_any);
+        sum.written_any = sum.written_any.saturating_add(io.written_any);
     }
 
     /// The process that has this number now.
@@ -317,11 +317,11 @@ impl Entry {
 
     /// Works out anew what depends on its name and identity.
     fn describe(&mut self) {
-        let fresh = member(&self.process, self.identity.as_ref());
+        let fresh = member(&self.process, self.identity.as_deref());
         if *self.member != fresh {
             self.member = Arc::new(fresh);
         }
-        self.standing = Standing::of(&self.process, self.identity.as_ref());
+        self.standing = Standing::of(&self.process, self.identity.as_deref());
     }
 }
 

@@ -12,20 +12,29 @@ use crate::history::Limits;
 use crate::kernel::Reader;
 use crate::monitor::Monitor;
 use crate::report;
+use crate::sample::Pace;
+use crate::units::Nanos;
 
-/// Pauses between samples. The first is short so that command lines are in the picture early; together a second, so that a
+/// From one sample to the next. The first is short so that command lines are in the picture early; together a second, so that a
 /// disk's bursts even out and the answer still comes at once.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(400)];
 
 /// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
 pub fn run(mut reader: Reader, json: bool) -> Result<u8> {
     let mut monitor = Monitor::new(&reader.facts(), Limits::default());
+    let mut begun = Instant::now();
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {
-        let due = Instant::now() + pause;
-        reader.settle(pause);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        diagnosis = monitor.ingest(reader.sample()?);
+        let look = begun.elapsed();
+        // From beginning to beginning: on a host where a look takes long, the answer need not take longer by all of them.
+        let left = pause.saturating_sub(look);
+        reader.settle(left);
+        thread::sleep(pause.saturating_sub(begun.elapsed()));
+        let interval = std::mem::replace(&mut begun, Instant::now()).elapsed();
+        let mut sample = reader.sample()?;
+        let [look, interval] = [look, interval].map(|time| time.as_nanos() as Nanos);
+        sample.cost.pace = Some(Pace { look, interval, stretched: false });
+        diagnosis = monitor.ingest(sample);
     }
     print(&diagnosis, json)?;
     Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))

@@ -24,7 +24,7 @@ use crate::cli::Cli;
 use crate::history::Limits;
 use crate::kernel::Reader;
 use crate::monitor::Monitor;
-use crate::sampler::{Config, Sampler};
+use crate::sampler::{Config, Sampler, Seen};
 use crate::ui::World;
 use crate::ui::event::{Event, Events};
 use crate::ui::state::State;
@@ -49,15 +49,21 @@ pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
     let (send, inbox) = channel();
     let told = end_on_signals(send.clone())?;
     let mut monitor = Monitor::new(&facts, Limits::default());
+    let host = Arc::clone(monitor.facts());
     let answers = send.clone();
     let failed = Arc::new(Mutex::new(None));
     let failure = Arc::clone(&failed);
-    let sampler = Sampler::start(reader, Config { interval: cli.interval }, move |sample| {
+    let sampler = Sampler::start(reader, Config { interval: cli.interval }, move |seen| {
         // A fault in the analysis must not leave a screen that stands still and says nothing.
-        let ingested = catch_unwind(AssertUnwindSafe(|| sample.map(|sample| monitor.ingest(sample))));
-        let ingested = ingested.unwrap_or_else(|panic| Err(anyhow!("whytop failed: {}", panic_words(&*panic))));
-        let event = match ingested {
-            Ok(diagnosis) => Event::Diagnosis(Arc::new(diagnosis)),
+        let event = catch_unwind(AssertUnwindSafe(|| {
+            seen.map(|seen| match seen {
+                Seen::Glance(glance) => Event::Glance(Arc::clone(&host), glance),
+                Seen::Sample(sample) => Event::Diagnosis(Arc::new(monitor.ingest(*sample))),
+            })
+        }));
+        let event = event.unwrap_or_else(|panic| Err(anyhow!("whytop failed: {}", panic_words(&*panic))));
+        let event = match event {
+            Ok(event) => event,
             Err(error) => {
                 let why = format!("{error:#}");
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());

@@ -3,18 +3,15 @@
 //! Each file that cannot be read is one gap and one `None`; none of them costs the sample. Never asks a file system how full
 //! it is (`statvfs` blocks on a dead server). Tested in place and through [`crate::kernel::Reader`].
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::{self, ErrorKind},
-    path::Path,
-};
+use std::{collections::HashMap, fs, io::ErrorKind, path::Path};
 
 use compact_str::CompactString;
-use procfs::{DiskStat, FromBufRead, FromRead};
 
 use super::{parse, root::ProcRoot};
-use crate::sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure};
+use crate::{
+    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure},
+    units::Pid,
+};
 
 /// The kernel counts disk traffic in these, whatever the disk's own sector size is.
 const SECTOR: u64 = 512;
@@ -27,6 +24,8 @@ pub(super) struct HostReader {
     pub queued: usize,
     /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
     pub forks: Option<u64>,
+    /// The number given to a task last, at the last read. `None`: this kernel does not say.
+    pub last_pid: Option<Pid>,
     /// Tasks there were at the last read. `None`: this kernel does not say.
     pub tasks: Option<u64>,
 }
@@ -39,34 +38,45 @@ struct DiskFacts {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new(), queued: 0, forks: None, tasks: None }
+        Self { root, disks: HashMap::new(), queued: 0, forks: None, last_pid: None, tasks: None }
     }
 
     /// Reads everything there is.
     pub fn read(&mut self, gaps: &mut Vec<Gap>) -> Host {
-        Host {
-            load: noted(gaps, "loadavg", self.load()),
+        let host = self.glance(gaps).0;
+        Host { disks: self.disks(gaps), ..host }
+    }
+
+    /// Reads what takes a fraction of a millisecond on any host: all but the disks. The other two are the tasks that run or wait for a
+    /// CPU and all tasks there are.
+    pub fn glance(&mut self, gaps: &mut Vec<Gap>) -> (Host, Option<(u32, u32)>) {
+        let load = noted(gaps, "loadavg", self.load());
+        let host = Host {
+            load: load.map(|(load, _)| load),
             cpu: noted(gaps, "stat", self.cpu()),
             pressure: self.pressure(gaps),
             memory: noted(gaps, "meminfo", self.memory()),
-            disks: self.disks(gaps),
-        }
+            disks: Vec::new(),
+        };
+        (host, load.and_then(|(_, tasks)| tasks))
     }
 
-    fn open(&self, name: &str) -> Result<io::BufReader<fs::File>, String> {
-        fs::File::open(self.root.path().join(name)).map(io::BufReader::new).map_err(|error| error.to_string())
+    fn text(&self, name: &str) -> Result<String, String> {
+        fs::read_to_string(self.root.path().join(name)).map_err(|error| error.to_string())
     }
 
-    fn load(&mut self) -> Result<LoadAverage, String> {
-        self.tasks = None;
-        let load = procfs::LoadAverage::from_read(self.open("loadavg")?).map_err(|error| error.to_string())?;
-        self.tasks = Some(load.max.into());
-        Ok(LoadAverage { avg1: hundredths(load.one), avg5: hundredths(load.five), avg15: hundredths(load.fifteen) })
+    fn load(&mut self) -> Result<(LoadAverage, Option<(u32, u32)>), String> {
+        let text = self.text("loadavg")?;
+        let (tasks, last) = tasks_and_last(&text);
+        self.tasks = tasks.map(|(_, all)| all.into());
+        self.last_pid = last;
+        let averages = load_average(&text).ok_or_else(|| "it does not begin with three numbers".to_owned())?;
+        Ok((averages, tasks))
     }
 
     fn cpu(&mut self) -> Result<CpuTimes, String> {
         self.forks = None;
-        let text = fs::read_to_string(self.root.path().join("stat")).map_err(|error| error.to_string())?;
+        let text = self.text("stat")?;
         let running = text.lines().find_map(|line| line.strip_prefix("procs_running ")?.trim().parse::<usize>().ok());
         // Emulated kernels print a zero, for good.
         let forks = text.lines().find_map(|line| line.strip_prefix("processes ")?.trim().parse().ok());
@@ -77,13 +87,7 @@ impl HostReader {
     }
 
     fn memory(&self) -> Result<Memory, String> {
-        let info = procfs::Meminfo::from_buf_read(self.open("meminfo")?).map_err(|error| error.to_string())?;
-        Ok(Memory {
-            total: info.mem_total,
-            available: info.mem_available,
-            swap_total: info.swap_total,
-            swap_free: info.swap_free,
-        })
+        memory(&self.text("meminfo")?).ok_or_else(|| "a line is missing or makes no sense".to_owned())
     }
 
     fn pressure(&self, gaps: &mut Vec<Gap>) -> Option<Pressure> {
@@ -114,44 +118,67 @@ impl HostReader {
     }
 
     fn disks(&mut self, gaps: &mut Vec<Gap>) -> Vec<Disk> {
-        let Some(text) =
-            noted(gaps, "diskstats", fs::read_to_string(self.root.path().join("diskstats")).map_err(|error| error.to_string()))
-        else {
-            return Vec::new();
-        };
+        let Some(text) = noted(gaps, "diskstats", self.text("diskstats")) else { return Vec::new() };
         let mut disks = Vec::new();
-        let mut bad = None;
+        let mut bad = false;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            match DiskStat::from_line(line) {
-                Ok(stat) => disks.extend(self.disk(&stat)),
-                Err(error) => bad = Some(error.to_string()),
+            match DiskLine::read(line) {
+                Some(line) => disks.extend(self.disk(&line)),
+                None => bad = true,
             }
         }
-        if let Some(why) = bad {
-            gaps.push(Gap::Host { file: "diskstats".to_owned(), why });
+        if bad {
+            gaps.push(Gap::Host { file: "diskstats".to_owned(), why: "a line makes no sense".to_owned() });
         }
         disks
     }
 
-    fn disk(&mut self, stat: &DiskStat) -> Option<Disk> {
-        let requests = stat.reads.saturating_add(stat.writes);
-        let virtual_disk = ["loop", "ram", "zram"].iter().any(|name| stat.name.starts_with(name));
+    fn disk(&mut self, line: &DiskLine<'_>) -> Option<Disk> {
+        let DiskLine { name, reads, sectors_read, read_ms, writes, sectors_written, write_ms, busy_ms } = *line;
+        let requests = reads.saturating_add(writes);
+        let virtual_disk = ["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix));
         if virtual_disk && requests == 0 {
             return None;
         }
-        if !self.disks.contains_key(&stat.name) {
-            self.disks.insert(stat.name.clone(), DiskFacts::look_up(&stat.name, self.root.is_live()));
+        if !self.disks.contains_key(name) {
+            self.disks.insert(name.to_owned(), DiskFacts::look_up(name, self.root.is_live()));
         }
-        let facts = self.disks.get(&stat.name).filter(|facts| !facts.partition)?;
+        let facts = self.disks.get(name).filter(|facts| !facts.partition)?;
         Some(Disk {
-            name: stat.name.as_str().into(),
+            name: name.into(),
             requests,
-            read_bytes: stat.sectors_read.saturating_mul(SECTOR),
-            write_bytes: stat.sectors_written.saturating_mul(SECTOR),
-            request_ms: stat.time_reading.saturating_add(stat.time_writing),
-            busy_ms: stat.time_in_progress,
+            read_bytes: sectors_read.saturating_mul(SECTOR),
+            write_bytes: sectors_written.saturating_mul(SECTOR),
+            request_ms: read_ms.saturating_add(write_ms),
+            busy_ms,
             scheduler: facts.scheduler.clone(),
         })
+    }
+}
+
+/// What is wanted of a line of `diskstats` (kernel: Documentation/admin-guide/iostats.rst).
+struct DiskLine<'a> {
+    name: &'a str,
+    reads: u64,
+    sectors_read: u64,
+    read_ms: u64,
+    writes: u64,
+    sectors_written: u64,
+    write_ms: u64,
+    busy_ms: u64,
+}
+
+impl<'a> DiskLine<'a> {
+    /// The device's numbers and name, then the fields; kernels from 4.18 and 5.5 have some more of them.
+    fn read(line: &'a str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace().skip(2);
+        let name = words.next()?;
+        let mut fields = words.map(|word| parse::number(word.as_bytes()));
+        // `nth` skips: merged requests before what was moved, requests in flight before the time that there was one.
+        let mut field = |skip| fields.nth(skip)?;
+        let (reads, sectors_read, read_ms) = (field(0)?, field(1)?, field(0)?);
+        let (writes, sectors_written, write_ms) = (field(0)?, field(1)?, field(0)?);
+        Some(Self { name, reads, sectors_read, read_ms, writes, sectors_written, write_ms, busy_ms: field(1)? })
     }
 }
 
@@ -173,9 +200,32 @@ fn noted<T>(gaps: &mut Vec<Gap>, file: &str, read: Result<T, String>) -> Option<
     read.map_err(|why| gaps.push(Gap::Host { file: file.to_owned(), why })).ok()
 }
 
-/// The kernel prints two digits and the parser keeps a short float: back to the number that was printed.
-fn hundredths(value: f32) -> f64 {
-    (f64::from(value) * 100.0).round() / 100.0
+/// The first three numbers of `loadavg`.
+fn load_average(text: &str) -> Option<LoadAverage> {
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next()?.parse().ok().filter(|value: &f64| value.is_finite());
+    Some(LoadAverage { avg1: next()?, avg5: next()?, avg15: next()? })
+}
+
+/// The numbers behind the averages, `2/418 4711`: tasks that run or wait for a CPU, all tasks, and the number given out last.
+fn tasks_and_last(text: &str) -> (Option<(u32, u32)>, Option<Pid>) {
+    let mut words = text.split_ascii_whitespace().skip(3);
+    let pair = |word: &str| word.split_once('/').and_then(|(running, all)| Some((running.parse().ok()?, all.parse().ok()?)));
+    (words.next().and_then(pair), words.next().and_then(|word| word.parse().ok()))
+}
+
+/// The lines of `meminfo`, which counts in units of 1024 bytes. Kernels before 3.14 do not say what is available.
+fn memory(text: &str) -> Option<Memory> {
+    let bytes = |name: &str| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(parse::number(parse::words(rest.as_bytes()).next()?)?.saturating_mul(1024))
+    };
+    Some(Memory {
+        total: bytes("MemTotal")?,
+        available: bytes("MemAvailable"),
+        swap_total: bytes("SwapTotal")?,
+        swap_free: bytes("SwapFree")?,
+    })
 }
 
 /// The fields of a cpu line: user, nice, system, idle, iowait, irq, softirq, steal; guest time is in user time already.
@@ -216,6 +266,7 @@ fn is_partition_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 
@@ -232,6 +283,25 @@ mod tests {
         let times = cpu_times("cpu  10 1 20 300 40 5 6 7 99 99\n");
         assert_eq!(times, Some(CpuTimes { busy: 49, idle: 300, iowait: 40, steal: 7 }));
         assert_eq!(cpu_times("cpu0 1 2 3 4"), None);
+    }
+
+    #[test]
+    fn load_memory_and_disks_are_found() {
+        let load = load_average("0.52 0.41 12.33 1/200 4711\n");
+        assert_eq!(load, Some(LoadAverage { avg1: 0.52, avg5: 0.41, avg15: 12.33 }));
+        assert_eq!(tasks_and_last("0.52 0.41 12.33 1/200 4711\n"), (Some((1, 200)), Some(4711)));
+        assert_eq!(tasks_and_last("0.52 0.41 12.33"), (None, None));
+        assert_eq!((load_average("0.52 0.41"), load_average("nan 0 0")), (None, None));
+        let text = "MemTotal:  1000 kB\nMemAvailable:   20 kB\nSwapCached: 7 kB\nSwapTotal: 3 kB\nSwapFree: 1 kB\n";
+        let memory_of =
+            |text: &str| memory(text).map(|memory| (memory.total, memory.available, memory.swap_total, memory.swap_free));
+        assert_eq!(memory_of(text), Some((1_024_000, Some(20_480), 3072, 1024)));
+        assert_eq!(memory_of(&text.replace("MemAvailable", "Other")), Some((1_024_000, None, 3072, 1024)));
+        assert_eq!(memory_of(&text.replace("1000", "x")), None);
+        let line = DiskLine::read("   8  0 sda 1 2 3 4 5 6 7 8 9 10 11 12").unwrap();
+        assert_eq!((line.name, line.reads, line.sectors_read, line.read_ms), ("sda", 1, 3, 4));
+        assert_eq!((line.writes, line.sectors_written, line.write_ms, line.busy_ms), (5, 7, 8, 10));
+        assert!(DiskLine::read("8 0 sda 1 2 3 4 5 6 7 8 9").is_none());
     }
 
     #[test]

@@ -4,15 +4,17 @@
 //! process. Command lines can block for good, so [`identity`] reads them on threads of their own. Nothing here knows
 //! of jobs, rates or the screen.
 //!
-//! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `table` and
+//! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `newcomers`, `table` and
 //! `process` (who is new, ran or is gone), `waits` (where the stuck ones are), `host` (counters of the whole host), [`reader`]
-//! (puts them together). [`tier`] has the kernel's own task iterator, which gives all tasks in one read where the rights
+//! (puts them together), [`own`] (whytop's own memory and priority). [`tier`] has the kernel's own task iterator, which gives all tasks in one read where the rights
 //! allow it, and `take` puts what it gives into the same table. Tested in place and, through [`Reader`], by `tests/kernel.rs` on
 //! made-up trees and the real one, and by `tests/tiers.rs`, which compares the two tiers.
 
 mod files;
 mod host;
 pub mod identity;
+mod newcomers;
+pub mod own;
 mod parse;
 mod process;
 pub mod reader;

@@ -167,6 +167,12 @@ pub(super) fn last_ran(text: &[u8]) -> Option<Nanos> {
     (value.len() - point == 7 && clock > 0).then_some(clock)
 }
 
+/// The process that a task belongs to, from its `status`.
+pub(super) fn tgid(text: &[u8]) -> Option<Pid> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    pid(line.trim_ascii())
+}
+
 /// A directory's name as a process number.
 pub(super) fn pid(text: &[u8]) -> Option<Pid> {
     Pid::try_from(signed(text)?).ok()
@@ -315,7 +321,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = (stat(&bytes), schedstat(&bytes), io(&bytes), wchan(&bytes), syscall(&bytes), pid(&bytes));
-            let _ = (stack(&bytes), frame(&bytes), last_ran(&bytes), last_ran(&[b"se.exec_start", &bytes[..]].concat()));
+            let _ = (tgid(&bytes), stack(&bytes), frame(&bytes), last_ran(&bytes), last_ran(&[b"se.exec_start", &bytes[..]].concat()));
         }
 
         #[test]

@@ -77,12 +77,14 @@ pub(super) struct Known {
 pub(super) struct Looker {
     pub files: Files,
     pub tick: Nanos,
+    /// Tasks were started since the pass before, or just before that.
+    pub unsettled: bool,
     pub tids: Vec<Pid>,
 }
 
 impl Looker {
     pub fn new(files: Files, ticks_per_second: u64) -> Self {
-        Self { files, tick: SECOND / ticks_per_second.max(1), tids: Vec::new() }
+        Self { files, tick: SECOND / ticks_per_second.max(1), unsettled: true, tids: Vec::new() }
     }
 }
 
@@ -333,8 +335,8 @@ impl Known {
         self.process.zombie = zombie;
     }
 
-    /// True if any of its other tasks ran, came or went. The list is read only when one of them ran: only a thread of
-    /// the process can start another.
+    /// True if any of its other tasks ran, came or went. The list is read only when one of them ran and the host started some task:
+    /// only a thread of the process can start another.
     fn visit_threads(&mut self, looker: &mut Looker, leader_ran: bool, gone: &mut Vec<GoneTask>) -> bool {
         let pid = self.process.id.pid;
         let mut changed = false;
@@ -356,7 +358,7 @@ impl Known {
                 }
             }
         });
-        if changed || leader_ran {
+        if (changed || leader_ran) && (looker.unsettled || self.tasks() != self.threads as usize) {
             self.list_threads(looker, gone);
         }
         changed

@@ -22,13 +22,15 @@ use super::{
     files::Files,
     host::HostReader,
     identity::Identities,
+    newcomers::Started,
+    own::Own,
     process::Looker,
     root::ProcRoot,
     table::Table,
     tier::{Choice, KernelTier},
 };
 use crate::{
-    sample::{Cost, Gap, HostFacts, Sample},
+    sample::{Cost, Gap, Glance, HostFacts, Overdue, ProcReason, Sample, Tier},
     units::{Nanos, SECOND},
 };
 
@@ -43,6 +45,7 @@ pub struct Reader {
     host: HostReader,
     identities: Identities,
     tier: KernelTier,
+    own: Option<Own>,
     cpu: Nanos,
     begun: bool,
 }
@@ -79,10 +82,18 @@ impl Reader {
             host: HostReader::new(root.clone()),
             identities,
             tier,
+            own: None,
             root,
             cpu: 0,
             begun: false,
         })
+    }
+
+    /// Goes on locking this process's memory when that may be done, and names what of it could not be.
+    #[must_use]
+    pub fn keeping(mut self, own: Own) -> Self {
+        self.own = Some(own);
+        self
     }
 
     /// What does not change about this host.
@@ -103,6 +114,18 @@ impl Reader {
         }
     }
 
+    /// Looks at the host as a whole, tasks not included: for something to show while the first sample is taken.
+    pub fn glance(&mut self) -> Glance {
+        let mut gaps = Vec::new();
+        let at = Timestamp::now();
+        let since_boot = self.since_boot(&mut gaps);
+        let (host, tasks) = self.host.glance(&mut gaps);
+        // This very thread runs.
+        let own = u32::from(self.root.is_live());
+        let tasks = tasks.map(|(running, all)| (running.saturating_sub(own), all));
+        Glance { at, since_boot, host, tasks, gaps }
+    }
+
     /// Takes a sample: everything the first time, what changed after that. Fails only if the tree itself cannot be listed.
     pub fn sample(&mut self) -> anyhow::Result<Sample> {
         let start = Instant::now();
@@ -114,14 +137,25 @@ impl Reader {
             Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
             None => self
                 .table
-                .sweep(&mut self.looker, self.host.queued, self.host.forks)
+                .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();
+        if let Some(own) = self.own.as_mut().filter(|_| tier != Tier::Proc(ProcReason::Loading)) {
+            own.complete();
+        }
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
-        self.identities.ask(&changes.active, &changes.gone_processes, since_boot, tick, |id| table.get(id));
+        self.identities.doubt(&changes.regrouped);
+        self.identities.ask(
+            &changes.active,
+            &changes.gone_processes,
+            since_boot,
+            tick,
+            |id| table.get(id),
+            |id| table.may_be_wedged(id),
+        );
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes
         // with its name and not a sample later. Not so for a whole host at once.
         if self.begun {
@@ -133,14 +167,21 @@ impl Reader {
         gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));
         gaps.extend((changes.wait_denied > 0).then_some(Gap::WaitDenied { tasks: changes.wait_denied }));
         gaps.extend(changes.no_run_delay.then_some(Gap::NoRunDelay));
-        let overdue = self.identities.overdue();
-        gaps.extend((!overdue.is_empty()).then_some(Gap::IdentityOverdue { pids: overdue }));
+        let (overdue, behind) = self.identities.overdue();
+        if !overdue.is_empty() {
+            let began = |took: Duration| since_boot.saturating_sub(took.as_nanos() as Nanos);
+            let reads = overdue.into_iter().map(|(id, took)| Overdue { id, since: began(took) }).collect();
+            gaps.push(Gap::IdentityOverdue { reads, behind });
+        }
+
+        gaps.extend(self.own.as_ref().and_then(Own::gap));
 
         let cpu = nanos(clock_gettime(ClockId::ProcessCPUTime));
         let cost = Cost {
             sampling: start.elapsed().as_nanos() as Nanos,
             cpu: cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu)),
             tasks: changes.total as u32,
+            pace: None,
             tier,
         };
         // The first sample is somebody's first picture: nothing stands in its way.

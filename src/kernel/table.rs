@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use rustix::io::Errno;
 
 use super::{
+    newcomers::{Newcomers, Started},
     process::{Known, Looker, Visit},
-    waits::{self, Source},
+    waits::{self, Census, Source},
 };
 use crate::{
     sample::{CpuClock, GoneTask, Process, Task, TaskState},
@@ -27,6 +28,8 @@ pub(super) struct Changes {
     pub clocks: Vec<CpuClock>,
     /// User processes that are new or ran, for whoever wants to know who they are.
     pub active: Vec<ProcessId>,
+    /// Processes that were put into another control group: their unit may be another one, although they need not have run.
+    pub regrouped: Vec<ProcessId>,
     /// Tasks there are now.
     pub total: usize,
     /// Processes whose I/O is hidden.
@@ -40,14 +43,15 @@ pub(super) struct Changes {
 /// Most tasks that are searched for on the run queue in one sample: 512 times 15 µs are 8 ms.
 const QUEUED_READS: usize = 512;
 
+/// Beginnings of the kernel functions in which tasks wait for a semaphore or a memory area's lock, 4.18 to 6.18.
+const LOCKS: [&str; 6] = ["rwsem_", "__vma_", "vma_", "__down", "down_", "call_rwsem_"];
+
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) processes: HashMap<Pid, Known>,
-    pub(super) pids: Vec<Pid>,
     pub(super) pass: u64,
-    /// Tasks ever started, as counted before the directory was read last; `None`: it has to be read.
-    pub(super) listed_at: Option<u64>,
+    pub(super) newcomers: Newcomers,
     /// Some process has a parent that is not known: look again whether it has another by now.
     loose_ends: bool,
     /// Tasks that the kernel's iterator gave without their process, to be looked for in its next batch.
@@ -56,8 +60,6 @@ pub(super) struct Table {
     pub(super) hidden: Vec<Pid>,
     /// Batches of that iterator in a row that had fewer tasks than there are.
     pub(super) short: u32,
-    /// Processes that were put into another control group, and the pass until which that is told.
-    pub(super) regrouped: Vec<(ProcessId, u64)>,
     clocks: BTreeMap<u32, Nanos>,
 }
 
@@ -67,20 +69,29 @@ impl Table {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
     }
 
-    /// One pass. `queued`: how many tasks at the least wait for a CPU; `forks`: how many were ever started. Both as the host said
-    /// before this pass.
-    pub fn sweep(&mut self, looker: &mut Looker, queued: usize, forks: Option<u64>) -> Result<Changes, Errno> {
+    /// Whether a task of this process is stuck in a lock, or in what could be one: then it may be the lock that reading its command
+    /// line takes. Whoever waits for a disk holds it only for others to read, too.
+    pub fn may_be_wedged(&self, id: ProcessId) -> bool {
+        let lock = |wchan: &str| LOCKS.iter().any(|lock| wchan.starts_with(lock));
+        let stuck = |task: &Task| {
+            let wchan = task.wait.as_ref().and_then(|wait| wait.wchan.as_deref());
+            task.state == TaskState::Uninterruptible && wchan.is_none_or(lock)
+        };
+        let known = self.processes.get(&id.pid).filter(|known| known.process.id == id);
+        known.is_some_and(|known| known.watched().any(|watched| stuck(&watched.task)))
+    }
+
+    /// One pass. `queued`: how many tasks at the least wait for a CPU; `started`: how many ever began. Both as the host said before
+    /// this pass.
+    pub fn sweep(&mut self, looker: &mut Looker, queued: usize, started: Option<Started>) -> Result<Changes, Errno> {
         let mut changes = Changes::default();
-        // No process is there now that was not there when the directory was read last, if none was started since before that:
-        // a new one shows at the latest in the count of the next pass. Reading it costs as much as half of all else.
-        if forks.is_none() || self.listed_at != forks {
-            self.listed_at = None;
-            looker.files.list_processes(&mut self.pids)?;
-            self.listed_at = forks;
-        }
+        self.newcomers.look(looker, started, |pid| self.processes.contains_key(&pid))?;
+        looker.unsettled = self.newcomers.unsettled > 0;
         self.pass += 1;
         let mut unrest = self.loose_ends;
-        for pid in self.pids.iter().copied() {
+        let mut found = 0;
+        let mut doubt = false;
+        for pid in self.newcomers.pids.iter().copied() {
             let visit = match self.processes.get_mut(&pid) {
                 Some(known) => {
                     let was_zombie = known.process.zombie;
@@ -95,8 +106,12 @@ impl Table {
                 None => Visit::Reused,
             };
             match visit {
-                // Gone ones keep an old pass number and are swept out below.
-                Visit::Alive { .. } | Visit::Gone => continue,
+                Visit::Alive { .. } => {
+                    found += 1;
+                    continue;
+                }
+                // Keeps an old pass number and is swept out below.
+                Visit::Gone => continue,
                 Visit::Reused => unrest = true,
             }
             if let Some(old) = self.processes.remove(&pid) {
@@ -107,28 +122,36 @@ impl Table {
                     changes.active.push(known.process.id);
                 }
                 self.processes.insert(pid, known);
+                found += 1;
             } else {
                 // Gone again, or not readable for now: only the directory tells.
-                self.listed_at = None;
+                doubt = true;
             }
         }
+        if doubt {
+            self.newcomers.doubt();
+        }
+        // Nobody is missing if as many were found as are known.
         let pass = self.pass;
-        self.processes.retain(|_, known| {
-            let stays = known.pass == pass;
-            if !stays {
-                changes.gone_processes.push(known.process.id);
-            }
-            stays
-        });
+        if found < self.processes.len() {
+            self.processes.retain(|_, known| {
+                let stays = known.pass == pass;
+                if !stays {
+                    changes.gone_processes.push(known.process.id);
+                }
+                stays
+            });
+        }
         if !changes.gone_processes.is_empty() {
-            self.pids.retain(|pid| self.processes.contains_key(pid));
+            self.newcomers.pids.retain(|pid| self.processes.contains_key(pid));
         }
         if unrest || !changes.gone_processes.is_empty() {
             self.tie_loose_ends(looker);
         }
         self.seek_queued(looker, queued);
-        waits::look_up(&mut self.processes, looker, &Source::Files);
-        self.hand_over(looker, &Source::Files, &mut changes);
+        let census = Census::take(&self.processes);
+        self.look_at_stuck(looker, census, &Source::Files, &mut changes);
+        self.hand_over(looker, &mut changes);
         Ok(changes)
     }
 
@@ -162,9 +185,20 @@ impl Table {
         self.loose_ends = !orphans(&self.processes).is_empty();
     }
 
+    /// Where the stuck tasks are stuck, and what time it is where they ran.
+    pub(super) fn look_at_stuck(&mut self, looker: &mut Looker, census: Census, source: &Source<'_>, changes: &mut Changes) {
+        if census.due {
+            waits::look_up(&mut self.processes, looker, source);
+        }
+        if census.stuck {
+            changes.clocks = waits::clocks(&self.processes, looker, source, &mut self.clocks);
+        } else {
+            self.clocks.clear();
+        }
+    }
+
     /// Puts what changed into the changes, and counts.
-    pub(super) fn hand_over(&mut self, looker: &mut Looker, source: &Source<'_>, changes: &mut Changes) {
-        changes.clocks = waits::clocks(&self.processes, looker, source, &mut self.clocks);
+    pub(super) fn hand_over(&mut self, looker: &mut Looker, changes: &mut Changes) {
         let mut kept = 0;
         for known in self.processes.values_mut() {
             if std::mem::take(&mut known.dirty) {

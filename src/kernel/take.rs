@@ -15,7 +15,7 @@ use super::{
         batch::{Batch, Step},
         record::Record,
     },
-    waits::{self, Source},
+    waits::{Census, Source},
 };
 use crate::{
     sample::GoneTask,
@@ -28,9 +28,6 @@ const HIDDEN_LOOKS: u64 = 60;
 /// So many batches in a row that have fewer tasks than the kernel counts are a hint that there are hidden ones. One is none: whatever
 /// ended between the count and the batch is missing in it.
 const SHORT_LOOKS: u32 = 3;
-/// For so many samples a process that was put into another control group is told to be active, for it may not run itself, and who
-/// it is may have been asked for just before. At the shortest interval that is longer than such an answer stands (`identity::STALE`).
-const REGROUPED_LOOKS: u64 = 24;
 /// Bytes of a name in the kernel; a longer one is cut in the record.
 const COMM: usize = 15;
 
@@ -59,7 +56,8 @@ impl Table {
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
-        self.listed_at = None;
+        self.newcomers.doubt();
+        looker.unsettled = true;
         let mut found = Found::default();
         for tid in std::mem::take(&mut self.strays) {
             found.threads.extend(now.find(tid).filter(|record| !record.leads()));
@@ -108,11 +106,10 @@ impl Table {
         self.settle(looker, touched, &mut changes);
         let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
         self.visit_hidden(looker, now, look, &mut changes);
-        self.tell_regrouped(&mut changes);
-        let stuck = waits::is_due(&self.processes).then(|| read.stuck()).flatten();
-        let source = Source::Iterator { batch: now, stuck };
-        waits::look_up(&mut self.processes, looker, &source);
-        self.hand_over(looker, &source, &mut changes);
+        let census = Census::take(&self.processes);
+        let stuck = census.due.then(|| read.stuck()).flatten();
+        self.look_at_stuck(looker, census, &Source::Iterator { batch: now, stuck }, &mut changes);
+        self.hand_over(looker, &mut changes);
         changes
     }
 
@@ -157,7 +154,7 @@ impl Table {
                 let mut ran = known.take(record, &comm, tick);
                 if known.cgroup.replace(record.cgroup()).is_some_and(|cgroup| cgroup != record.cgroup()) {
                     ran = true;
-                    self.regrouped.push((known.process.id, self.pass + REGROUPED_LOOKS));
+                    changes.regrouped.push(known.process.id);
                 }
                 return Touch { pid, ran, churned: threads != record.threads() as usize };
             }
@@ -196,17 +193,6 @@ impl Table {
         Some(touch)
     }
 
-    /// Who was put into another control group not long ago may belong to another unit now.
-    fn tell_regrouped(&mut self, changes: &mut Changes) {
-        let pass = self.pass;
-        self.regrouped.retain(|(id, until)| pass <= *until && self.processes.get(&id.pid).is_some_and(|it| it.process.id == *id));
-        if !self.regrouped.is_empty() {
-            changes.active.extend(self.regrouped.iter().map(|(id, _)| *id));
-            changes.active.sort_unstable();
-            changes.active.dedup();
-        }
-    }
-
     /// Whether the iterator has been giving fewer tasks than there are.
     fn falls_short(&mut self, now: &Batch, tasks: Option<u64>) -> bool {
         let hidden = self.hidden.iter().filter_map(|pid| self.processes.get(pid)).map(Known::tasks).sum::<usize>();
@@ -222,12 +208,12 @@ impl Table {
     /// Looks at the processes that the iterator does not give, as a sweep would; `look`: for new ones, too.
     fn visit_hidden(&mut self, looker: &mut Looker, now: &Batch, look: bool, changes: &mut Changes) {
         if look {
-            let mut pids = std::mem::take(&mut self.pids);
+            let mut pids = std::mem::take(&mut self.newcomers.pids);
             // Without a list there is nothing to look for, until the next time.
             if looker.files.list_processes(&mut pids).is_ok() {
                 self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
             }
-            self.pids = pids;
+            self.newcomers.pids = pids;
         }
         let pass = self.pass;
         let mut hidden = std::mem::take(&mut self.hidden);

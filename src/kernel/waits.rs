@@ -38,9 +38,22 @@ pub(super) enum Source<'a> {
     },
 }
 
-/// Whether any task got stuck that was not looked up yet.
-pub(super) fn is_due(processes: &HashMap<Pid, Known>) -> bool {
-    processes.values().any(|known| known.watched().any(|watched| watched.wait_due))
+/// Who is stuck, so that nobody goes through all tasks where nobody is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Census {
+    /// Some task is stuck.
+    pub stuck: bool,
+    /// Where some task is stuck was not looked up yet.
+    pub due: bool,
+}
+
+impl Census {
+    pub fn take(processes: &HashMap<Pid, Known>) -> Self {
+        processes.values().flat_map(Known::watched).fold(Self::default(), |census, watched| Self {
+            stuck: census.stuck || watched.task.state == TaskState::Uninterruptible,
+            due: census.due || watched.wait_due,
+        })
+    }
 }
 
 /// Looks up where tasks are stuck that have got stuck, users' tasks first.

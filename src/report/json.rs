@@ -23,6 +23,7 @@ struct Document<'a> {
     verdict: Verdict<'a>,
     jobs: Vec<JobOut<'a>>,
     waits: Vec<Wait<'a>>,
+    wedged: Vec<WedgedOut<'a>>,
     disks: Vec<Disk<'a>>,
     gaps: Vec<String>,
     cost: Cost,
@@ -128,6 +129,17 @@ struct Wait<'a> {
 }
 
 #[derive(Serialize)]
+struct WedgedOut<'a> {
+    pid: Pid,
+    name: &'a str,
+    job: Option<&'a str>,
+    wchan: Option<&'a str>,
+    syscall: Option<&'a str>,
+    meaning: Option<&'a str>,
+    since_s: f64,
+}
+
+#[derive(Serialize)]
 struct Disk<'a> {
     name: &'a str,
     read_bytes_s: f64,
@@ -144,6 +156,8 @@ struct Cost {
     sample_ms: f64,
     cpu_ms: f64,
     tasks: u32,
+    look_ms: Option<f64>,
+    interval_s: Option<f64>,
 }
 
 /// The whole diagnosis as one JSON object, with a line end.
@@ -209,6 +223,19 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 longest_s: wait.longest,
             })
             .collect(),
+        wedged: diagnosis
+            .wedged
+            .iter()
+            .map(|wedged| WedgedOut {
+                pid: wedged.id.pid,
+                name: &wedged.name,
+                job: wedged.job.as_ref().map(JobId::as_str),
+                wchan: wedged.wchan.as_deref(),
+                syscall: wedged.syscall.as_deref(),
+                meaning: wedged.meaning.as_deref(),
+                since_s: rounded(wedged.since, 1),
+            })
+            .collect(),
         disks: diagnosis
             .disks
             .iter()
@@ -231,6 +258,8 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),
             cpu_ms: rounded(diagnosis.cost.cpu as f64 / 1e6, 2),
             tasks: diagnosis.cost.tasks,
+            look_ms: diagnosis.cost.pace.map(|pace| rounded(pace.look as f64 / 1e6, 2)),
+            interval_s: diagnosis.cost.pace.map(|pace| rounded(pace.interval as f64 / 1e9, 3)),
         },
     }
 }

@@ -8,7 +8,8 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
-use crate::analysis::gap;
+use crate::analysis::{gap, wedge};
+use crate::sample::Gap;
 use crate::units::{count, rate, span};
 
 /// Jobs and wait groups listed at the most; a chat is no place for all of them.
@@ -45,6 +46,9 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     )?;
     let headline = verdict.headline.trim_start_matches("calm: ");
     writeln!(out, "{style}{word}{style:#}: {headline}")?;
+    if let Some(words) = wedge::words(&diagnosis.wedged, diagnosis.behind) {
+        writeln!(out, "{style}WEDGED{style:#}: {words}")?;
+    }
     load(out, diagnosis)?;
     if let Some(suspect) = diagnosis.suspect() {
         writeln!(out)?;
@@ -52,9 +56,12 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     }
     waits(out, diagnosis)?;
     takes(out, diagnosis)?;
-    if !diagnosis.gaps.is_empty() {
-        writeln!(out, "\nnot seen:")?;
-        for line in diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)) {
+    for (title, own) in [("not seen", false), ("note", true)] {
+        let gaps: Vec<&Gap> = diagnosis.gaps.iter().filter(|known| gap::is_own(known) == own).collect();
+        if !gaps.is_empty() {
+            writeln!(out, "\n{title}:")?;
+        }
+        for line in gaps.into_iter().map(|known| gap::words(known, diagnosis.host.root)) {
             writeln!(out, "  {line}")?;
         }
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::action::Outcome;
 use crate::analysis::diagnosis::Diagnosis;
+use crate::sample::{Glance, HostFacts};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub enum Event {
     Key(KeyEvent),
     /// The terminal has another size; it is asked for the new one when drawing.
     Resize,
+    /// The host as a whole, before its tasks have been read: something to show until there is an answer.
+    Glance(Arc<HostFacts>, Box<Glance>),
     /// There is a new answer.
     Diagnosis(Arc<Diagnosis>),
     /// Time passed. The only clock the screen has, beside the one in each diagnosis.

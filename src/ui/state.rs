@@ -15,6 +15,7 @@ use super::theme::{Depth, Theme};
 use crate::action::{Aim, Candidate, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Member, Resource, Role};
 use crate::recovery::Recovery;
+use crate::sample::{Glance, HostFacts};
 use crate::units::ProcessId;
 
 /// How long a message stays if no key dismisses it, in seconds: long enough to read two lines aloud.
@@ -141,6 +142,8 @@ pub struct Watch {
 /// All that the screen knows.
 #[derive(Clone, Debug)]
 pub struct State {
+    /// The host as a whole, until the first answer came.
+    pub glance: Option<(Arc<HostFacts>, Box<Glance>)>,
     /// The newest answer. `None` until the first one came.
     pub diagnosis: Option<Arc<Diagnosis>>,
     /// Rows of the list of those that wait: indices into the diagnosis's jobs.
@@ -179,6 +182,7 @@ impl State {
     /// Before the first event.
     pub fn new(zone: TimeZone, depth: Depth) -> Self {
         Self {
+            glance: None,
             diagnosis: None,
             waits: Vec::new(),
             takes: Vec::new(),
@@ -212,6 +216,7 @@ impl State {
             watch.recovery.observe(&diagnosis);
         }
         self.diagnosis = Some(diagnosis);
+        self.glance = None;
     }
 
     /// The rows of a list.

@@ -14,8 +14,11 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, KeyEventKind
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, queue};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
 use super::event::Event;
 
@@ -28,8 +31,58 @@ const PULSE: Duration = Duration::from_millis(500);
 static OURS: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
-/// The backend of the real screen.
-pub type Screen = CrosstermBackend<Writer>;
+/// The backend of the real screen: crossterm's, but for the size. Crossterm opens `/dev/tty` to ask for it, with every frame; the
+/// terminal that is drawn on is open already, and a frame opens no file.
+#[derive(Debug)]
+pub struct Screen(CrosstermBackend<Writer>);
+
+impl Backend for Screen {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        self.0.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        self.0.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.0.show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        self.0.get_cursor_position()
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.0.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.0.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
+        self.0.clear_region(clear_type)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        let size = tcgetwinsize(io::stdout())?;
+        Ok(Size::new(size.ws_col, size.ws_row))
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.0.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Backend::flush(&mut self.0)
+    }
+}
 
 /// Collects a frame and writes it at once.
 ///
@@ -101,7 +154,7 @@ impl Guard {
     /// The screen on it.
     pub fn screen(&self) -> Result<Terminal<Screen>> {
         let writer = Writer { stdout: io::stdout(), frame: Vec::new(), health: Health::Alive };
-        Terminal::new(CrosstermBackend::new(writer)).context("open the terminal")
+        Terminal::new(Screen(CrosstermBackend::new(writer))).context("open the terminal")
     }
 
     /// Gives the terminal back, lets `stop` stop this process, and takes the terminal again. For `World::suspend`.

@@ -66,6 +66,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             // Also when the size is the same again by now: in between the terminal cut off what no longer fitted.
             return vec![Effect::Redraw];
         }
+        Event::Glance(host, glance) => {
+            state.revision += 1;
+            state.now = state.now.max(Some(glance.at));
+            state.glance = Some((host, glance));
+        }
         Event::Diagnosis(diagnosis) => {
             state.revision += 1;
             learn(state, diagnosis);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member, Resource,
-    Role, Severity, Share, TrendPoint, Usage, Verdict, WaitGroup,
+    Role, Severity, Share, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
 };
-use whytop::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
+use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
 
 /// The instant of every scene, in UTC: 14:27:31 on 2026-03-14.
@@ -132,12 +132,44 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         },
         jobs,
         waits: vec![],
+        wedged: vec![],
+        behind: 0,
         disks: vec![],
         activity: HashMap::new(),
         trend: trend(|n| u32::from(n % 7 == 0), |_| 0),
         gaps: vec![],
-        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, tier: Tier::default() },
+        cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, pace: None, tier: Tier::default() },
     }
+}
+
+/// A frozen filesystem under the site, and one of its workers that cannot be looked at; with others behind it.
+pub fn wedge(behind: u32) -> Diagnosis {
+    let mut site = job(&site_id(), "site-worker", Kind::Service, vec![process(4711, 1, "site-worker", "site-worker", "www")]);
+    (site.uninterruptible, site.usage.stuck, site.role) = (12, 12.0, Role::Victim);
+    let mut scene = around(vec![site]);
+    scene.verdict.severity = Severity::Contention;
+    scene.verdict.resource = Resource::FrozenFilesystem;
+    scene.verdict.headline = "a filesystem is frozen; 12 tasks of site-worker wait for it".into();
+    scene.verdict.victims = vec![site_id()];
+    scene.wedged = vec![Wedged {
+        id: process(4711, 1, "", "", "").id,
+        name: "site-worker".into(),
+        job: Some(site_id()),
+        syscall: None,
+        wchan: Some("percpu_rwsem_wait".into()),
+        meaning: Some("waits for a frozen filesystem".into()),
+        resource: Some(Resource::FrozenFilesystem),
+        since: 12.4,
+    }];
+    scene.behind = behind;
+    scene
+}
+
+/// The same host before its tasks have been read, in the outage.
+pub fn glance() -> Glance {
+    let outage = outage();
+    let host = Host { load: outage.load.averages, pressure: outage.pressure, memory: outage.memory, ..Host::default() };
+    Glance { at: outage.at, since_boot: outage.since_boot, host, tasks: Some((3, 50_132)), gaps: vec![] }
 }
 
 /// A trend of two minutes and more, one point each two seconds; the functions get the point's age in points, newest 0.

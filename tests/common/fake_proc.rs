@@ -7,7 +7,7 @@
 //! proc.remove(42);
 //! ```
 //!
-//! A process comes with all its files but `wchan` and `syscall`, which are written when given. Each start time is new
+//! A process comes with all its files but `wchan`, `syscall`, `stack` and `sched`, which are written when given. Each start time is new
 //! unless one is given, and so are the slices in `schedstat`, so a number used twice makes two processes.
 
 #![allow(dead_code, reason = "no test uses all of it")]
@@ -45,6 +45,7 @@ pub struct FakeProcess {
     cgroup: String,
     uid: u32,
     wait: Option<(String, String)>,
+    stack: Option<String>,
 }
 
 #[derive(Clone)]
@@ -55,6 +56,7 @@ struct FakeTask {
     ticks: (u64, u64),
     schedstat: Option<(u64, u64, u64)>,
     start: u64,
+    last_ran: Option<(u32, String)>,
 }
 
 impl FakeProc {
@@ -121,6 +123,7 @@ impl FakeProc {
             cgroup: "0::/\n".to_owned(),
             uid: 0,
             wait: None,
+            stack: None,
         }
     }
 
@@ -138,7 +141,7 @@ impl Default for FakeProc {
 
 impl FakeTask {
     fn new(tid: i32, comm: &[u8], state: char, start: u64) -> Self {
-        Self { tid, comm: comm.to_owned(), state, ticks: (0, 0), schedstat: Some((0, 0, start)), start }
+        Self { tid, comm: comm.to_owned(), state, ticks: (0, 0), schedstat: Some((0, 0, start)), start, last_ran: None }
     }
 
     fn write(&self, dir: &Path, process: &FakeProcess, threads: usize) {
@@ -149,10 +152,17 @@ impl FakeTask {
         let (user, system) = self.ticks;
         let Self { tid, state, start, .. } = self;
         let tail = format!(
-            ") {state} {parent} {group} {session} {tty} -1 {flags} 0 0 0 0 {user} {system} 0 0 20 {nice} {threads} 0 {start} 0 0\n"
+            ") {state} {parent} {group} {session} {tty} -1 {flags} 0 0 0 0 {user} {system} 0 0 20 {nice} {threads} 0 {start} 0 0"
         );
+        let tail = match &self.last_ran {
+            Some((cpu, _)) => format!("{tail} 0 0 0 0 0 0 0 0 0 0 0 0 0 17 {cpu} 0\n"),
+            None => tail + "\n",
+        };
         let stat = [format!("{tid} (").as_bytes(), &self.comm, tail.as_bytes()].concat();
         fs::create_dir_all(dir).expect("create a directory");
+        if let Some((_, clock)) = &self.last_ran {
+            fs::write(dir.join("sched"), format!("x (1, #threads: 1)\nse.exec_start   :   {clock}\n")).expect("write sched");
+        }
         fs::write(dir.join("stat"), stat).expect("write stat");
         match self.schedstat {
             Some((run, delay, slices)) => {
@@ -280,6 +290,18 @@ impl FakeProcess {
         self
     }
 
+    /// What `stack` says, of the process and of its threads.
+    pub fn stack(mut self, stack: &str) -> Self {
+        self.stack = Some(stack.to_owned());
+        self
+    }
+
+    /// The CPU that the first thread ran on last, and that one's clock then, in milliseconds.
+    pub fn last_ran(mut self, cpu: u32, clock: &str) -> Self {
+        self.main.last_ran = Some((cpu, clock.to_owned()));
+        self
+    }
+
     /// Another thread, or what became of it; it started with the process.
     pub fn thread(mut self, tid: i32, comm: &str, state: char) -> Self {
         if let Some(thread) = self.threads.iter_mut().find(|thread| thread.tid == tid) {
@@ -337,7 +359,7 @@ impl FakeProcess {
         }
         file("cgroup", self.cgroup.as_bytes());
         let uid = self.uid;
-        file("status", format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n").as_bytes());
+        file("status", format!("Name:\tx\nTgid:\t{}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n", self.main.tid).as_bytes());
         if let Some([read, written, read_any, written_any]) = self.io {
             let text = format!(
                 "rchar: {read_any}\nwchar: {written_any}\nsyscr: 0\nsyscw: 0\nread_bytes: {read}\nwrite_bytes: {written}\n\
@@ -352,6 +374,9 @@ impl FakeProcess {
         if let Some((wchan, syscall)) = &self.wait {
             fs::write(dir.join("wchan"), wchan).expect("write wchan");
             fs::write(dir.join("syscall"), syscall).expect("write syscall");
+        }
+        if let Some(stack) = &self.stack {
+            fs::write(dir.join("stack"), stack).expect("write stack");
         }
     }
 }

@@ -15,6 +15,7 @@ use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 use whytop::action::{Aim, Aimed, Candidate, Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
+use whytop::sample::Glance;
 use whytop::ui::event::{Event, Events};
 use whytop::ui::state::State;
 use whytop::ui::theme::Depth;
@@ -151,6 +152,11 @@ impl Play {
 
     pub fn sees(mut self, diagnosis: Diagnosis) -> Self {
         self.events.push_back(Event::Diagnosis(Arc::new(diagnosis)));
+        self
+    }
+
+    pub fn glances(mut self, glance: Glance) -> Self {
+        self.events.push_back(Event::Glance(super::diagnosis::calm().host, Box::new(glance)));
         self
     }
 

@@ -7,7 +7,8 @@ mod cpu;
 mod stuck;
 mod words;
 
-use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup};
+use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
+use crate::analysis::wedge;
 use crate::sample::Pressure;
 
 /// From this many waiting tasks on (an average over the window) it is worth a look.
@@ -22,6 +23,8 @@ const ALSO_OF_CULPRIT: f64 = 0.6;
 const GOING_ON: f64 = 0.6;
 /// Somebody else has to take this much more than the one who stands accused.
 const INCUMBENT: f64 = 1.5;
+/// How sure it is that a process whose command line does not come holds its `mmap_lock`.
+const WEDGED_SURE: f64 = 0.8;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
 pub const DISK_NOISE: f64 = 200_000.0;
 /// A disk with requests in flight for less than this share of the time keeps nobody waiting.
@@ -92,14 +95,16 @@ pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
 }
 
 /// Judges the jobs, sets their roles, and puts culprit and victims first.
-pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals<'_>) -> Verdict {
+pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'_>) -> Verdict {
     let backup = strongest_backup(jobs);
-    let mut cases = stuck::cases(jobs, waits, totals);
+    let mut cases = stuck::cases(jobs, waits, wedged, totals);
     cases.extend(cpu::case(jobs, totals));
-    cases.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    // Nobody gets to see who has the CPUs, with any other tool, before the one that blocks whoever looks is solved.
+    let first = |case: &Case| Some(case.resource) == wedge::resource(wedged);
+    cases.sort_by(|a, b| first(b).cmp(&first(a)).then(b.weight().total_cmp(&a.weight())));
     let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
     let verdict = match told.next() {
-        None => words::calm(jobs, backup),
+        None => wedged.first().map_or_else(|| words::calm(jobs, backup), |first| words::blocked(first, jobs, backup)),
         Some(first) => verdict(first, backup.map(|i| jobs[i].facts.id.clone()), told.collect()),
     };
     for job in jobs.iter_mut() {

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, blame_weight, is_program, waiting_jobs};
-use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
+use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs};
+use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
+use crate::analysis::wedge;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
 const VICTIM_TASKS: f64 = 0.5;
@@ -28,7 +29,7 @@ struct Place {
 }
 
 /// Every case there is.
-pub fn cases(jobs: &[Job], waits: &[WaitGroup], totals: Totals<'_>) -> Vec<Case> {
+pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'_>) -> Vec<Case> {
     let victims = waiting_jobs(jobs, VICTIM_TASKS, |job| job.usage.stuck);
     let general = place_of(waits.iter());
     let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
@@ -39,8 +40,9 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], totals: Totals<'_>) -> Vec<Case>
         places.entry(place).or_default().push(i);
     }
     join_unknown(&mut places);
+    join_wedged(&mut places, wedged);
     join_locks(&mut places, jobs, waits);
-    places.into_iter().filter_map(|(place, victims)| case(jobs, waits, place, victims, totals)).collect()
+    places.into_iter().filter_map(|(place, victims)| case(jobs, waits, wedged, place, victims, totals)).collect()
 }
 
 /// What most of these tasks wait for.
@@ -70,6 +72,19 @@ fn join_unknown(places: &mut BTreeMap<Place, Vec<usize>>) {
     }
 }
 
+/// Whoever waits for a lock waits for its holder. One that blocks all who look at it holds one, and what it waits for itself is what they
+/// all wait for. It also says more than waits that nobody knows or that are for no resource.
+fn join_wedged(places: &mut BTreeMap<Place, Vec<usize>>, wedged: &[Wedged]) {
+    let Some(resource) = wedge::resource(wedged) else { return };
+    for vague in [None, Some(Resource::Lock), Some(Resource::None)] {
+        if let Some(more) = places.remove(&Place { resource: vague, ..Place::default() }) {
+            let known = places.keys().find(|place| place.resource == Some(resource)).cloned();
+            let known = known.unwrap_or(Place { resource: Some(resource), ..Place::default() });
+            places.entry(known).or_default().extend(more);
+        }
+    }
+}
+
 /// Who waits for a lock waits for what its owner waits for: for the place of the task that has been stuck longer than all of them.
 fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[WaitGroup]) {
     let longest = |members: &[usize], lock: bool| {
@@ -93,7 +108,14 @@ fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[W
     }
 }
 
-fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>, totals: Totals<'_>) -> Option<Case> {
+fn case(
+    jobs: &[Job],
+    waits: &[WaitGroup],
+    wedged: &[Wedged],
+    place: Place,
+    mut victims: Vec<usize>,
+    totals: Totals<'_>,
+) -> Option<Case> {
     let tasks = |i: usize| jobs[i].usage.stuck;
     victims.sort_by(|&a, &b| tasks(b).total_cmp(&tasks(a)));
     let least = totals.least(WATCH_TASKS, place.resource.unwrap_or(Resource::Disk));
@@ -126,6 +148,8 @@ fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>
         _ => disk_share(jobs, i, device, totals),
     });
     let confidence = match (culprit, share, known) {
+        // It is seen in the kernel's own names, and felt.
+        (None, ..) if known.is_some() && known == wedge::resource(wedged) => WEDGED_SURE,
         (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => 0.9,
         (None, ..) => 0.4,
         (Some(_), _, Some(Resource::FrozenFilesystem)) => 0.95,

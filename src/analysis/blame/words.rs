@@ -2,8 +2,8 @@
 //!
 //! Pure text. Tested by `tests/scenarios.rs`.
 
-use super::{CULPRIT_SHARE, Case, Totals};
-use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict};
+use super::{CULPRIT_SHARE, Case, Totals, WEDGED_SURE};
+use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict, Wedged};
 use crate::units::{count, rate};
 
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
@@ -30,6 +30,12 @@ pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
         waiting: 0.0,
         others: Vec::new(),
     }
+}
+
+/// Nobody seems to wait, but a process cannot be looked at: whoever tries does.
+pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>) -> Verdict {
+    let headline = format!("{} {} blocks whoever looks at it", wedged.name, wedged.id.pid);
+    Verdict { severity: Severity::Watch, resource: Resource::Lock, headline, confidence: WEDGED_SURE, ..calm(jobs, backup) }
 }
 
 /// Puts a case into words.

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use self::meaning::meaning;
+pub use self::meaning::meaning;
 use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
 use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
-use crate::sample::{Task, TaskState};
-use crate::units::clean;
+use crate::sample::{Process, Task, TaskState};
+use crate::units::{Pid, clean};
 
 /// A system call's name on this machine. `None`: no such number.
-fn syscall_name(number: u32) -> Option<String> {
+pub(super) fn syscall_name(number: u32) -> Option<String> {
     syscalls::Sysno::new(number as usize).map(|call| call.name().to_owned())
 }
 
@@ -34,12 +34,19 @@ struct Key<'a> {
     path: Option<&'a str>,
 }
 
-/// All stuck tasks of programs, put together by job, meaning, system call and file; most tasks first.
-/// `disk`: of the devices below a file the one that counts.
-pub fn groups(table: &Table, jobs: &Jobs, layers: &Layers, disk: impl Fn(&[CompactString]) -> Option<String>) -> Vec<WaitGroup> {
+/// All stuck tasks of programs, put together by job, meaning, system call and file; most tasks first. `own`: whytop itself, whose readers
+/// of command lines get stuck in what they look at and are no news. `disk`: of the devices below a file the one that counts.
+pub fn groups(
+    table: &Table,
+    jobs: &Jobs,
+    layers: &Layers,
+    own: Option<Pid>,
+    disk: impl Fn(&[CompactString]) -> Option<String>,
+) -> Vec<WaitGroup> {
+    let counts = |process: &Process| !process.kernel_thread && Some(process.id.pid) != own;
     let facts: Vec<_> = jobs.iter().map(|(facts, _)| facts).collect();
     let mut groups: BTreeMap<Key<'_>, Vec<(&Task, Option<Stuck>)>> = BTreeMap::new();
-    for entry in table.restless().filter(|entry| !entry.process.kernel_thread) {
+    for entry in table.restless().filter(|entry| counts(&entry.process)) {
         let Some(job) = jobs.index_of(entry.process.id) else { continue };
         for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
             let wait = task.wait.as_deref();

@@ -11,16 +11,17 @@ mod read;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use compact_str::CompactString;
 
-use self::pool::Pool;
+use self::pool::{Ask, Pool};
 use super::root::ProcRoot;
 use crate::{
     sample::{Identity, Process},
-    units::{Nanos, Pid, ProcessId, SECOND},
+    units::{Nanos, ProcessId, SECOND},
 };
 
 /// Programs start by stages (a shell forks, then execs; a daemon sets its title): one that was younger than this when it was
@@ -28,8 +29,6 @@ use crate::{
 const YOUNG: Nanos = 2 * SECOND;
 /// A process that runs may change its title (`nginx: worker`, `postgres: backup`): read it again after this long.
 const STALE: Duration = Duration::from_secs(5);
-/// A gap names this many processes at the most.
-const NAMED: usize = 16;
 
 /// What is known and asked of all processes.
 pub(super) struct Identities {
@@ -42,7 +41,7 @@ pub(super) struct Identities {
 struct Entry {
     comm: CompactString,
     forked_only: bool,
-    last: Option<Identity>,
+    last: Option<Arc<Identity>>,
     asked: Instant,
     pending: bool,
     /// It changed while a read was pending: ask again when that came back.
@@ -55,7 +54,7 @@ impl Identities {
     }
 
     /// Takes the answers that came; only what differs from the last answer.
-    pub fn collect(&mut self) -> Vec<(ProcessId, Identity)> {
+    pub fn collect(&mut self) -> Vec<(ProcessId, Arc<Identity>)> {
         let mut fresh = Vec::new();
         for answer in self.pool.answers() {
             let Some(entry) = self.entries.get_mut(&answer.id) else { continue };
@@ -72,15 +71,22 @@ impl Identities {
                     self.young.push(answer.id);
                 }
             }
-            if entry.last.as_ref() != Some(&identity) {
-                entry.last = Some(identity.clone());
+            if entry.last.as_deref() != Some(&identity) {
+                let identity = Arc::new(identity);
+                entry.last = Some(Arc::clone(&identity));
                 fresh.push((answer.id, identity));
             }
         }
         fresh
     }
 
-    /// Asks for the processes that are new, ran or were asked for too early, and forgets the ones that are gone.
+    /// Has the next [`Self::ask`] ask for these, however short the last answer is ago.
+    pub fn doubt(&mut self, ids: &[ProcessId]) {
+        self.young.extend_from_slice(ids);
+    }
+
+    /// Asks for the processes that are new, ran or were asked for too early, and forgets the ones that are gone. `is_suspect`: whether
+    /// the command line of this process may well not come.
     pub fn ask<'a>(
         &mut self,
         active: &[ProcessId],
@@ -88,6 +94,7 @@ impl Identities {
         since_boot: Nanos,
         tick: Nanos,
         process: impl Fn(ProcessId) -> Option<&'a Process>,
+        is_suspect: impl Fn(ProcessId) -> bool,
     ) {
         // The one clock of this module: it only spaces questions, no number in a sample comes from it.
         let now = Instant::now();
@@ -143,15 +150,17 @@ impl Identities {
                 asked.push(id);
             }
         }
-        self.pool.ask(asked);
+        self.pool.ask(asked.into_iter().map(|id| Ask { id, suspect: is_suspect(id) }).collect());
+        self.pool.reconsider(is_suspect);
     }
 
-    /// The processes whose command line did not come within the deadline.
-    pub fn overdue(&self) -> Vec<Pid> {
-        let mut pids = self.pool.overdue();
-        pids.sort_unstable();
-        pids.truncate(NAMED);
-        pids
+    /// The processes whose command line did not come within the deadline, with how long they have been read; and how many others
+    /// wait behind them.
+    pub fn overdue(&self) -> (Vec<(ProcessId, Duration)>, u32) {
+        let (late, behind) = self.pool.overdue();
+        let mut late: Vec<(ProcessId, Duration)> = late.into_iter().map(|late| (late.id, late.since.elapsed())).collect();
+        late.sort_unstable();
+        (late, behind as u32)
     }
 
     /// Waits until nothing is pending that may still come, or until the deadline is over.

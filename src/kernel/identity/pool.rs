@@ -1,8 +1,12 @@
 //! The threads that read identities, and what is on its way through them.
 //!
 //! A read goes in two steps: first the files that never block (unit, user, program), then the command line, which may. At
-//! least one thread is always left for first steps, so that a stuck process still tells which service it belongs to.
-//! Knows when a read is overdue; what is in the files is for `read`. Tested through [`crate::kernel::Reader`].
+//! least one thread is always left for first steps, so that a stuck process still tells which service it belongs to. Of the
+//! others, one is left for command lines of processes that show no sign of being stuck: a backup that starts while thirty
+//! workers are stuck is named as on any other day. Suspects are read last, and by as many threads as there may be besides.
+//!
+//! Knows when a read is overdue; what is in the files is for `read`, who is a suspect for the table. Tested through
+//! [`crate::kernel::Reader`].
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -12,19 +16,17 @@ use std::{
 };
 
 use anyhow::Context;
+use compact_str::CompactString;
 
 use super::{
     super::root::ProcRoot,
     read::{self, Names, Opened},
 };
-use crate::{
-    sample::Identity,
-    units::{Pid, ProcessId},
-};
+use crate::{sample::Identity, units::ProcessId};
 
 /// Threads at the start: one for first steps and one for command lines.
 const THREADS: usize = 2;
-/// Threads at the most: another is started only when all that read command lines are stuck.
+/// Threads at the most: others are started only when all that read command lines are stuck.
 const THREADS_MAX: usize = 8;
 /// A read that takes longer is overdue. It takes some 20 µs when nothing is wrong, and a busy host some time to
 /// schedule the thread.
@@ -54,10 +56,27 @@ struct Shared {
     back: Condvar,
 }
 
+/// A process to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    pub id: ProcessId,
+    /// Its command line may well not come: one of its tasks is stuck in a way that goes with it.
+    pub suspect: bool,
+}
+
+/// A read that does not come back.
+pub(super) struct Late {
+    pub id: ProcessId,
+    /// Since when it has been read.
+    pub since: Instant,
+}
+
 #[derive(Default)]
 struct State {
-    first: VecDeque<ProcessId>,
+    first: VecDeque<(Ask, Instant)>,
     second: VecDeque<Job>,
+    /// Second steps that come after all others.
+    suspects: VecDeque<Job>,
     running: Vec<Running>,
     answers: Vec<Answer>,
     threads: usize,
@@ -69,6 +88,9 @@ struct State {
 struct Job {
     opened: Opened,
     identity: Identity,
+    asked: Instant,
+    /// What there is of it without the command line was handed out.
+    told: bool,
 }
 
 /// A read that a thread is in.
@@ -76,9 +98,31 @@ struct Running {
     ticket: u64,
     id: ProcessId,
     since: Instant,
-    /// In the second step: what the first one gave, until it was handed out.
+    /// In the second step.
     second: bool,
+    /// What it is that runs there.
+    program: Program,
+    /// In the second step: what the first one gave, until it was handed out.
     partial: Option<Identity>,
+}
+
+/// A program by its file, or by its name where the file may not be seen.
+#[derive(Clone, PartialEq, Eq)]
+enum Program {
+    File(String),
+    Name(CompactString),
+}
+
+impl Job {
+    fn program(&self) -> Program {
+        self.identity.exe.clone().map_or_else(|| Program::Name(self.opened.comm.clone()), Program::File)
+    }
+
+    /// What there is of it, once.
+    fn half(&mut self) -> Option<Answer> {
+        let untold = !std::mem::replace(&mut self.told, true);
+        untold.then(|| Answer { id: self.opened.id, identity: Some(self.identity.clone()), partial: true })
+    }
 }
 
 impl Pool {
@@ -99,9 +143,10 @@ impl Pool {
         Ok(pool)
     }
 
-    pub fn ask(&self, ids: Vec<ProcessId>) {
-        if !ids.is_empty() {
-            self.shared.lock().first.extend(ids);
+    pub fn ask(&self, asks: Vec<Ask>) {
+        if !asks.is_empty() {
+            let now = Instant::now();
+            self.shared.lock().first.extend(asks.into_iter().map(|ask| (ask, now)));
             self.shared.work.notify_all();
         }
     }
@@ -109,8 +154,22 @@ impl Pool {
     /// Drops what is queued for processes that are gone.
     pub fn forget(&self, gone: &HashSet<ProcessId>) {
         let mut state = self.shared.lock();
-        state.first.retain(|id| !gone.contains(id));
+        state.first.retain(|(ask, _)| !gone.contains(&ask.id));
         state.second.retain(|job| !gone.contains(&job.opened.id));
+        state.suspects.retain(|job| !gone.contains(&job.opened.id));
+    }
+
+    /// Looks at the suspects that still wait for their turn again: whoever was merely waiting for a disk has moved on by now.
+    pub fn reconsider(&self, is_suspect: impl Fn(ProcessId) -> bool) {
+        let mut state = self.shared.lock();
+        let (still, cleared) = std::mem::take(&mut state.suspects)
+            .into_iter()
+            .partition(|job| is_suspect(job.opened.id) || state.is_like_a_stuck_one(job));
+        state.suspects = still;
+        if !cleared.is_empty() {
+            state.second.extend(cleared);
+            self.shared.work.notify_all();
+        }
     }
 
     /// What came back, and the first halves of what is overdue.
@@ -122,17 +181,23 @@ impl Pool {
             let identity = running.partial.take();
             answers.extend(identity.map(|identity| Answer { id: running.id, identity: Some(identity), partial: true }));
         }
-        // With all threads stuck, those who wait behind them are not left without a name either.
-        if state.is_jammed() {
-            let halves = state.second.iter().map(|job| (job.opened.id, job.identity.clone()));
-            answers.extend(halves.map(|(id, identity)| Answer { id, identity: Some(identity), partial: true }));
+        // Those who wait behind stuck reads are not left without a name either.
+        if state.stuck() > 0 {
+            let State { second, suspects, .. } = &mut *state;
+            let late = second.iter_mut().chain(suspects).filter(|job| job.asked.elapsed() > DEADLINE);
+            answers.extend(late.filter_map(Job::half));
         }
         answers
     }
 
-    pub fn overdue(&self) -> Vec<Pid> {
+    /// The reads that do not come back, and how many others have been waiting behind them for as long.
+    pub fn overdue(&self) -> (Vec<Late>, usize) {
         let state = self.shared.lock();
-        state.running.iter().filter(|running| running.is_overdue()).map(|running| running.id.pid).collect()
+        let overdue = state.running.iter().filter(|running| running.is_overdue());
+        let late: Vec<Late> = overdue.map(|running| Late { id: running.id, since: running.since }).collect();
+        let queued = || state.second.iter().chain(&state.suspects).filter(|job| job.asked.elapsed() > DEADLINE).count();
+        let behind = if late.is_empty() { 0 } else { queued() };
+        (late, behind)
     }
 
     /// Waits until all is back but what is overdue already: waiting does not bring that.
@@ -142,9 +207,8 @@ impl Pool {
         loop {
             self.shared.relieve(&mut state);
             let hopeless = state.running.iter().all(Running::is_overdue);
-            let queued = !state.first.is_empty() || !(state.second.is_empty() || state.is_jammed());
             let left = end.saturating_duration_since(Instant::now());
-            if (hopeless && !queued) || left.is_zero() {
+            if (hopeless && !state.has_work()) || left.is_zero() {
                 return;
             }
             // Nobody reports what does not come back: wake in time to see the next read become overdue, or one that began
@@ -170,7 +234,7 @@ impl Running {
 }
 
 impl State {
-    /// Threads in command lines; one fewer than there are at the most.
+    /// Threads in command lines.
     fn in_second(&self) -> usize {
         self.running.iter().filter(|running| running.second).count()
     }
@@ -179,15 +243,48 @@ impl State {
         self.running.iter().filter(|running| running.is_overdue()).count()
     }
 
-    /// No more threads may be started and no command line can be read.
-    fn is_jammed(&self) -> bool {
-        self.threads >= THREADS_MAX && self.stuck() + 1 >= self.threads
+    /// Threads that may read command lines: of suspects when all threads are started, one fewer.
+    fn seats(&self, suspects: bool) -> usize {
+        let kept = usize::from(suspects && self.threads >= THREADS_MAX);
+        self.threads.saturating_sub(1 + kept)
     }
 
-    fn enter(&mut self, id: ProcessId, partial: Option<Identity>) -> u64 {
+    /// Whether anything is queued that a thread will get to: not what waits behind reads that do not come back.
+    fn has_work(&self) -> bool {
+        let jammed = |suspects: bool| self.threads >= THREADS_MAX && self.stuck() >= self.seats(suspects);
+        !self.first.is_empty() || (!self.second.is_empty() && !jammed(false)) || (!self.suspects.is_empty() && !jammed(true))
+    }
+
+    /// The next command line to be read, if there is a thread for it.
+    fn next_second(&mut self) -> Option<Job> {
+        while self.in_second() < self.seats(false)
+            && let Some(job) = self.second.pop_front()
+        {
+            if !self.is_like_a_stuck_one(&job) {
+                return Some(job);
+            }
+            self.suspects.push_back(job);
+        }
+        (self.in_second() < self.seats(true)).then(|| self.suspects.pop_front()).flatten()
+    }
+
+    /// Whether it runs the program of one that is stuck, and was asked for before that was known: what holds one of a service's
+    /// workers mostly holds all of them, and they need not be stuck themselves to be held. A worker that starts later begins anew.
+    fn is_like_a_stuck_one(&self, job: &Job) -> bool {
+        let mut stuck = self.running.iter().filter(|running| running.second && running.is_overdue());
+        stuck.any(|running| running.since >= job.asked && running.program == job.program())
+    }
+
+    fn enter(&mut self, id: ProcessId, job: Option<&Job>) -> u64 {
         self.tickets += 1;
-        let second = partial.is_some();
-        self.running.push(Running { ticket: self.tickets, id, since: Instant::now(), second, partial });
+        self.running.push(Running {
+            ticket: self.tickets,
+            id,
+            since: Instant::now(),
+            second: job.is_some(),
+            program: job.map_or_else(|| Program::Name(CompactString::default()), Job::program),
+            partial: job.filter(|job| !job.told).map(|job| job.identity.clone()),
+        });
         self.tickets
     }
 
@@ -211,12 +308,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Starts another thread if work waits and all that could do it are stuck.
+    /// Starts another thread if work waits and all that could do it are stuck; all there may be if suspects wait, because they
+    /// get stuck one by one.
     fn relieve(self: &Arc<Self>, state: &mut State) {
-        let waiting = !state.first.is_empty() || !state.second.is_empty();
-        if waiting && state.threads < THREADS_MAX && state.stuck() + 1 >= state.threads {
+        let stuck = state.stuck();
+        let waiting = !state.first.is_empty() || !state.second.is_empty() || !state.suspects.is_empty();
+        let mut wanted = waiting && stuck + 1 >= state.threads;
+        while state.threads < THREADS_MAX && (wanted || (stuck > 0 && !state.suspects.is_empty())) {
             // Without another thread it goes on more slowly, and the processes are named as overdue.
-            let _ = self.spawn(state);
+            if self.spawn(state).is_err() {
+                return;
+            }
+            wanted = false;
         }
     }
 
@@ -226,22 +329,25 @@ impl Shared {
             if state.closing {
                 return;
             }
-            if let Some(id) = state.first.pop_front() {
-                let ticket = state.enter(id, None);
+            if let Some((ask, asked)) = state.first.pop_front() {
+                let ticket = state.enter(ask.id, None);
                 drop(state);
-                let half = read::first(&self.root, id, &self.names);
+                let half = read::first(&self.root, ask.id, &self.names);
                 state = self.lock();
                 state.leave(ticket);
                 match half {
-                    Some((opened, identity)) => state.second.push_back(Job { opened, identity }),
-                    None => state.answers.push(Answer { id, identity: None, partial: false }),
+                    Some((opened, identity)) => {
+                        let job = Job { opened, identity, asked, told: false };
+                        let queue = if ask.suspect { &mut state.suspects } else { &mut state.second };
+                        queue.push_back(job);
+                    }
+                    None => state.answers.push(Answer { id: ask.id, identity: None, partial: false }),
                 }
                 self.work.notify_one();
-            } else if state.in_second() + 1 < state.threads
-                && let Some(Job { opened, mut identity }) = state.second.pop_front()
-            {
-                let ticket = state.enter(opened.id, Some(identity.clone()));
+            } else if let Some(job) = state.next_second() {
+                let ticket = state.enter(job.opened.id, Some(&job));
                 drop(state);
+                let Job { opened, mut identity, .. } = job;
                 identity.argv = read::command_line(&opened);
                 state = self.lock();
                 state.leave(ticket);
@@ -250,7 +356,7 @@ impl Shared {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            if state.first.is_empty() && state.second.is_empty() {
+            if !state.has_work() {
                 self.back.notify_all();
             }
         }

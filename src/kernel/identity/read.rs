@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compact_str::CompactString;
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
 use sysinfo::Users;
 
@@ -31,6 +32,8 @@ const TELLING: [&str; 6] = [".service", ".scope", "docker", "kubepods", "lxc", "
 /// A process's directory, held open: it stands for this process even when its number is reused.
 pub(super) struct Opened {
     pub id: ProcessId,
+    /// Its name in the kernel.
+    pub comm: CompactString,
     dir: OwnedFd,
 }
 
@@ -45,9 +48,10 @@ pub(super) struct Names {
 pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Option<(Opened, Identity)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = openat(root.dir(), id.pid.to_string(), flags, Mode::empty()).ok()?;
-    let opened = Opened { id, dir };
-    let stat = opened.read("stat", OTHER)?;
-    parse::stat(&stat).filter(|stat| stat.start == id.start)?;
+    let mut opened = Opened { id, comm: CompactString::default(), dir };
+    let text = opened.read("stat", OTHER)?;
+    let stat = parse::stat(&text).filter(|stat| stat.start == id.start)?;
+    opened.comm = CompactString::from_utf8_lossy(stat.comm);
     let uid = opened.read("status", OTHER).and_then(|status| effective_uid(&status));
     let exe = readlinkat(&opened.dir, "exe", Vec::new()).ok();
     let identity = Identity {

@@ -62,11 +62,9 @@ impl Iterator {
     /// Loads the programs and looks whether what they give is true. In a process of its own if it is told which program whytop is.
     pub fn load(program: Option<&Path>) -> Result<Self, Refusal> {
         preflight()?;
+        let directory = program.and_then(|program| loader::load(program).ok());
         // Whatever is wrong with the other process: if it is wrong here, too, this one says what.
-        match program.and_then(|program| loader::load(program).ok()) {
-            Some(directory) => Self::with(Programs::Pinned(directory)),
-            None => Self::load_object(OBJECT),
-        }
+        directory.and_then(|directory| Self::with(Programs::Pinned(directory)).ok()).map_or_else(|| Self::load_object(OBJECT), Ok)
     }
 
     /// Loads another object, in this process.

@@ -77,6 +77,15 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
     let waiting = known(job.usage.cpu_wait, super::text::tasks);
     let now = format!("{} stuck, {} runnable now; {waiting} want a CPU on average", job.uninterruptible, job.runnable);
     rows.push(Row::Field("tasks", text(now)));
+    for wedged in diagnosis.wedged.iter().filter(|wedged| wedged.job.as_ref() == Some(&facts.id)) {
+        let waits = wedged.meaning.as_ref().map(|meaning| format!(" and {meaning}")).unwrap_or_default();
+        let since = span(wedged.since);
+        let words = format!("{} {} blocks whoever looks at it, for {since} or longer,{waits}", wedged.name, wedged.id.pid);
+        let words = words.trim_end_matches(',');
+        for (index, part) in wrap(words, width.saturating_sub(14), 2).into_iter().enumerate() {
+            rows.push(Row::Field(if index == 0 { "wedged" } else { "" }, text(part)));
+        }
+    }
     for (label, words) in [("ending it", &facts.finding.consequence), ("best by", &facts.finding.better_signal)] {
         let Some(words) = words else { continue };
         for (index, part) in wrap(words, width.saturating_sub(14), 6).into_iter().enumerate() {

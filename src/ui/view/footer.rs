@@ -80,7 +80,19 @@ pub fn wanted(state: &State, width: usize) -> usize {
 }
 
 fn gaps(state: &State) -> String {
-    let Some(diagnosis) = &state.diagnosis else { return String::new() };
-    let words: Vec<String> = diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect();
-    if words.is_empty() { String::new() } else { format!("not seen: {}", words.join("; ")) }
+    let (gaps, root) = match (&state.diagnosis, &state.glance) {
+        (Some(diagnosis), _) => (&diagnosis.gaps, diagnosis.host.root),
+        (None, Some((host, glance))) => (&glance.gaps, host.root),
+        (None, None) => return String::new(),
+    };
+    let words = |own: bool| gaps.iter().filter(move |known| gap::is_own(known) == own).map(move |known| gap::words(known, root));
+    let unseen: Vec<String> = words(false).collect();
+    let mut lines = Vec::new();
+    if !unseen.is_empty() {
+        lines.push(format!("not seen: {}", unseen.join("; ")));
+    }
+    // That its own memory may be taken away is news only where somebody waits for memory.
+    let short = state.diagnosis.as_ref().is_some_and(|d| d.pressure.is_some_and(|pressure| pressure.memory_some10 > 0.0));
+    lines.extend(words(true).filter(|_| short));
+    lines.join("; ")
 }

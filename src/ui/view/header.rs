@@ -5,8 +5,51 @@ use ratatui::text::Line;
 
 use super::text::{Pieces, UNKNOWN, clock, cores, known, percent};
 use crate::analysis::diagnosis::Diagnosis;
+use crate::sample::{HostFacts, LoadAverage, Memory, Pressure};
 use crate::ui::state::State;
-use crate::units::{SECOND, bytes, count, rate, span};
+use crate::units::{Nanos, SECOND, bytes, count, rate, span};
+
+/// The host's own numbers: of the newest answer, or of the first glance as long as there is none.
+struct Numbers<'a> {
+    host: &'a HostFacts,
+    since_boot: Nanos,
+    load: Option<LoadAverage>,
+    running: Option<u32>,
+    /// Runnable and stuck together, and stuck alone. `None`: not counted yet.
+    counted: Option<(u32, u32)>,
+    pressure: Option<Pressure>,
+    memory: Option<Memory>,
+    busy: Option<f64>,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(state: &'a State) -> Option<Self> {
+        if let Some(diagnosis) = &state.diagnosis {
+            let load = &diagnosis.load;
+            return Some(Self {
+                host: &diagnosis.host,
+                since_boot: diagnosis.since_boot,
+                load: load.averages,
+                running: Some(load.runnable),
+                counted: Some((load.now(), load.uninterruptible)),
+                pressure: diagnosis.pressure,
+                memory: diagnosis.memory,
+                busy: diagnosis.cpu.map(|cpu| cpu.busy),
+            });
+        }
+        let (host, glance) = state.glance.as_ref()?;
+        Some(Self {
+            host,
+            since_boot: glance.since_boot,
+            load: glance.host.load,
+            running: glance.tasks.map(|(running, _)| running),
+            counted: None,
+            pressure: glance.host.pressure,
+            memory: glance.host.memory,
+            busy: None,
+        })
+    }
+}
 
 /// `whytop  web-07  Linux 6.18.5  2 CPUs  up 12 d 4 h      self 1.2 % of a CPU  14:27:31`
 pub fn host(state: &State, width: usize) -> Line<'static> {
@@ -15,19 +58,26 @@ pub fn host(state: &State, width: usize) -> Line<'static> {
     line.push(" whytop", theme.strong);
     let time = state.now.map(|now| clock(now, None, &state.zone)).unwrap_or_default();
     let mut end = vec![time];
+    // The clock is worth more than the kernel's name, and so is that whytop looks less often than it was told to.
+    let mut end_room = 12;
     if let Some(diagnosis) = &state.diagnosis {
-        let host = &diagnosis.host;
-        line.push("  ", theme.plain).push(&host.name, theme.strong);
+        if let Some(pace) = diagnosis.cost.pace.filter(|pace| pace.stretched) {
+            let [look, interval] = [pace.look, pace.interval].map(|time| span(time as f64 / SECOND as f64));
+            let pace = format!("a look takes {look}: one each {interval}");
+            end_room += pace.len() + 3;
+            end.insert(0, pace);
+        }
         end.insert(0, own_cost(diagnosis));
+    }
+    if let Some(numbers) = Numbers::of(state) {
+        line.push("  ", theme.plain).push(&numbers.host.name, theme.strong);
         let facts = [
-            format!("Linux {}", host.kernel),
-            count(host.cpus, "CPU"),
-            format!("up {}", span(diagnosis.since_boot as f64 / SECOND as f64)),
+            format!("Linux {}", numbers.host.kernel),
+            count(numbers.host.cpus, "CPU"),
+            format!("up {}", span(numbers.since_boot as f64 / SECOND as f64)),
         ];
-        // The clock is worth more than the kernel's name.
-        let clock_room = 12;
         for fact in facts {
-            if line.room() >= fact.len() + 2 + clock_room {
+            if line.room() >= fact.len() + 2 + end_room {
                 line.push_whole(&[("  ", theme.dim), (&fact, theme.dim)]);
             }
         }
@@ -51,12 +101,13 @@ fn own_cost(diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// `LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   PRESSURE cpu 12 % io 93 % mem 0 %   CPU 1.9 of 2   MEM 61 %`
-pub fn load(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
+/// `LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   PRESSURE cpu 12 % io 93 % mem 0 %   CPU 1.9 of 2   MEM 61 %`; empty before the first
+/// glance.
+pub fn load(state: &State, width: usize) -> Line<'static> {
     let theme = &state.theme;
-    let load = &diagnosis.load;
     let mut line = Pieces::new(width);
-    let averages = load.averages.map_or_else(
+    let Some(numbers) = Numbers::of(state) else { return line.line() };
+    let averages = numbers.load.map_or_else(
         || vec![(UNKNOWN.to_owned(), theme.dim)],
         |averages| {
             vec![
@@ -69,18 +120,21 @@ pub fn load(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static>
     for (text, style) in averages {
         line.push(&text, style);
     }
-    let stuck = if load.uninterruptible > 0 { theme.victim } else { theme.plain };
+    line.push("   NOW ", theme.dim);
+    // The sum is worth its room only where it is one.
+    if let Some((now, _)) = numbers.counted {
+        line.push(&now.to_string(), theme.strong).push(" = ", theme.dim);
+    }
+    let number = |tasks: Option<u32>| tasks.map_or_else(|| UNKNOWN.to_owned(), |tasks| tasks.to_string());
+    let stuck = if numbers.counted.is_some_and(|(_, stuck)| stuck > 0) { theme.victim } else { theme.plain };
     line.push_whole(&[
-        ("   NOW ", theme.dim),
-        (&load.now().to_string(), theme.strong),
-        (" = ", theme.dim),
-        (&load.runnable.to_string(), theme.plain),
+        (&number(numbers.running), theme.plain),
         (" R + ", theme.plain),
-        (&load.uninterruptible.to_string(), stuck),
+        (&number(numbers.counted.map(|(_, stuck)| stuck)), stuck),
         (" D", stuck),
     ]);
     // Pressure: share of the time in which somebody was held up.
-    let pressure = diagnosis.pressure.map_or_else(
+    let pressure = numbers.pressure.map_or_else(
         || vec![("n/a".to_owned(), theme.dim)],
         |p| {
             [("cpu", p.cpu_some10), ("io", p.io_some10), ("mem", p.memory_some10)]
@@ -98,7 +152,7 @@ pub fn load(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static>
             line.push(if index == last { text.trim_end() } else { text }, *style);
         }
     }
-    if let Some(memory) = diagnosis.memory
+    if let Some(memory) = numbers.memory
         && let Some(available) = memory.available
         && memory.total > 0
     {
@@ -108,9 +162,8 @@ pub fn load(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static>
             line.push_whole(&[("   MEM ", theme.dim), (&percent(used), theme.plain)]);
         }
     }
-    let busy = diagnosis.cpu.map(|cpu| cpu.busy);
-    let of = format!(" of {}", diagnosis.host.cpus);
-    line.push_whole(&[("   CPU ", theme.dim), (&known(busy, cores), theme.plain), (&of, theme.dim)]);
+    let of = format!(" of {}", numbers.host.cpus);
+    line.push_whole(&[("   CPU ", theme.dim), (&known(numbers.busy, cores), theme.plain), (&of, theme.dim)]);
     line.line()
 }
 

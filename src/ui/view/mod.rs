@@ -6,6 +6,7 @@
 //!  DISK sda 98 % busy  42 ms a request  reads 8.1 MB/s  writes 2.1 MB/s               (tall screens)
 //!  41 = site-worker 38 + nightly.sh 3                                                 verdict (ledger)
 //!   CONTENTION  nightly.sh takes 91 % of sda: 38 tasks of site-worker wait for it     verdict
+//!  site-worker 4711 blocks whoever looks at it (mmap_lock held): ps, htop and t…      verdict (wedged)
 //!  CO-LOCATED BACKUP DETECTED: IT TAKES THE DISK                            96 % sure suspect, or
 //!  ▌ who      nightly.sh (tar)   nightly.sh 4711 → tar 4712 | gzip 4713               recovery
 //!  ▌ …
@@ -42,6 +43,7 @@ use ratatui::text::Line;
 use crate::analysis::diagnosis::{Diagnosis, Job};
 use crate::ui::keys::{Command, shown};
 use crate::ui::state::{Detail, Dialog, Mode, State};
+use crate::units::count;
 use panel::Panel;
 use text::Pieces;
 
@@ -115,6 +117,7 @@ struct Regions {
     disks: Rect,
     ledger: Rect,
     verdict: Rect,
+    wedge: Rect,
     panel: Rect,
     lists: Rect,
     trend_title: Rect,
@@ -138,8 +141,9 @@ impl Regions {
             9..30 => wish.clamp(1, 2),
             _ => wish + 1,
         };
+        let wedge = if height < 9 { 0 } else { verdict::wedge(state, diagnosis, width, 2).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + message + keys);
+        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -165,7 +169,7 @@ impl Regions {
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + disks + ledger + verdict + message + keys + used);
+        let lists = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -178,6 +182,7 @@ impl Regions {
             disks: next(0, disks),
             ledger: next(0, ledger),
             verdict: next(gap_verdict, verdict),
+            wedge: next(0, wedge),
             panel: next(gap_panel, panel),
             lists: next(gap_lists, lists),
             trend_title: next(gap_trend, trend_title),
@@ -201,10 +206,11 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     };
     let at = Regions::new(state, diagnosis, area);
     paint(buffer, at.header, [header::host(state, width)]);
-    paint(buffer, at.load, [header::load(state, diagnosis, width)]);
+    paint(buffer, at.load, [header::load(state, width)]);
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
+    paint(buffer, at.wedge, verdict::wedge(state, diagnosis, width, usize::from(at.wedge.height)));
     if let Some(panel) = panel(state, width) {
         paint(buffer, at.panel, panel.lines(width, usize::from(at.panel.height)));
     }
@@ -223,11 +229,22 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
 fn draw_measuring(buffer: &mut Buffer, area: Rect, state: &State) {
     let width = usize::from(area.width);
     paint(buffer, row(area, 0), [header::host(state, width)]);
-    let words = if state.failed.is_some() { "no samples" } else { "measuring…" };
+    paint(buffer, row(area, 1), [header::load(state, width)]);
+    let words = measuring(state);
     let y = area.height / 2;
-    let x = (area.width.saturating_sub(words.len() as u16)) / 2;
+    let x = area.width.saturating_sub(text::width(&words) as u16) / 2;
     buffer.set_stringn(area.x + x, area.y + y, words, width, state.theme.strong);
     draw_footer(buffer, row(area, area.height - 2), row(area, area.height - 1), state);
+}
+
+/// What stands where the verdict will.
+fn measuring(state: &State) -> String {
+    let tasks = state.glance.as_ref().and_then(|(_, glance)| glance.tasks).map(|(_, all)| all);
+    match (&state.failed, tasks) {
+        (Some(_), _) => "no samples".to_owned(),
+        (None, Some(tasks)) => format!("reading {}…", count(tasks as usize, "task")),
+        (None, None) => "measuring…".to_owned(),
+    }
 }
 
 fn draw_footer(buffer: &mut Buffer, message: Rect, keys: Rect, state: &State) {
@@ -240,9 +257,7 @@ fn draw_footer(buffer: &mut Buffer, message: Rect, keys: Rect, state: &State) {
 fn draw_frame(buffer: &mut Buffer, area: Rect, state: &State, title: &str, bar: ratatui::style::Style) -> Rect {
     let width = usize::from(area.width);
     paint(buffer, row(area, 0), [header::host(state, width)]);
-    if let Some(diagnosis) = state.diagnosis.as_deref() {
-        paint(buffer, row(area, 1), [header::load(state, diagnosis, width)]);
-    }
+    paint(buffer, row(area, 1), [header::load(state, width)]);
     let mut line = Pieces::new(width);
     line.push(" ", bar).push(title, bar).fill(bar);
     paint(buffer, row(area, 2), [line.line()]);
@@ -272,7 +287,7 @@ fn draw_one_line(buffer: &mut Buffer, area: Rect, state: &State) {
     let text = match (&state.mode, &state.diagnosis) {
         (Mode::Dialog(_), _) => format!("too small: {} leaves", shown(state.mode.screen(), Command::Back)),
         (_, Some(diagnosis)) => diagnosis.verdict.headline.clone(),
-        (_, None) => "measuring…".to_owned(),
+        (_, None) => measuring(state),
     };
     let width = usize::from(area.width);
     paint(buffer, area, text::wrap(&text, width, usize::from(area.height)).into_iter().map(Line::from));

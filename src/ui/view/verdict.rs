@@ -5,6 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::text::{Pieces, ago, clock, fit, percent, width as cells, wrap, wrap_after};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
+use crate::analysis::wedge;
 use crate::ui::state::State;
 use crate::units::count;
 
@@ -83,6 +84,14 @@ pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize)
         out.push(line.line());
     }
     out
+}
+
+/// Who blocks whoever looks, in at most so many lines.
+pub fn wedge(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -> Vec<Line<'static>> {
+    let indent = 2;
+    let words = wedge::words(&diagnosis.wedged, diagnosis.behind).unwrap_or_default();
+    let wrapped = wrap(&words, width.saturating_sub(indent), lines);
+    wrapped.into_iter().map(|text| blank(indent).into_iter().chain([Span::styled(text, state.theme.victim)]).collect()).collect()
 }
 
 /// `since 14:17:04 (10 m 27 s ago), 91 % sure`
