@@ -460,6 +460,7 @@ fn a_stuck_task_s_call_stack_and_clock_are_read() {
         syscall: Some(0),
         args: Some([3, 0x7f, 0x1000, 0, 0, 0]),
         stack: Some(vec!["rpc_wait_bit_killable".into(), "nfs_getattr".into()]),
+        file: None,
         last_ran: Some(clock(1, 5_000_000_001)),
     };
     assert_eq!(task(&sample, 7).wait.as_deref(), Some(&expected));
