@@ -310,7 +310,8 @@ fn every_task_is_the_same_by_both_tiers() {
     for stuck in &stuck {
         let waits: Vec<&Wait> =
             picture.tasks.values().filter(|task| task.pid == stuck.pid()).filter_map(|task| task.wait.as_deref()).collect();
-        let [Wait { wchan: Some(wchan), syscall, args: Some(args), stack: Some(frames), last_ran: Some(_), .. }] = waits[..] else {
+        let [Wait { wchan: Some(wchan), syscall, args: Some(args), stack: Some(frames), last_ran: Some(_), .. }] = waits[..]
+        else {
             panic!("{waits:#?}");
         };
         let call = (i64::from(syscall.unwrap()), args[0]);

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Role};
+use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, StuckTask};
 use crate::analysis::gap;
 use crate::sample::Tier;
 use crate::units::{Pid, SECOND};
@@ -46,6 +46,21 @@ struct Load<'a> {
     runnable: u32,
     uninterruptible: u32,
     jobs: Vec<LoadJob<'a>>,
+    average: Option<Average<'a>>,
+}
+
+/// The one-minute average as a sum.
+#[derive(Serialize)]
+struct Average<'a> {
+    jobs: Vec<AveragePart<'a>>,
+    before: f64,
+    unseen: f64,
+}
+
+#[derive(Serialize)]
+struct AveragePart<'a> {
+    job: &'a str,
+    average: f64,
 }
 
 #[derive(Serialize)]
@@ -77,12 +92,30 @@ struct FullPressure {
 struct Verdict<'a> {
     severity: &'static str,
     resource: &'static str,
+    device: Option<&'a str>,
     headline: &'a str,
     culprit: Option<&'a str>,
+    also: Vec<&'a str>,
+    share: Option<f64>,
     victims: Vec<&'a str>,
+    waiting: f64,
     backup: Option<&'a str>,
     confidence: f64,
     since: Option<Timestamp>,
+    others: Vec<Other<'a>>,
+}
+
+/// What is short beside the worst.
+#[derive(Serialize)]
+struct Other<'a> {
+    severity: &'static str,
+    resource: &'static str,
+    device: Option<&'a str>,
+    headline: &'a str,
+    culprit: Option<&'a str>,
+    also: Vec<&'a str>,
+    victims: Vec<&'a str>,
+    confidence: f64,
 }
 
 #[derive(Serialize)]
@@ -126,6 +159,19 @@ struct Wait<'a> {
     device: Option<&'a str>,
     meaning: Option<&'a str>,
     longest_s: Option<f64>,
+    resource: Option<&'static str>,
+    mount: Option<&'a str>,
+    helps: Option<&'static str>,
+    examples: Vec<Stuck<'a>>,
+}
+
+#[derive(Serialize)]
+struct Stuck<'a> {
+    pid: Pid,
+    tid: Pid,
+    stuck_s: Option<f64>,
+    exact: Option<bool>,
+    stack: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -192,6 +238,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 .iter()
                 .map(|line| LoadJob { job: line.job.as_str(), runnable: line.runnable, uninterruptible: line.uninterruptible })
                 .collect(),
+            average: diagnosis.load.account.as_ref().map(account),
         },
         pressure: diagnosis.pressure.map(|pressure| Pressure {
             cpu: CpuPressure { some10: pressure.cpu_some10 },
@@ -202,11 +249,16 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             severity: verdict.severity.name(),
             resource: verdict.resource.name(),
             headline: &verdict.headline,
+            device: verdict.device.as_deref(),
             culprit: verdict.culprit.as_ref().map(JobId::as_str),
-            victims: verdict.victims.iter().map(JobId::as_str).collect(),
+            also: ids(&verdict.also),
+            share: verdict.share.map(|share| rounded(share, 3)),
+            victims: ids(&verdict.victims),
+            waiting: rounded(verdict.waiting, 2),
             backup: verdict.backup.as_ref().map(JobId::as_str),
             confidence: rounded(verdict.confidence, 2),
             since: verdict.since,
+            others: verdict.others.iter().map(other).collect(),
         },
         jobs: diagnosis.jobs.iter().map(job).collect(),
         waits: diagnosis
@@ -220,7 +272,11 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 path: wait.path.as_deref(),
                 device: wait.device.as_deref(),
                 meaning: wait.meaning.as_deref(),
-                longest_s: wait.longest,
+                longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
+                resource: wait.resource.map(Resource::name),
+                mount: wait.mount.as_deref(),
+                helps: wait.helps,
+                examples: wait.examples.iter().map(stuck).collect(),
             })
             .collect(),
         wedged: diagnosis
@@ -261,6 +317,42 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             look_ms: diagnosis.cost.pace.map(|pace| rounded(pace.look as f64 / 1e6, 2)),
             interval_s: diagnosis.cost.pace.map(|pace| rounded(pace.interval as f64 / 1e9, 3)),
         },
+    }
+}
+
+fn ids(jobs: &[JobId]) -> Vec<&str> {
+    jobs.iter().map(JobId::as_str).collect()
+}
+
+fn other(contention: &Contention) -> Other<'_> {
+    Other {
+        severity: contention.severity.name(),
+        resource: contention.resource.name(),
+        device: contention.device.as_deref(),
+        headline: &contention.headline,
+        culprit: contention.culprit.as_ref().map(JobId::as_str),
+        also: ids(&contention.also),
+        victims: ids(&contention.victims),
+        confidence: rounded(contention.confidence, 2),
+    }
+}
+
+fn account(account: &Account) -> Average<'_> {
+    let parts = account.lines.iter();
+    Average {
+        jobs: parts.map(|part| AveragePart { job: part.job.as_str(), average: rounded(part.average, 2) }).collect(),
+        before: rounded(account.before, 2),
+        unseen: rounded(account.unseen, 2),
+    }
+}
+
+fn stuck(task: &StuckTask) -> Stuck<'_> {
+    Stuck {
+        pid: task.pid,
+        tid: task.tid,
+        stuck_s: task.stuck_for.map(|stuck| rounded(stuck.seconds, 1)),
+        exact: task.stuck_for.map(|stuck| stuck.exact),
+        stack: task.stack.iter().map(String::as_str).collect(),
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs};
+use super::{
+    CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs,
+};
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::wedge;
 
