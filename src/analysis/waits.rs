@@ -58,7 +58,7 @@ const MEANINGS: [Meaning; 10] = [
         words: "waits for a FUSE daemon",
     },
     Meaning {
-        beginnings: &["rwsem_down", "__mutex_lock", "__vma_start_write", "__down"],
+        beginnings: &["rwsem_down", "__access_remote_vm", "__mutex_lock", "__vma_start_write", "__down"],
         resource: Resource::Lock,
         words: "waits for a lock in the kernel",
     },
