@@ -40,7 +40,7 @@ const KERNEL: &str = "whytop --tier kernel";
 #[command(name = "cargo bench --bench peers --")]
 struct Options {
     /// Seconds that each monitor is watched in a round, after it has settled
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Rounds; the medians are shown
     #[arg(long, default_value_t = 3)]
