@@ -49,7 +49,11 @@ impl History {
     }
 
     /// Adds the newest sample with what counted in the load then, and drops what is too old or too much.
-    pub fn push(&mut self, sample: Sample, point: TrendPoint) {
+    pub fn push(&mut self, mut sample: Sample, point: TrendPoint) {
+        // It is here for long, and was filled without knowing how much would come.
+        sample.processes.shrink_to_fit();
+        sample.tasks.shrink_to_fit();
+        sample.identities.shrink_to_fit();
         let newest = sample.since_boot;
         let oldest = newest.saturating_sub(self.limits.span);
         let bytes = weight(&sample);

@@ -26,8 +26,8 @@ const NUDGE: Duration = Duration::from_millis(150);
 /// Each interval is longer or shorter by up to this share. The kernel samples the load each 5.004 s: a monitor
 /// that ticks in step with it would be running each time it counts, and show up in the load it shows.
 const JITTER: f64 = 0.05;
-/// A look, what becomes of it included, may take a quarter of a CPU at the most: on a host so large the interval grows instead.
-const CPU_SHARE: u32 = 4;
+/// A look, what becomes of it included, may take a third of a CPU at the most: on a host so large the interval grows instead.
+const CPU_SHARE: u32 = 3;
 /// And half of the time. Where it waits for its turn on a CPU it costs nobody anything, but looks must not follow each other without
 /// a pause.
 const TIME_SHARE: u32 = 2;

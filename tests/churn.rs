@@ -19,7 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::{
+    param::clock_ticks_per_second,
+    process::{Signal, set_parent_process_death_signal},
+    time::{ClockId, clock_gettime},
+};
 use whytop::{
     history::Limits,
     kernel::{Choice, ProcRoot, Reader},
@@ -241,7 +245,7 @@ fn look(tier: Choice) {
     sample(&mut reader, &mut picture);
     let first = listing();
     sample(&mut reader, &mut picture);
-    let second = listing();
+    let (_, second) = listing();
     let after = Own::read(picture.tasks.len(), tier);
     compare(&picture, &first, &second);
     assert!(slowest < SLOWEST, "a sample took {slowest:?}");
@@ -271,8 +275,11 @@ impl Own {
     }
 }
 
-/// Every task there is: its process, and start.
-fn listing() -> HashMap<TaskId, i32> {
+/// Every task there is, with its process, and when the list was begun, on the clock of start times.
+fn listing() -> (u64, HashMap<TaskId, i32>) {
+    let now = clock_gettime(ClockId::Boottime);
+    let second = clock_ticks_per_second();
+    let begun = now.tv_sec.cast_unsigned() * second + now.tv_nsec.cast_unsigned() * second / 1_000_000_000;
     let numbers = |path: &str| -> Vec<i32> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -282,17 +289,16 @@ fn listing() -> HashMap<TaskId, i32> {
         for tid in numbers(&format!("/proc/{pid}/task")) {
             let Ok(stat) = fs::read(format!("/proc/{pid}/task/{tid}/stat")) else { continue };
             let stat = String::from_utf8_lossy(&stat).into_owned();
-            let start = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
-            tasks.insert(TaskId { tid, start }, pid);
+            let born = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+            tasks.insert(TaskId { tid, start: born }, pid);
         }
     }
-    tasks
+    (begun, tasks)
 }
 
-/// Who is in the picture was there before it or after it, unless born in between; and who was there before and after is in it.
-fn compare(picture: &Picture, before: &HashMap<TaskId, i32>, after: &HashMap<TaskId, i32>) {
-    let newest = before.keys().map(|id| id.start).max().unwrap();
-    let is_stale = |id: &TaskId| id.start < newest && !before.contains_key(id) && !after.contains_key(id);
+/// Who is in the picture was there before it or after it, unless born since; and who was there before and after is in it.
+fn compare(picture: &Picture, (begun, before): &(u64, HashMap<TaskId, i32>), after: &HashMap<TaskId, i32>) {
+    let is_stale = |id: &TaskId| id.start < *begun && !before.contains_key(id) && !after.contains_key(id);
     let stale: Vec<&Task> = picture.tasks.values().filter(|task| is_stale(&task.id)).collect();
     assert!(stale.is_empty(), "{} tasks are gone and not forgotten: {stale:#?}", stale.len());
     let leader = |process: &Process| TaskId { tid: process.id.pid, start: process.id.start };

@@ -161,7 +161,8 @@ fn the_outage() {
     random_file(&stage.path("srv/database"), 32 << 20);
 
     let mut terminal = Terminal::start(Path::new(WHYTOP), &[], 120, 40);
-    terminal.wait_for(&["LOAD"]);
+    // Not the first glance at the load: the tasks have been read.
+    terminal.wait_for(&["LOAD", "TAKES"]);
     let workers = stage.play("site-worker", &["role=site-worker", pipe.to_str().unwrap()]);
     let backup = stage
         .script("nightly-backup.sh", r#"exec 9>"$1/held"; cd "$1/srv"; while tar cf - . | gzip -1 >"$1/srv.tar.gz"; do :; done"#);
@@ -170,7 +171,8 @@ fn the_outage() {
 
     let seen = terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "nightly-backup.sh", "tar", "site-worker"]);
     assert!(seen < SOON, "the panel came after {seen:?}");
-    terminal.wait("the stuck workers are counted", |screen| screen.contents().contains(&format!("{STUCK} D")));
+    // In the ledger: the sum above it has whoever else is stuck on this host.
+    terminal.wait("the stuck workers are counted", |screen| screen.contents().contains(&format!("site-worker {STUCK}")));
 
     terminal.send("k");
     terminal.wait_for(&["SIGTERM", "nightly-backup.sh", "tar", "gzip", "Enter", "Esc"]);

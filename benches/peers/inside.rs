@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use whytop::{
     history::Limits,
@@ -56,7 +56,7 @@ pub struct Ring {
     pub resident: f64,
     /// What the ring has of that, by its own count.
     pub kept: f64,
-    /// Samples in it.
+    /// Samples in it: those of ten minutes, or fewer where they are so full of changes that it is at its bound.
     pub samples: usize,
     /// Resident when every task ran between any two samples, so that the ring is at its bound.
     pub bound: f64,
@@ -69,7 +69,7 @@ pub fn ask<T: DeserializeOwned>(question: Question, tier: &str) -> Result<Result
     let output = Command::new(std::env::current_exe()?).args([question.role(), tier]).output().context("start this program")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Ok(Err(said.lines().next().unwrap_or("no word").to_owned()));
+        return Ok(Err(said.lines().next().unwrap_or("no word").trim_start_matches("Error: ").to_owned()));
     }
     Ok(Ok(serde_json::from_slice(&output.stdout)?))
 }
@@ -131,7 +131,6 @@ fn ring(tier: Choice) -> Result<Ring> {
     }
     let (resident, kept) = (memory("VmRSS:")?, monitor.history().bytes());
     let samples = monitor.history().samples().len();
-    ensure!(samples > 500, "the ring has only {samples} samples");
     for second in 1..=60 {
         let mut sample = reader.sample()?;
         sample.since_boot = begin + (SAMPLES + second) * SECOND;

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use crowd::Crowd;
 use inside::Question;
@@ -40,7 +40,7 @@ const KERNEL: &str = "whytop --tier kernel";
 #[command(name = "cargo bench --bench peers --")]
 struct Options {
     /// Seconds that each monitor is watched in a round, after it has settled
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Rounds; the medians are shown
     #[arg(long, default_value_t = 3)]
@@ -65,7 +65,8 @@ fn main() -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     if let Some(answered) = inside::answer(&arguments) {
-        return answered;
+        // In one line, for the one who asked.
+        return answered.map_err(|error| anyhow!("{error:#}"));
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("peers: runs for minutes, and only by `cargo bench --bench peers`");

@@ -223,6 +223,9 @@ pub fn is_gone(error: &anyhow::Error) -> bool {
 /// Two threads: crossterm's reader never returns from a terminal that was hung up (crossterm 0.29 takes the end of file and
 /// `EIO` for "try again"), so another one feels the pulse and quits for it.
 pub fn spawn_input(send: impl Fn(Event) -> bool + Clone + Send + 'static) -> Result<()> {
+    // Crossterm listens for changes of the size from its first look on. That must be over before the first frame: one that changes
+    // and changes back unheard leaves a screen in pieces. What there is to read stays there.
+    let _ = crossterm::event::poll(Duration::ZERO);
     let pulse = send.clone();
     thread::Builder::new().name("keys".to_owned()).spawn(move || read_keys(&send)).context("start the input thread")?;
     thread::Builder::new().name("pulse".to_owned()).spawn(move || feel_pulse(&pulse)).context("start the input thread")?;

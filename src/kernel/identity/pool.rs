@@ -89,6 +89,7 @@ struct Job {
     opened: Opened,
     identity: Identity,
     asked: Instant,
+    suspect: bool,
     /// What there is of it without the command line was handed out.
     told: bool,
 }
@@ -100,6 +101,8 @@ struct Running {
     since: Instant,
     /// In the second step.
     second: bool,
+    /// In the second step, and a suspect.
+    suspect: bool,
     /// What it is that runs there.
     program: Program,
     /// In the second step: what the first one gave, until it was handed out.
@@ -146,7 +149,15 @@ impl Pool {
     pub fn ask(&self, asks: Vec<Ask>) {
         if !asks.is_empty() {
             let now = Instant::now();
-            self.shared.lock().first.extend(asks.into_iter().map(|ask| (ask, now)));
+            let mut state = self.shared.lock();
+            for ask in asks {
+                if ask.suspect {
+                    state.first.push_front((ask, now));
+                } else {
+                    state.first.push_back((ask, now));
+                }
+            }
+            self.shared.relieve(&mut state);
             self.shared.work.notify_all();
         }
     }
@@ -162,12 +173,12 @@ impl Pool {
     /// Looks at the suspects that still wait for their turn again: whoever was merely waiting for a disk has moved on by now.
     pub fn reconsider(&self, is_suspect: impl Fn(ProcessId) -> bool) {
         let mut state = self.shared.lock();
-        let (still, cleared) = std::mem::take(&mut state.suspects)
+        let (still, cleared): (VecDeque<Job>, VecDeque<Job>) = std::mem::take(&mut state.suspects)
             .into_iter()
             .partition(|job| is_suspect(job.opened.id) || state.is_like_a_stuck_one(job));
         state.suspects = still;
         if !cleared.is_empty() {
-            state.second.extend(cleared);
+            state.second.extend(cleared.into_iter().map(|job| Job { suspect: false, ..job }));
             self.shared.work.notify_all();
         }
     }
@@ -182,22 +193,16 @@ impl Pool {
             answers.extend(identity.map(|identity| Answer { id: running.id, identity: Some(identity), partial: true }));
         }
         // Those who wait behind stuck reads are not left without a name either.
-        if state.stuck() > 0 {
-            let State { second, suspects, .. } = &mut *state;
-            let late = second.iter_mut().chain(suspects).filter(|job| job.asked.elapsed() > DEADLINE);
-            answers.extend(late.filter_map(Job::half));
-        }
+        answers.extend(state.left_behind().into_iter().filter_map(Job::half));
         answers
     }
 
     /// The reads that do not come back, and how many others have been waiting behind them for as long.
     pub fn overdue(&self) -> (Vec<Late>, usize) {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         let overdue = state.running.iter().filter(|running| running.is_overdue());
         let late: Vec<Late> = overdue.map(|running| Late { id: running.id, since: running.since }).collect();
-        let queued = || state.second.iter().chain(&state.suspects).filter(|job| job.asked.elapsed() > DEADLINE).count();
-        let behind = if late.is_empty() { 0 } else { queued() };
-        (late, behind)
+        (late, state.left_behind().len())
     }
 
     /// Waits until all is back but what is overdue already: waiting does not bring that.
@@ -255,6 +260,24 @@ impl State {
         !self.first.is_empty() || (!self.second.is_empty() && !jammed(false)) || (!self.suspects.is_empty() && !jammed(true))
     }
 
+    /// A suspect to be read before anything else: whether it is stuck shows only half a second after its read began, and on a host of
+    /// 5,000 processes its turn would come too late to be told in the first answer.
+    fn first_suspect(&mut self) -> Option<Job> {
+        let spare = self.threads > THREADS && self.in_second() < self.seats(true);
+        let none_yet = !self.running.iter().any(|running| running.suspect);
+        (spare && none_yet).then(|| self.suspects.pop_front()).flatten()
+    }
+
+    /// Those that have waited for as long as is allowed, and not because there are many of them: behind suspects that are stuck wait
+    /// all other suspects, and behind threads that are all stuck everybody.
+    fn left_behind(&mut self) -> Vec<&mut Job> {
+        let stuck = self.stuck();
+        let all_stuck = stuck >= self.seats(false);
+        let suspects = self.suspects.iter_mut().filter(|_| stuck > 0);
+        let others = self.second.iter_mut().filter(|_| stuck > 0 && all_stuck);
+        suspects.chain(others).filter(|job| job.asked.elapsed() > DEADLINE).collect()
+    }
+
     /// The next command line to be read, if there is a thread for it.
     fn next_second(&mut self) -> Option<Job> {
         while self.in_second() < self.seats(false)
@@ -263,7 +286,7 @@ impl State {
             if !self.is_like_a_stuck_one(&job) {
                 return Some(job);
             }
-            self.suspects.push_back(job);
+            self.suspects.push_back(Job { suspect: true, ..job });
         }
         (self.in_second() < self.seats(true)).then(|| self.suspects.pop_front()).flatten()
     }
@@ -282,6 +305,7 @@ impl State {
             id,
             since: Instant::now(),
             second: job.is_some(),
+            suspect: job.is_some_and(|job| job.suspect),
             program: job.map_or_else(|| Program::Name(CompactString::default()), Job::program),
             partial: job.filter(|job| !job.told).map(|job| job.identity.clone()),
         });
@@ -313,7 +337,9 @@ impl Shared {
     fn relieve(self: &Arc<Self>, state: &mut State) {
         let stuck = state.stuck();
         let waiting = !state.first.is_empty() || !state.second.is_empty() || !state.suspects.is_empty();
-        let mut wanted = waiting && stuck + 1 >= state.threads;
+        // The first suspect gets a thread at once, beside the two that go on with all others.
+        let suspected = !state.suspects.is_empty() || state.first.front().is_some_and(|(ask, _)| ask.suspect);
+        let mut wanted = (waiting && stuck + 1 >= state.threads) || (suspected && state.threads == THREADS);
         while state.threads < THREADS_MAX && (wanted || (stuck > 0 && !state.suspects.is_empty())) {
             // Without another thread it goes on more slowly, and the processes are named as overdue.
             if self.spawn(state).is_err() {
@@ -329,7 +355,10 @@ impl Shared {
             if state.closing {
                 return;
             }
-            if let Some((ask, asked)) = state.first.pop_front() {
+            // A suspect, a first step, any other command line, in this order.
+            let suspect = state.first_suspect();
+            let first = if suspect.is_none() { state.first.pop_front() } else { None };
+            if let Some((ask, asked)) = first {
                 let ticket = state.enter(ask.id, None);
                 drop(state);
                 let half = read::first(&self.root, ask.id, &self.names);
@@ -337,14 +366,14 @@ impl Shared {
                 state.leave(ticket);
                 match half {
                     Some((opened, identity)) => {
-                        let job = Job { opened, identity, asked, told: false };
+                        let job = Job { opened, identity, asked, suspect: ask.suspect, told: false };
                         let queue = if ask.suspect { &mut state.suspects } else { &mut state.second };
                         queue.push_back(job);
                     }
                     None => state.answers.push(Answer { id: ask.id, identity: None, partial: false }),
                 }
                 self.work.notify_one();
-            } else if let Some(job) = state.next_second() {
+            } else if let Some(job) = suspect.or_else(|| state.next_second()) {
                 let ticket = state.enter(job.opened.id, Some(&job));
                 drop(state);
                 let Job { opened, mut identity, .. } = job;
