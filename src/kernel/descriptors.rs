@@ -30,7 +30,7 @@ pub(super) fn of_call(files: &mut Files, place: Place, call: Call) -> Option<Fil
     let mut found = None;
     for index in descriptors(Sysno::new(call.number as usize)?) {
         // A descriptor is an int, whatever is in the register's upper half.
-        let fd = u32::try_from(args[*index] as u32 as i32).ok();
+        let fd = u32::try_from((args[*index] as u32).cast_signed()).ok();
         let file = fd.and_then(|fd| file(files, place, fd));
         let is_path = file.as_ref().is_some_and(|file| file.path.starts_with('/'));
         found = found.filter(|_| !is_path).or(file);
@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn an_info_gives_its_numbers() {
         let text = b"pos:\t4096\nflags:\t0100002\nmnt_id:\t27\nino:\t12\nlock:\t1: POSIX  ADVISORY  WRITE 9 08:01:12 0 EOF\n";
-        assert_eq!(parse_info(text), Some(Info { position: Some(4096), flags: OFlags::from_bits_retain(0o10_0002), mount: Some(27) }));
+        assert_eq!(
+            parse_info(text),
+            Some(Info { position: Some(4096), flags: OFlags::from_bits_retain(0o10_0002), mount: Some(27) })
+        );
         let old = Info { position: None, flags: OFlags::RDONLY, mount: None };
         assert_eq!(parse_info(b"pos:\t-1\nflags:\t00\n"), Some(old));
         assert_eq!((parse_info(b"pos:\t0\n"), parse_info(b"flags:\t9\n"), parse_info(b"flags:\n")), (None, None, None));

@@ -26,8 +26,8 @@ const KEPT_MAX: u64 = 65_536;
 const BUFFER: usize = 4096;
 /// Room for directory entries, a thousand or so for each call.
 const ENTRIES: usize = 32 * 1024;
-/// Room for the entries of about as many descriptors: the kernel makes an inode for each that it lists.
-const FEW_ENTRIES: usize = 24 * DESCRIPTORS;
+/// Room for the entries of as many descriptors, the directory itself and its parent: the kernel makes an inode for each that it lists.
+const FEW_ENTRIES: usize = 24 * (DESCRIPTORS + 2);
 
 /// Most descriptors listed in one go.
 pub(super) const DESCRIPTORS: usize = 64;
@@ -98,8 +98,8 @@ impl Files {
             seek(&dir, SeekFrom::Start(u64::from(from) + 2))?;
         }
         let mut entries = RawDir::new(dir, &mut self.entries.spare_capacity_mut()[..FEW_ENTRIES]);
-        while let Some(entry) = entries.next()
-            && fds.len() < DESCRIPTORS
+        while fds.len() < DESCRIPTORS
+            && let Some(entry) = entries.next()
         {
             let number = parse::number(entry?.file_name().to_bytes()).and_then(|number| u32::try_from(number).ok());
             fds.extend(number.filter(|fd| *fd >= from));

@@ -30,7 +30,8 @@ impl Drop for Point {
 /// Mounts and says whether that worked, then answers for good.
 pub fn serve(point: &Path, mounted: impl FnOnce(Result<(), String>)) {
     let connect = || -> Result<File, String> {
-        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(|error| format!("/dev/fuse: {error}"))?;
+        let device =
+            OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(|error| format!("/dev/fuse: {error}"))?;
         let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
         let data = CString::new(data).expect("no zero");
         mount("silent", point, "fuse", MountFlags::empty(), data.as_c_str()).map_err(|error| format!("mount: {error}"))?;

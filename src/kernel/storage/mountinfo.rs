@@ -49,7 +49,7 @@ pub(super) fn mount(line: &[u8]) -> Option<Mount> {
     let device = device(fields.next()?)?;
     let point = decoded(fields.nth(1)?);
     // Mount options, then any number of optional fields up to a dash.
-    fields.nth(0)?;
+    fields.next()?;
     fields.find(|field| *field == b"-")?;
     let kind = CompactString::from(decoded(fields.next()?));
     let source = decoded(fields.next()?);
@@ -67,13 +67,14 @@ pub(super) fn device(text: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits for a blank, a line end, a backslash and others
-/// (`mangle_path`, fs/seq_file.c).
+/// (`mangle_path`, `fs/seq_file.c`).
 fn decoded(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
         let octal = tail.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|digit| matches!(digit, b'0'..=b'7')));
-        let value = octal.and_then(|digits| u8::try_from(digits.iter().fold(0, |sum, digit| sum * 8 + u32::from(digit - b'0'))).ok());
+        let value =
+            octal.and_then(|digits| u8::try_from(digits.iter().fold(0, |sum, digit| sum * 8 + u32::from(digit - b'0'))).ok());
         bytes.push(value.unwrap_or(*first));
         rest = if value.is_some() { &tail[3..] } else { tail };
     }
@@ -128,12 +129,16 @@ mod tests {
         );
         assert_eq!(of("7 1 0:5 / /tab\\011and\\134 rw -  rw"), expected(7, (0, 5), "/tab\tand\\", "", "rw", None));
         assert_eq!(of("8 1 0:5 / /x rw - tmpfs  rw"), expected(8, (0, 5), "/x", "tmpfs", "", None));
-        assert_eq!(of("9 1 0:5 / /x - - fuse.sshfs ann@host:\\043 rw"), expected(9, (0, 5), "/x", "fuse.sshfs", "ann@host:#", None));
+        assert_eq!(
+            of("9 1 0:5 / /x - - fuse.sshfs ann@host:\\043 rw"),
+            expected(9, (0, 5), "/x", "fuse.sshfs", "ann@host:#", None)
+        );
     }
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for line in ["", "27", "27 1 254:0 / / rw", "x 1 254:0 / / rw - ext4 a rw", "27 1 254 / / rw - ext4 a rw", "27 1 8: / / rw - e a"]
+        for line in
+            ["", "27", "27 1 254:0 / / rw", "x 1 254:0 / / rw - ext4 a rw", "27 1 254 / / rw - ext4 a rw", "27 1 8: / / rw - e a"]
         {
             assert_eq!(mount(line.as_bytes()), None, "{line}");
         }

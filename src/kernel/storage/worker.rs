@@ -77,13 +77,8 @@ struct Known {
 impl Shared {
     /// Starts the thread.
     pub fn start(root: &ProcRoot, table: Option<&'static str>) -> io::Result<Arc<Self>> {
-        let shared = Arc::new(Self {
-            root: root.clone(),
-            table,
-            state: Mutex::default(),
-            work: Condvar::new(),
-            back: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Self { root: root.clone(), table, state: Mutex::default(), work: Condvar::new(), back: Condvar::new() });
         let worker = Arc::clone(&shared);
         thread::Builder::new().name("storage".to_owned()).spawn(move || worker.work())?;
         Ok(shared)
@@ -149,7 +144,7 @@ impl Shared {
             }
             let request = std::mem::take(&mut state.request);
             // Also before the first file: between this and the next lock nothing may look as if all were done.
-            state.running = Some((Instant::now(), String::new()));
+            state.running = Some((Instant::now(), "mountinfo".to_owned()));
             drop(state);
             let gaps = request.tables.then(|| known.read_tables(self));
             known.read_foreign(self, &request.wanted);
@@ -209,9 +204,13 @@ impl Known {
         let now = Instant::now();
         self.tried.retain(|_, tried| now.duration_since(*tried) < TRIED);
         let mut namespaces: HashMap<OsString, (Pid, HashSet<u32>)> = HashMap::new();
-        for (pid, id) in wanted {
+        // Numbers are one space for the whole host: what the own table has is not elsewhere.
+        let own: HashSet<u32> = self.mounts.iter().map(|mount| mount.id).collect();
+        for (pid, id) in wanted.iter().filter(|(_, id)| !own.contains(id)) {
+            let name = format!("{pid}/ns/mnt");
+            shared.begin(&name);
             // Gone, or not allowed to look.
-            let Ok(namespace) = fs::read_link(shared.root.path().join(format!("{pid}/ns/mnt"))) else { continue };
+            let Ok(namespace) = fs::read_link(shared.root.path().join(name)) else { continue };
             let namespace = namespace.into_os_string();
             let full = namespaces.len() >= NAMESPACES && !namespaces.contains_key(&namespace);
             if !full && !self.tried.contains_key(&(namespace.clone(), *id)) {
