@@ -239,6 +239,15 @@ fn a_mount_of_a_container_is_looked_for_in_its_namespace() {
     assert_eq!(foreign, [(600, Some("/var/lib/x/diff"))]);
     assert_eq!(found.mount(600).map(|mount| mount.kind.as_str()), Some("overlay"));
     assert_eq!(found.mount(700), None);
+
+    // One that is not there either is looked for, and nothing new comes of it.
+    proc.process(43, "php").state('D').wait("io_schedule", "0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc 0x7f\n").write();
+    proc.descriptor("43", 3, "/var/www/gone", &info(0, "0100000", 701));
+    proc.link("43/ns/mnt", "mnt:[4026532999]");
+    proc.file("43/mountinfo", overlay);
+    assert!(wait(&reader.sample().unwrap(), 43).is_some());
+    reader.settle(LONG);
+    assert_eq!(reader.sample().unwrap().storage, None);
 }
 
 /// A sample so many seconds after the first. Time comes from the tree.
@@ -515,15 +524,24 @@ impl Image {
         self.point().join("a file")
     }
 
-    fn freeze(&self, how: &str) -> Result<(), String> {
-        run("fsfreeze", &[how, self.point().to_str().unwrap()]).map(drop)
+    fn freeze(&self) -> Result<Frozen, String> {
+        run("fsfreeze", &["-f", self.point().to_str().unwrap()])?;
+        Ok(Frozen(self.point()))
+    }
+}
+
+/// Thaws the filesystem when it goes; it has to go before the writers are waited for.
+struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = run("fsfreeze", &["-u", self.0.to_str().unwrap()]);
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
         if self.mounted {
-            let _ = self.freeze("-u");
             let _ = run("umount", &["-l", self.point().to_str().unwrap()]);
         }
         if let Some(name) = &self.mapped {
@@ -607,7 +625,7 @@ fn a_writer_to_a_frozen_filesystem_is_named_with_its_file() {
     readers.extend(or_skip(kernel));
     let storage = storage(&mut live());
     let mut actor = Actor::start("write", &image.file());
-    let Some(()) = or_skip(image.freeze("-f")) else { return };
+    let Some(frozen) = or_skip(image.freeze()) else { return };
     actor.tell();
     await_true("the stuck writer", || actor.is_stuck());
     for reader in &mut readers {
@@ -620,8 +638,7 @@ fn a_writer_to_a_frozen_filesystem_is_named_with_its_file() {
         assert_eq!(wait.file, Some(file(image.file().to_str().unwrap(), Some(mount.id))), "{wait:?}");
         assert!(sampling < 1_000_000_000, "the sample took {sampling} ns");
     }
-    // Unfrozen, the writer goes on: it can be ended.
-    image.freeze("-u").unwrap();
+    drop(frozen);
     actor.hear();
 }
 
