@@ -12,6 +12,7 @@
 //! |---|---|
 //! | a flag, an exit code | [`cli`], `main` |
 //! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
+//! | which disks are below a path, which files are open | `kernel::storage`; `kernel::descriptors`, `kernel::movers` |
 //! | how all tasks are read at once | [`kernel::tier`], its program `kernel/bpf/tasks.bpf.c`; `kernel::take` |
 //! | when it is read | [`sampler`] |
 //! | its own memory and priority | [`kernel::own`] |

@@ -72,7 +72,8 @@ pub struct Sample {
     /// come late.
     #[serde(default)]
     pub storage: Option<Arc<Storage>>,
-    /// Open files of processes that move much, as far as somebody looked.
+    /// Open files of processes that move much, as far as somebody looked: regular files, block devices and pipes. An empty list is a
+    /// process that has none of them.
     #[serde(default)]
     pub open_files: Vec<(ProcessId, Vec<OpenFile>)>,
     /// Bytes of memory in use (`/proc/PID/statm`), looked up while memory is short: of all processes when that begins, then of those
@@ -311,17 +312,28 @@ pub struct OpenFile {
     pub reading: bool,
     /// Open for writing.
     pub writing: bool,
-    /// Where in the file the next byte is read or written.
-    pub position: u64,
+    /// Where in the file the next byte is read or written. `None`: there is no such place (a pipe).
+    pub position: Option<u64>,
 }
 
 /// Mounts and block devices: the way from a path to the disks below it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Storage {
-    /// `/proc/self/mountinfo`.
+    /// `/proc/self/mountinfo`, in its order: of two mounts on one point the later hides the earlier.
     pub mounts: Vec<Mount>,
-    /// `/sys/block` and `/sys/class/block`: disks, partitions and what is stacked on them.
+    /// `/sys/class/block`: disks, partitions and what is stacked on them, in order of their names.
     pub devices: Vec<BlockDevice>,
+    /// Mounts of other mount namespaces (containers), as far as an open file was on one. Their points are paths inside: they can be
+    /// found by number only.
+    #[serde(default)]
+    pub foreign: Vec<Mount>,
+}
+
+impl Storage {
+    /// The mount of that number, in whichever namespace.
+    pub fn mount(&self, id: u32) -> Option<&Mount> {
+        self.mounts.iter().chain(&self.foreign).find(|mount| mount.id == id)
+    }
 }
 
 /// One mount (`proc(5)`, `/proc/PID/mountinfo`).
@@ -344,8 +356,11 @@ pub struct Mount {
 /// One block device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockDevice {
-    /// Kernel name: `sda1`, `dm-3`, `md0`, `loop0`.
+    /// Kernel name, as `/proc/diskstats` has it: `sda1`, `dm-3`, `md0`, `loop0`.
     pub name: CompactString,
+    /// The device mapper's name, below `/dev/mapper`: `vg-root` (`dm/name`). `None`: not of the device mapper.
+    #[serde(default)]
+    pub mapped: Option<CompactString>,
     /// Device number, major and minor.
     pub device: (u32, u32),
     /// What it is made of: the disk of a partition, the slaves of `dm` and `md`. Empty: a disk, or a loop device.

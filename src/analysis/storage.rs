@@ -25,7 +25,7 @@ impl Layers {
 
     /// The mount a file is on.
     pub fn mount(&self, file: &FileRef) -> Option<&Mount> {
-        let known = file.mount.and_then(|id| self.storage.mounts.iter().find(|mount| mount.id == id));
+        let known = file.mount.and_then(|id| self.storage.mount(id));
         known.or_else(|| self.mount_of_path(&file.path))
     }
 
@@ -55,7 +55,11 @@ impl Layers {
         }
         let by_number = |device: &&BlockDevice| device.device == mount.device;
         // Filesystems that span devices (btrfs) have a number of their own, and name one of them.
-        let by_name = |device: &&BlockDevice| mount.source.strip_prefix("/dev/") == Some(&device.name);
+        let by_name = |device: &&BlockDevice| {
+            let mapped = device.mapped.as_deref();
+            mount.source.strip_prefix("/dev/") == Some(&device.name)
+                || mapped.is_some() && mount.source.strip_prefix("/dev/mapper/") == mapped
+        };
         let devices = &self.storage.devices;
         if let Some(device) = devices.iter().find(by_number).or_else(|| devices.iter().find(by_name)) {
             self.below(device, depth, found);
@@ -90,7 +94,7 @@ mod tests {
 
     fn device(name: &str, minor: u32, below: &[&str], backing: Option<&str>) -> BlockDevice {
         let below = below.iter().map(|name| (*name).into()).collect();
-        BlockDevice { name: name.into(), device: (8, minor), below, backing: backing.map(str::to_owned) }
+        BlockDevice { name: name.into(), device: (8, minor), below, backing: backing.map(str::to_owned), mapped: None }
     }
 
     fn layers() -> Layers {
@@ -110,7 +114,7 @@ mod tests {
             device("circle", 30, &["circle"], None),
         ];
         let mut layers = Layers::default();
-        layers.update(&Arc::new(Storage { mounts, devices }));
+        layers.update(&Arc::new(Storage { mounts, devices, foreign: Vec::new() }));
         layers
     }
 

@@ -7,7 +7,7 @@
 use std::{fmt::Write, os::fd::OwnedFd};
 
 use rustix::{
-    fs::{Mode, OFlags, RawDir, openat},
+    fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek},
     io::{Errno, pread},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
@@ -26,6 +26,11 @@ const KEPT_MAX: u64 = 65_536;
 const BUFFER: usize = 4096;
 /// Room for directory entries, a thousand or so for each call.
 const ENTRIES: usize = 32 * 1024;
+/// Room for the entries of as many descriptors, the directory itself and its parent: the kernel makes an inode for each that it lists.
+const FEW_ENTRIES: usize = 24 * (DESCRIPTORS + 2);
+
+/// Most descriptors listed in one go.
+pub(super) const DESCRIPTORS: usize = 64;
 
 /// Whose files: a process (and its first task), or one thread of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +89,31 @@ impl Files {
         Ok(())
     }
 
+    /// The descriptors of a process from this number on, not more than [`DESCRIPTORS`].
+    pub fn list_descriptors(&mut self, pid: Pid, from: u32, fds: &mut Vec<u32>) -> Result<(), Errno> {
+        fds.clear();
+        let dir = self.open_with(Place::Process(pid), "fd", OFlags::DIRECTORY)?;
+        // An entry's place in this directory is its number behind `.` and `..` (fs/proc/fd.c); in no other.
+        if from > 0 && self.root.is_procfs() {
+            seek(&dir, SeekFrom::Start(u64::from(from) + 2))?;
+        }
+        let mut entries = RawDir::new(dir, &mut self.entries.spare_capacity_mut()[..FEW_ENTRIES]);
+        while fds.len() < DESCRIPTORS
+            && let Some(entry) = entries.next()
+        {
+            let number = parse::number(entry?.file_name().to_bytes()).and_then(|number| u32::try_from(number).ok());
+            fds.extend(number.filter(|fd| *fd >= from));
+        }
+        Ok(())
+    }
+
+    /// Where one of a task's links leads, without going there.
+    pub fn read_link(&mut self, place: Place, name: &str) -> Result<&[u8], Errno> {
+        self.locate(place, name);
+        let length = readlinkat_raw(self.root.dir(), self.path.as_str(), &mut self.buffer[..])?;
+        Ok(&self.buffer[..length])
+    }
+
     /// A task's `schedstat`. A kept descriptor whose task is gone is dropped, and the number tried once more.
     pub fn schedstat(&mut self, place: Place, kept: &mut Kept) -> Option<SchedStat> {
         if let Some(file) = kept {
@@ -114,12 +144,20 @@ impl Files {
     }
 
     fn open(&mut self, place: Place, name: &str) -> Result<OwnedFd, Errno> {
+        self.open_with(place, name, OFlags::empty())
+    }
+
+    fn open_with(&mut self, place: Place, name: &str, more: OFlags) -> Result<OwnedFd, Errno> {
+        self.locate(place, name);
+        openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC | more, Mode::empty())
+    }
+
+    fn locate(&mut self, place: Place, name: &str) {
         self.path.clear();
         let _ = match place {
             Place::Process(pid) => write!(self.path, "{pid}/{name}"),
             Place::Thread(pid, tid) => write!(self.path, "{pid}/task/{tid}/{name}"),
         };
-        openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 }
 

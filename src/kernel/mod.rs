@@ -6,19 +6,24 @@
 //!
 //! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `newcomers`, `table` and
 //! `process` (who is new, ran or is gone), `waits` (where the stuck ones are), `host` (counters of the whole host), [`reader`]
-//! (puts them together), [`own`] (whytop's own memory and priority). [`tier`] has the kernel's own task iterator, which gives all tasks in one read where the rights
+//! (puts them together), [`own`] (whytop's own memory and priority). `storage` has mounts and block devices, read by a thread of its
+//! own; `descriptors` says which file a descriptor is, `movers` which files the processes have open that move most. [`tier`] has the
+//! kernel's own task iterator, which gives all tasks in one read where the rights
 //! allow it, and `take` puts what it gives into the same table. Tested in place and, through [`Reader`], by `tests/kernel.rs` on
 //! made-up trees and the real one, and by `tests/tiers.rs`, which compares the two tiers.
 
+mod descriptors;
 mod files;
 mod host;
 pub mod identity;
+mod movers;
 mod newcomers;
 pub mod own;
 mod parse;
 mod process;
 pub mod reader;
 pub mod root;
+mod storage;
 mod table;
 mod take;
 pub mod tier;

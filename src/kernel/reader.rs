@@ -22,10 +22,12 @@ use super::{
     files::Files,
     host::HostReader,
     identity::Identities,
+    movers::Movers,
     newcomers::Started,
     own::Own,
     process::Looker,
     root::ProcRoot,
+    storage::StorageReader,
     table::Table,
     tier::{Choice, KernelTier},
 };
@@ -44,6 +46,8 @@ pub struct Reader {
     table: Table,
     host: HostReader,
     identities: Identities,
+    movers: Movers,
+    storage: StorageReader,
     tier: KernelTier,
     own: Option<Own>,
     cpu: Nanos,
@@ -81,6 +85,8 @@ impl Reader {
             table: Table::default(),
             host: HostReader::new(root.clone()),
             identities,
+            movers: Movers::new(&root),
+            storage: StorageReader::new(&root)?,
             tier,
             own: None,
             root,
@@ -144,6 +150,10 @@ impl Reader {
         if let Some(own) = self.own.as_mut().filter(|_| tier != Tier::Proc(ProcReason::Loading)) {
             own.complete();
         }
+        let open_files = self.movers.look(&mut self.looker, &changes, since_boot, &host.disks);
+        let waits = changes.tasks.iter().filter_map(|task| Some((task.pid, task.wait.as_ref()?.file.as_ref()?)));
+        let opened = open_files.iter().flat_map(|(id, files)| files.iter().map(|open| (id.pid, &open.file)));
+        let storage = self.storage.update(&host.disks, waits.chain(opened), &mut gaps);
         let mut identities = self.identities.collect();
         let table = &self.table;
         let tick = self.looker.tick;
@@ -196,8 +206,8 @@ impl Reader {
             gone_processes: changes.gone_processes,
             gone_tasks: changes.gone_tasks,
             clocks: changes.clocks,
-            storage: None,
-            open_files: Vec::new(),
+            storage,
+            open_files,
             resident: Vec::new(),
             identities,
             gaps,
@@ -205,10 +215,12 @@ impl Reader {
         })
     }
 
-    /// Waits until the command lines asked for have come, or until the deadline is over. Returns early when only reads are left
-    /// that are overdue already.
+    /// Waits until the command lines, mounts and devices asked for have come, or until the deadline is over. Returns early when only
+    /// reads are left that are overdue already.
     pub fn settle(&self, deadline: Duration) {
+        let start = Instant::now();
         self.identities.settle(deadline);
+        self.storage.settle(deadline.saturating_sub(start.elapsed()));
     }
 
     /// The uptime of the tree that is read: of a tree from another host, the clock here knows nothing.

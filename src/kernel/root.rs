@@ -19,6 +19,7 @@ pub struct ProcRoot {
     dir: Arc<OwnedFd>,
     live: bool,
     procfs: bool,
+    sys: Option<Arc<Path>>,
 }
 
 impl ProcRoot {
@@ -37,7 +38,14 @@ impl ProcRoot {
             .with_context(|| format!("open {}", path.display()))?;
         let procfs = fstatfs(&dir).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
         let live = procfs && fs::canonicalize(path).is_ok_and(|path| path == Path::new("/proc"));
-        Ok(Self { path: path.to_owned(), dir: Arc::new(dir), live, procfs })
+        let sys = live.then(|| Path::new("/sys").into());
+        Ok(Self { path: path.to_owned(), dir: Arc::new(dir), live, procfs, sys })
+    }
+
+    /// The same with a sys tree that belongs to it. Without one, only the host's own has one.
+    #[must_use]
+    pub fn with_sys(self, path: &Path) -> Self {
+        Self { sys: Some(path.into()), ..self }
     }
 
     /// Where it is.
@@ -53,6 +61,11 @@ impl ProcRoot {
     /// Whether a kernel answers here. Only then does a descriptor stand for one process, whatever becomes of its number.
     pub(super) fn is_procfs(&self) -> bool {
         self.procfs
+    }
+
+    /// The sys tree that belongs to it. `None`: not known.
+    pub(super) fn sys(&self) -> Option<&Path> {
+        self.sys.as_deref()
     }
 
     /// The directory itself, to open files below it.

@@ -1,7 +1,7 @@
-//! Where the stuck tasks are stuck, for a bounded number of them: wait channel, system call, stack, and when they ran last.
+//! Where the stuck tasks are stuck, for a bounded number of them: wait channel, system call, its file, stack, and when they ran last.
 //!
 //! Reads `wchan`, `syscall`, `stack` and `sched` of a task when it got stuck, and not again while it stays so; where the kernel's
-//! iterator is there, only the first of them. Tested through [`crate::kernel::Reader`] and by `tests/tiers.rs`.
+//! iterator is there, only the first of them. The file comes from `descriptors`. Tested through [`crate::kernel::Reader`] and by `tests/tiers.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use rustix::io::Errno;
 
 use super::{
+    descriptors,
     files::Place,
     parse::{self, Call},
     process::{Known, Looker, Watched},
@@ -102,7 +103,8 @@ fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut L
     let (call, stack) = call_and_stack(watched, place, kernel, looker, source);
     let last_ran = last_ran(watched, place, looker, source);
     let (syscall, args) = (call.map(|call| call.number), call.and_then(|call| call.args));
-    let wait = Some(Box::new(Wait { wchan, syscall, args, stack, last_ran, file: None }));
+    let file = call.and_then(|call| descriptors::of_call(&mut looker.files, place, call));
+    let wait = Some(Box::new(Wait { wchan, syscall, args, stack, last_ran, file }));
     watched.dirty |= wait != watched.task.wait;
     watched.task.wait = wait;
 }

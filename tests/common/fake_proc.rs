@@ -127,6 +127,20 @@ impl FakeProc {
         }
     }
 
+    /// An open file of a process (`42`) or a thread (`42/task/43`), with the lines of its `fdinfo`.
+    pub fn descriptor(&self, holder: &str, fd: u32, target: &str, info: &str) {
+        self.file(&format!("{holder}/fdinfo/{fd}"), info);
+        self.link(&format!("{holder}/fd/{fd}"), target);
+    }
+
+    /// A symbolic link, over what was there.
+    pub fn link(&self, name: &str, target: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("create a directory");
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(target, path).expect("make a link");
+    }
+
     /// The process ends and is reaped.
     pub fn remove(&self, pid: i32) {
         self.remove_file(&pid.to_string());
