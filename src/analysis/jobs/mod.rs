@@ -212,6 +212,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
     let gist = Gist::of(table, &draft.members);
     let io = IoSeen::of(draft.members.iter().filter_map(|pid| table.get(*pid)));
     if let Some(old) = old
+        && old.facts.root.map(|root| root.pid) == draft.root
         && old.facts.members.len() == members.len()
         && old.facts.members.iter().zip(&members).all(|(old, new)| Arc::ptr_eq(old, new))
     {
