@@ -344,7 +344,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         user: identity.and_then(|identity| identity.user.as_deref()),
         on_terminal: entry.process.tty != 0,
         age: 0.0,
-        cpu_seconds: entry.tasks.iter().map(|task| task.cpu).sum::<Nanos>() as f64 / SECOND as f64,
+        cpu_seconds: entry.tasks.iter().map(|task| task.cpu as f64).sum::<f64>() / SECOND as f64,
         io: entry.process.io,
         recent: None,
         files: OpenFiles::default(),
