@@ -214,6 +214,11 @@ proptest! {
             let watched = watching.ingest(sample(second, Some(&before), &world));
             let fresh = monitor().ingest(sample(second, None, &world));
             prop_assert_eq!(jobs(&watched), jobs(&fresh), "at second {}", second);
+            let ids: BTreeSet<_> = watched.jobs.iter().map(|job| &job.facts.id).collect();
+            prop_assert_eq!(ids.len(), watched.jobs.len(), "no two jobs under one identity");
+            for job in &watched.jobs {
+                prop_assert!(job.facts.root.is_none() || job.facts.root_member().is_some(), "a job's root is one of its own");
+            }
         }
     }
 }

@@ -86,6 +86,12 @@ impl JobId {
         Self(format!("tree:{root}").into())
     }
 
+    /// The process that a tree is called after. `None`: it is no tree.
+    pub fn root_of_tree(&self) -> Option<ProcessId> {
+        let (pid, start) = self.0.strip_prefix("tree:")?.split_once('@')?;
+        Some(ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? })
+    }
+
     /// Kernel threads of one subsystem.
     pub fn kernel(subsystem: &str) -> Self {
         Self(format!("kernel:{subsystem}").into())

@@ -173,8 +173,10 @@ pub fn drafts<'a>(
         // A tree whose root has ended goes on under the name it had, so that what an operator watches does not change its name.
         let was = |pid: &Pid| table.get(*pid).and_then(|entry| previous(entry.process.id));
         let old = draft.members.iter().find_map(was);
+        // One that lives and is in another job now takes the name with it.
+        let lives = |root: ProcessId| table.get(root.pid).is_some_and(|entry| entry.process.id == root);
         if let Some(old) = old
-            && old.as_str().starts_with("tree:")
+            && old.root_of_tree().is_some_and(|root| !lives(root))
             && taken.insert(old.clone())
         {
             draft.id = old.clone();
@@ -191,7 +193,8 @@ fn draft(table: &Table, key: Key, members: Vec<Pid>) -> Option<Draft> {
     let root = match key {
         Key::Named(Origin::Kernel(_)) => None,
         Key::Named(_) | Key::LeftOf(..) => oldest_top,
-        Key::Below(pid) => Some(pid),
+        // Not so if it belongs elsewhere by itself: a shell in a unit of launchers.
+        Key::Below(pid) => Some(pid).filter(|pid| present.contains(pid)).or(oldest_top),
         Key::Typed(group, _) => members.iter().find(|pid| **pid == group).copied().or(oldest_top),
     };
     let id = match &key {

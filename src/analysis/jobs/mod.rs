@@ -212,6 +212,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
     let gist = Gist::of(table, &draft.members);
     let io = IoSeen::of(draft.members.iter().filter_map(|pid| table.get(*pid)));
     if let Some(old) = old
+        && old.facts.root.map(|root| root.pid) == draft.root
         && old.facts.members.len() == members.len()
         && old.facts.members.iter().zip(&members).all(|(old, new)| Arc::ptr_eq(old, new))
     {
@@ -343,7 +344,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         user: identity.and_then(|identity| identity.user.as_deref()),
         on_terminal: entry.process.tty != 0,
         age: 0.0,
-        cpu_seconds: entry.tasks.iter().map(|task| task.cpu).sum::<Nanos>() as f64 / SECOND as f64,
+        cpu_seconds: entry.tasks.iter().map(|task| task.cpu as f64).sum::<f64>() / SECOND as f64,
         io: entry.process.io,
         recent: None,
         files: entry
