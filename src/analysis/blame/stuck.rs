@@ -16,7 +16,8 @@ const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
 const FORGOTTEN: f64 = 600.0;
 /// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
-const KERNEL_WORK: [&str; 4] = ["kernel: md resync", "kernel: scrub", "kernel: device mapper", "kernel: drbd"];
+const KERNEL_WORK: [&str; 5] =
+    ["kernel: md resync", "kernel: btrfs scrub", "kernel: zfs scrub", "kernel: device mapper", "kernel: drbd"];
 
 /// What tasks wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
