@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, blame_weight, is_program, waiting_jobs};
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
+use crate::analysis::waits::OWN_LIMIT;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
 const VICTIM_TASKS: f64 = 0.5;
@@ -109,7 +110,9 @@ fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>
     let (culprit, also) = match place.resource {
         Some(Resource::FrozenFilesystem) => (freezer(jobs), Vec::new()),
         Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
-        Some(Resource::Memory) => memory_culprit(jobs, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also)),
+        Some(Resource::Memory) => {
+            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+        }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
         Some(Resource::Disk) => disk(anybody),
         // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
@@ -179,11 +182,24 @@ fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
     Some((held as f64 / all as f64).min(1.0))
 }
 
-/// Who holds the memory.
-fn memory_culprit(jobs: &[Job], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
+/// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
+fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
+    let limited = |v: usize| {
+        let mut own = waits.iter().filter(|group| group.job == jobs[v].facts.id && group.resource == Some(Resource::Memory));
+        let first = own.next().is_some_and(|group| group.meaning.as_deref() == Some(OWN_LIMIT));
+        first && own.all(|group| group.meaning.as_deref() == Some(OWN_LIMIT))
+    };
+    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !limited(v)).collect();
     let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
+    // Nor does whoever holds more than the one accused.
+    let others_wait = |i: usize| {
+        let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
+        tasks >= totals.least(WATCH_TASKS, Resource::Memory)
+    };
     let taking = Taking { jobs, resource: Resource::Memory, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
-    taking.most(|i| is_program(&jobs[i]))
+    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
+    also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
+    Some((culprit, also))
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
+pub use self::meaning::OWN_LIMIT;
 use self::meaning::meaning;
 use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
