@@ -40,7 +40,7 @@ pub struct Monitor {
     layers: Layers,
     history: History,
     before: Option<(Nanos, Host)>,
-    trouble: Option<Trouble>,
+    troubles: Vec<Trouble>,
 }
 
 /// Contention that goes on: since when, and when it was last seen.
@@ -70,7 +70,7 @@ impl Monitor {
             layers: Layers::default(),
             history: History::new(limits),
             before: None,
-            trouble: None,
+            troubles: Vec::new(),
         }
     }
 
@@ -106,6 +106,7 @@ impl Monitor {
         let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, disk);
+        let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
@@ -113,7 +114,7 @@ impl Monitor {
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
             memory: sample.host.memory.map(|memory| memory.total),
             disks: &disks,
-            incumbent: self.trouble.as_ref().and_then(|trouble| trouble.incumbent.as_ref()),
+            incumbents: &incumbents,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);
@@ -283,20 +284,25 @@ impl Monitor {
     /// Keeps the beginning of contention that goes on. One that was there before whytop looked began when the first of the victims got
     /// stuck, as far as they still are.
     fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp, seconds: f64) {
-        if verdict.severity != Severity::Contention {
-            self.trouble = None;
-            return;
-        }
-        let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit() == verdict.culprit.as_ref());
-        let victims = waits.iter().filter(|group| verdict.victims.contains(&group.job));
-        let longest = victims.filter_map(|group| group.longest).fold(0.0, f64::max);
-        let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
-        let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-        let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
-        let share = verdict.share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
-        let incumbent = verdict.culprit.clone().map(|job| Incumbent { job, resource: verdict.resource, share });
-        self.trouble = Some(Trouble { resource: verdict.resource, since, incumbent });
-        verdict.since = Some(since);
+        let before = std::mem::take(&mut self.troubles);
+        let go_on = |resource: Resource, culprit: Option<&JobId>, share: Option<f64>, victims: &[JobId]| {
+            let same = before.iter().find(|trouble| trouble.resource == resource && trouble.culprit() == culprit);
+            let stuck = waits.iter().filter(|group| victims.contains(&group.job));
+            let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
+            let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
+            let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
+            let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
+            let share = share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
+            let incumbent = culprit.cloned().map(|job| Incumbent { job, resource, share });
+            Trouble { resource, since, incumbent }
+        };
+        let contended = |severity: Severity| severity == Severity::Contention;
+        let first = contended(verdict.severity)
+            .then(|| go_on(verdict.resource, verdict.culprit.as_ref(), verdict.share, &verdict.victims));
+        let others = verdict.others.iter().filter(|other| contended(other.severity));
+        let others = others.map(|other| go_on(other.resource, other.culprit.as_ref(), other.share, &other.victims));
+        verdict.since = first.as_ref().map(|trouble| trouble.since);
+        self.troubles = first.into_iter().chain(others).collect();
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {

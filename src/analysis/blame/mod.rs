@@ -56,8 +56,8 @@ pub struct Totals<'a> {
     pub memory: Option<u64>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
-    /// Who was accused at the sample before.
-    pub incumbent: Option<&'a Incumbent>,
+    /// Who was accused at the sample before, of what counted most first.
+    pub incumbents: &'a [Incumbent],
 }
 
 /// Who is accused, of what: it takes less to go on than to begin, or the verdict would turn with each burst.
@@ -81,7 +81,12 @@ impl Incumbent {
 impl Totals<'_> {
     /// What it takes to say something, with a culprit that stands accused of this already.
     fn least(&self, tasks: f64, resource: Resource) -> f64 {
-        if self.incumbent.is_some_and(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+        if self.incumbents.iter().any(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+    }
+
+    /// What this job stands accused of, if it is this.
+    fn incumbent(&self, job: &Job, resource: Resource) -> Option<&Incumbent> {
+        self.incumbents.iter().find(|incumbent| incumbent.is(job, resource))
     }
 }
 
@@ -96,7 +101,13 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], totals: Totals<'_>) -> Verdi
     let backup = strongest_backup(jobs);
     let mut cases = stuck::cases(jobs, waits, totals);
     cases.extend(cpu::case(jobs, totals));
-    cases.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    // What counted most goes on to: two that are as bad as each other would take turns.
+    let first = totals.incumbents.first();
+    let weight = |case: &Case| {
+        let leads = case.culprit.zip(first).is_some_and(|(i, first)| first.is(&jobs[i], case.resource));
+        case.weight() * if leads { INCUMBENT } else { 1.0 }
+    };
+    cases.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
     let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
     let verdict = match told.next() {
         None => words::calm(jobs, backup),
@@ -186,7 +197,7 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 struct Taking<'a, S: Fn(usize) -> f64> {
     jobs: &'a [Job],
     resource: Resource,
-    incumbent: Option<&'a Incumbent>,
+    totals: Totals<'a>,
     /// From which part on.
     least: f64,
     /// A job's part of the resource, 0 to 1.
@@ -195,12 +206,12 @@ struct Taking<'a, S: Fn(usize) -> f64> {
 
 impl<S: Fn(usize) -> f64> Taking<'_, S> {
     fn is_incumbent(&self, i: usize) -> bool {
-        self.incumbent.is_some_and(|incumbent| incumbent.is(&self.jobs[i], self.resource))
+        self.totals.incumbent(&self.jobs[i], self.resource).is_some()
     }
 
     fn share(&self, i: usize) -> f64 {
         let now = (self.share)(i);
-        self.incumbent.filter(|_| self.is_incumbent(i)).map_or(now, |incumbent| incumbent.share.max(now))
+        self.totals.incumbent(&self.jobs[i], self.resource).map_or(now, |incumbent| incumbent.share.max(now))
     }
 
     fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {

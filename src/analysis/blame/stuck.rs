@@ -196,7 +196,7 @@ fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: 
         let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
         tasks >= totals.least(WATCH_TASKS, Resource::Memory)
     };
-    let taking = Taking { jobs, resource: Resource::Memory, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Memory, totals, least: CULPRIT_SHARE, share };
     let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
     also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
     Some((culprit, also))
@@ -250,11 +250,11 @@ fn disk_culprit(
             >= totals.least(WATCH_TASKS, Resource::Disk)
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
-    let stands_accused = |job: &Job| totals.incumbent.is_some_and(|incumbent| incumbent.is(job, Resource::Disk));
+    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk).is_some();
     let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
-    let taking = Taking { jobs, resource: Resource::Disk, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Disk, totals, least: CULPRIT_SHARE, share };
     if let Some((culprit, also)) = taking.most(candidate) {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
