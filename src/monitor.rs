@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Incumbent, Totals};
+use crate::analysis::brief::{self, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict, WaitGroup,
@@ -41,6 +42,8 @@ pub struct Monitor {
     history: History,
     before: Option<(Nanos, Host)>,
     troubles: Vec<Trouble>,
+    /// The jobs of processes that did something within the window: what those did that have ended counts on.
+    of_late: HashMap<ProcessId, JobId>,
 }
 
 /// Contention that goes on: since when, and when it was last seen.
@@ -71,6 +74,7 @@ impl Monitor {
             history: History::new(limits),
             before: None,
             troubles: Vec::new(),
+            of_late: HashMap::new(),
         }
     }
 
@@ -95,7 +99,15 @@ impl Monitor {
         };
         self.jobs.update(&self.table, &recent, instant);
 
+        for id in recent.keys() {
+            if let Some(facts) = self.jobs.of(*id) {
+                self.of_late.insert(*id, facts.id.clone());
+            }
+        }
+        self.of_late.retain(|id, _| recent.contains_key(id));
+
         let cpu = self.cpu_use(&sample, seconds);
+        self.window.add_brief(self.brief(cpu, seconds, instant));
         let disks = self.disk_use(&sample, seconds);
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
         let mut jobs = self.weigh(&recent, &disks, io_hidden, instant);
@@ -166,11 +178,24 @@ impl Monitor {
                 Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age }
             })
             .collect();
-        for (id, recent) in recent {
-            let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) else { continue };
-            accumulate(&mut job.usage, &recent.usage);
-            job.runnable += recent.runnable;
-            job.uninterruptible += recent.stuck;
+        let by_id: HashMap<&JobId, usize> = self.jobs.iter().enumerate().map(|(at, (facts, _))| (&facts.id, at)).collect();
+        // In order, for sums of fractions depend on it and equals shall stay equal.
+        let mut ordered: Vec<(&ProcessId, &Recent)> = recent.iter().collect();
+        ordered.sort_unstable_by_key(|(id, _)| **id);
+        for (id, recent) in ordered {
+            if let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) {
+                accumulate(&mut job.usage, &recent.usage);
+                job.runnable += recent.runnable;
+                job.uninterruptible += recent.stuck;
+            } else if let Some(job) = self.of_late.get(id).and_then(|id| jobs.get_mut(*by_id.get(id)?)) {
+                // It has ended, and what it did lately was done all the same.
+                accumulate(&mut job.usage, &Usage { stuck: 0.0, ..recent.usage });
+            }
+        }
+        for (id, cores) in self.window.brief() {
+            if let Some(job) = by_id.get(id).and_then(|index| jobs.get_mut(*index)) {
+                *job.usage.cpu_cores.get_or_insert(0.0) += cores;
+            }
         }
         self.look_up_disks(&mut jobs, recent);
         self.add_up_memory(&mut jobs);
@@ -303,6 +328,20 @@ impl Monitor {
         let others = others.map(|other| go_on(other.resource, other.culprit.as_ref(), other.share, &other.victims));
         verdict.since = first.as_ref().map(|trouble| trouble.since);
         self.troubles = first.into_iter().chain(others).collect();
+    }
+
+    /// CPU seconds of processes that came and went in the newest interval, by job.
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
+        let Some(cpu) = cpu else { return HashMap::new() };
+        let seen: Nanos = self.window.newest().map(|(_, used)| used.cpu).sum();
+        let unexplained = (cpu.busy - cpu.steal) * seconds - seen as f64 / SECOND as f64;
+        let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
+        newest.sort_unstable();
+        let tick = 1.0 / instant.ticks_per_second as f64;
+        let young = newest
+            .into_iter()
+            .filter_map(|(id, cpu)| Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu }));
+        brief::used(young, seconds, unexplained)
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {

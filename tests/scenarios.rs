@@ -23,7 +23,7 @@
 //! io_hidden, files = ["r /a", "w /b @/mount/point"], resident_mb
 //! runnable, stuck             tasks, or one number for each sample, over and over; stuck_during = [from, to]
 //! wchan or stack = "innermost first", call = "pread64", on = "/file", stuck_for = seconds before the first sample
-//! storm = 200                 so many children a second, which live for 40 ms and use its `cpu` and `wait`
+//! storm = 200, lives = 0.04   so many children a second, which live so long and use its `cpu` and `wait`
 //!
 //! [expect]                    or [[expect]] for parts of the time: at every sample from `by` (the last) to `until`
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none

@@ -5,6 +5,7 @@
 //! `blame` joins those who wait with those who take, `waits` says what they wait in, `ledger` takes the load average apart.
 
 pub(crate) mod blame;
+pub(crate) mod brief;
 mod cgroup;
 pub mod diagnosis;
 pub mod gap;

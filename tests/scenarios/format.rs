@@ -136,6 +136,7 @@ pub struct Row {
     pub disk: Option<String>,
     pub resident_mb: Option<f64>,
     pub storm: Option<f64>,
+    lives: Option<f64>,
     pub runs_during: Option<[f64; 2]>,
     pub moves_during: Option<[f64; 2]>,
     pub stuck_during: Option<[f64; 2]>,
@@ -177,6 +178,11 @@ impl Row {
 
     pub fn session(&self) -> Pid {
         self.session.unwrap_or(self.pid)
+    }
+
+    /// Seconds that a child of a storm lives.
+    pub fn lives(&self) -> f64 {
+        self.lives.unwrap_or(0.04)
     }
 
     pub fn bare(pid: Pid, comm: &str, age: f64) -> Self {

@@ -16,8 +16,6 @@ use crate::format::{DiskRow, Row, Scenario, TICKS, UP};
 
 /// The clock of the one CPU that all ran on is behind the time since boot by this much.
 const CLOCK_BEHIND: f64 = 1000.0;
-/// A process of a fork storm lives this long, in seconds.
-const STORM_LIFE: f64 = 0.04;
 /// The kernel counts the load each so many seconds (`LOAD_FREQ`).
 const LOAD_STEP: f64 = 5.004;
 
@@ -224,20 +222,19 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// The children of a storm that live at sample `k`: the processes, and how much of their lives is over.
+    /// The children of a storm that live at sample `k`: each is born on time and has used its part since.
     fn storm(&self, row: &Row, k: usize) -> Vec<(Process, Task)> {
         let Some(rate) = row.storm else { return Vec::new() };
-        let alive = (rate * STORM_LIFE).ceil() as u32;
-        let second = self.times[k];
-        let child = |n: u32| {
-            let age = STORM_LIFE * (f64::from(n) + 0.5) / f64::from(alive);
-            let pid = row.pid + 1 + ((second - age + 1000.0) * rate) as Pid % 30_000;
-            let id = ProcessId { pid, start: ((UP + second - age) * TICKS as f64) as u64 };
-            let each = |rate: f64| (rate / f64::from(alive) * age * SECOND as f64) as Nanos;
+        let now = self.times[k] + 1000.0;
+        let child = |n: u64| {
+            let age = now - n as f64 / rate;
+            let id =
+                ProcessId { pid: row.pid + 1 + (n % 30_000) as Pid, start: ((UP + self.times[k] - age) * TICKS as f64) as u64 };
+            let each = |all: f64| (all / rate / row.lives() * age * SECOND as f64) as Nanos;
             let process = self.process(row, k);
             let task = Task {
-                id: TaskId { tid: pid, start: id.start },
-                pid,
+                id: TaskId { tid: id.pid, start: id.start },
+                pid: id.pid,
                 state: TaskState::Runnable,
                 cpu: each(row.cpu),
                 run_delay: Some(each(row.wait)),
@@ -246,7 +243,7 @@ impl<'a> Play<'a> {
             let io = process.io.map(|_| IoBytes::default());
             (Process { id, parent: row.pid, group: row.group(), session: row.session(), io, ..process }, task)
         };
-        (0..alive).map(child).collect()
+        (((now - row.lives()) * rate) as u64 + 1..=(now * rate) as u64).map(child).collect()
     }
 
     /// What has gone through this disk at sample `k`: bytes read, bytes written.
@@ -288,7 +285,7 @@ impl<'a> Play<'a> {
             let rows = self.scenario.process.iter().filter(|row| row.alive(second));
             rows.map(|row| {
                 let stuck = if row.stuck_for.is_none_or(|seconds| second >= -seconds) { self.stuck(row, k) } else { 0 };
-                let storm = row.storm.map_or(0, |rate| (rate * STORM_LIFE).ceil() as u32);
+                let storm = row.storm.map_or(0, |rate| (rate * row.lives()).round() as u32);
                 stuck + storm + self.runnable(row, k)
             })
             .sum()
