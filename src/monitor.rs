@@ -27,6 +27,9 @@ use crate::units::{Nanos, ProcessId, SECOND, clean};
 /// Of what a job moves, the part of which the disk must be known before it counts as known.
 const MOSTLY: f64 = 0.8;
 
+/// Less than this is no use of a CPU that counts, in CPUs.
+const CPU_NOISE: f64 = 0.01;
+
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
 
@@ -192,6 +195,12 @@ impl Monitor {
                 accumulate(&mut job.usage, &Usage { stuck: 0.0, ..recent.usage });
             }
         }
+        // Little seen of a process whose counters went back says nothing: it is not known, rather than none.
+        for (id, _) in recent.iter().filter(|(_, recent)| recent.lost) {
+            let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) else { continue };
+            job.usage.cpu_cores = job.usage.cpu_cores.filter(|cores| *cores >= CPU_NOISE);
+            forget_little_io(&mut job.usage);
+        }
         for (id, cores) in self.window.brief() {
             if let Some(job) = by_id.get(id).and_then(|index| jobs.get_mut(*index)) {
                 *job.usage.cpu_cores.get_or_insert(0.0) += cores;
@@ -202,9 +211,7 @@ impl Monitor {
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
         for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
             // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
-            if job.usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
-                (job.usage.read_bytes, job.usage.write_bytes) = (None, None);
-            }
+            forget_little_io(&mut job.usage);
         }
         // A kernel thread that serves a stacked device (loop, dm) moves the same bytes a second time, for a program.
         let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
@@ -289,7 +296,8 @@ impl Monitor {
             if let (Some(bytes), Some(job)) = (entry.resident, self.jobs.index_of(entry.process.id))
                 && let Some(job) = jobs.get_mut(job)
             {
-                *job.usage.resident.get_or_insert(0) += bytes;
+                let sum = job.usage.resident.get_or_insert(0);
+                *sum = sum.saturating_add(bytes);
             }
         }
     }
@@ -333,8 +341,8 @@ impl Monitor {
     /// CPU seconds of processes that came and went in the newest interval, by job.
     fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
         let Some(cpu) = cpu else { return HashMap::new() };
-        let seen: Nanos = self.window.newest().map(|(_, used)| used.cpu).sum();
-        let unexplained = (cpu.busy - cpu.steal) * seconds - seen as f64 / SECOND as f64;
+        let seen: f64 = self.window.newest().map(|(_, used)| used.cpu as f64).sum();
+        let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
         let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
         newest.sort_unstable();
         let tick = 1.0 / instant.ticks_per_second as f64;
@@ -368,7 +376,7 @@ impl Monitor {
                 let (read, written) =
                     (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
                 let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
-                (requests + busy > 0).then(|| DiskUse {
+                (requests > 0 || busy > 0).then(|| DiskUse {
                     name: clean(&new.name),
                     read_bytes: read as f64 / seconds,
                     write_bytes: written as f64 / seconds,
@@ -380,6 +388,12 @@ impl Monitor {
             .collect();
         disks.sort_by(|a, b| b.util.total_cmp(&a.util).then_with(|| a.name.cmp(&b.name)));
         disks
+    }
+}
+
+fn forget_little_io(usage: &mut Usage) {
+    if usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
+        (usage.read_bytes, usage.write_bytes) = (None, None);
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Used {
     pub read: Option<u64>,
     /// Bytes towards block devices. `None`: hidden.
     pub written: Option<u64>,
+    /// A counter went back: what it used is not known, or not all.
+    pub lost: bool,
     /// Tasks runnable at the second sample.
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the second sample.
@@ -124,6 +126,8 @@ impl Table {
             if let Some(moved) = moved {
                 let used = used.entry(process.id).or_default();
                 (used.read, used.written) = (Some(moved.read), Some(moved.written));
+            } else if entry.as_ref().is_some_and(|entry| entry.process.io.is_some() && process.io.is_some()) {
+                used.entry(process.id).or_default().lost = true;
             }
             if let Some(entry) = entry {
                 let restructured = structure_of(&entry.process) != structure_of(process);
@@ -151,12 +155,14 @@ impl Table {
                     None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
                     None => (None, None),
                 };
-                if cpu.is_some() || run_delay.is_some() {
+                let lost = cpu.is_none() && at.is_some_and(|at| entry.tasks[at].id == task.id);
+                if lost || cpu.is_some() || run_delay.is_some() {
                     let used = used.entry(entry.process.id).or_default();
-                    used.cpu += cpu.unwrap_or_default();
+                    used.lost |= lost;
+                    used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,
-                        (a, b) => Some(a.unwrap_or_default() + b.unwrap_or_default()),
+                        (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
                     };
                 }
                 // It was woken and fell asleep again if it ran meanwhile; otherwise it sleeps on.
@@ -243,10 +249,10 @@ impl Table {
         let (Some(io), Some(parent)) = (child.process.io, self.entries.get(&child.process.parent)) else { return };
         let (sum, samples) = self.inherited.entry(parent.process.id).or_default();
         *samples = 2;
-        sum.read += io.read;
-        sum.written += io.written;
-        sum.read_any += io.read_any;
-        sum.written_any += io.written_any;
+        sum.read = sum.read.saturating_add(io.read);
+        sum.written = sum.written.saturating_add(io.written);
+        sum.read_any = sum.read_any.saturating_add(io.read_any);
+        sum.written_any = sum.written_any.saturating_add(io.written_any);
     }
 
     /// The process that has this number now.

@@ -36,6 +36,8 @@ pub struct Recent {
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the newest sample.
     pub stuck: u32,
+    /// A counter went back: not all that it used is known.
+    pub lost: bool,
 }
 
 impl Window {
@@ -83,7 +85,9 @@ impl Window {
         let mut sums: HashMap<ProcessId, Recent> = HashMap::new();
         for interval in &self.intervals {
             for (id, used) in &interval.used {
-                let usage = &mut sums.entry(*id).or_default().usage;
+                let recent = sums.entry(*id).or_default();
+                recent.lost |= used.lost;
+                let usage = &mut recent.usage;
                 // Before the second sample there is no rate, but who is stuck is already known.
                 let weight = if total > 0.0 { interval.seconds / total } else { 1.0 };
                 usage.stuck += f64::from(used.stuck) * weight;
