@@ -23,7 +23,8 @@ pub fn case(jobs: &[Job], totals: Totals<'_>) -> Option<Case> {
     if all < totals.least(WATCH_TASKS, Resource::Cpu) {
         return None;
     }
-    let share = |i: usize| jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus;
+    // The counts of tasks and of the host are not of one instant, so the sum may come to a little more than there is.
+    let share = |i: usize| (jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus).min(1.0);
     let others_wait = |i: usize| {
         victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Cpu)
     };
