@@ -343,7 +343,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         user: identity.and_then(|identity| identity.user.as_deref()),
         on_terminal: entry.process.tty != 0,
         age: 0.0,
-        cpu_seconds: entry.tasks.iter().map(|task| task.cpu).sum::<Nanos>() as f64 / SECOND as f64,
+        cpu_seconds: entry.tasks.iter().map(|task| task.cpu as f64).sum::<f64>() / SECOND as f64,
         io: entry.process.io,
         recent: None,
         files: entry
@@ -356,7 +356,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
 
 /// Orders a job's processes: root first, each parent before its children, the rest by age.
 fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec<Pid> {
-    members.sort_by_key(|pid| table.get(*pid).map(|entry| entry.process.id.start).unwrap_or_default());
+    members.sort_by_key(|pid| (table.get(*pid).map(|entry| entry.process.id.start).unwrap_or_default(), *pid));
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     let present: std::collections::HashSet<Pid> = members.iter().copied().collect();
     let mut tops: Vec<Pid> = Vec::new();
@@ -376,6 +376,11 @@ fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec
         if let Some(below) = children.remove(&pid) {
             stack.extend(below.into_iter().rev());
         }
+    }
+    if ordered.len() < members.len() {
+        // Their parents are each other's children, as only a tree written by hand has them.
+        let reached: std::collections::HashSet<Pid> = ordered.iter().copied().collect();
+        ordered.extend(members.into_iter().filter(|pid| !reached.contains(pid)));
     }
     ordered
 }
