@@ -42,6 +42,8 @@ mod expect;
 mod format;
 #[path = "scenarios/play.rs"]
 mod play;
+#[path = "scenarios/properties.rs"]
+mod properties;
 
 use expect::{changes, culprit, differences};
 use play::Play;

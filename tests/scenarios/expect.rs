@@ -11,7 +11,7 @@ const ACCOUNT_SLACK: f64 = 0.5;
 /// Seconds by which a beginning may be off.
 const SINCE_SLACK: f64 = 0.3;
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
     pub by: Option<f64>,
@@ -34,7 +34,7 @@ pub struct Expect {
     job: Vec<ExpectJob>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectWait {
     job: String,
@@ -48,7 +48,7 @@ struct ExpectWait {
     longest: Option<f64>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectJob {
     name: String,

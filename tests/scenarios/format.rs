@@ -15,7 +15,7 @@ pub const UP: f64 = 1_000_000.0;
 /// Number of the first mount of a scenario.
 const FIRST_MOUNT: u32 = 20;
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     #[serde(skip)]
@@ -42,14 +42,14 @@ pub struct Scenario {
     pub mount: Vec<String>,
     pub process: Vec<Row>,
     #[serde(default)]
-    expect: Phases,
+    pub expect: Phases,
     pub changes: Option<usize>,
 }
 
 /// One expectation, or one for each part of the time.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum Phases {
+pub enum Phases {
     One(Box<Expect>),
     Many(Vec<Expect>),
 }
@@ -60,7 +60,7 @@ impl Default for Phases {
     }
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskRow {
     pub name: String,
@@ -73,7 +73,7 @@ pub struct DiskRow {
 }
 
 /// A number that stays, or one for each sample, over and over.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Series {
     Steady(f64),
@@ -102,23 +102,23 @@ impl Series {
     }
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Row {
     pub pid: Pid,
-    parent: Option<Pid>,
-    group: Option<Pid>,
-    session: Option<Pid>,
+    pub parent: Option<Pid>,
+    pub group: Option<Pid>,
+    pub session: Option<Pid>,
     pub tty: bool,
     pub comm: String,
     pub argv: Vec<String>,
-    cmd: String,
+    pub cmd: String,
     pub cgroup: Option<String>,
-    unit: Option<String>,
-    under: Option<String>,
+    pub unit: Option<String>,
+    pub under: Option<String>,
     pub user: Option<String>,
     pub kernel: bool,
-    age: Option<f64>,
+    pub age: Option<f64>,
     pub ends: Option<f64>,
     pub cpu: f64,
     pub wait: f64,
@@ -136,7 +136,7 @@ pub struct Row {
     pub disk: Option<String>,
     pub resident_mb: Option<f64>,
     pub storm: Option<f64>,
-    lives: Option<f64>,
+    pub lives: Option<f64>,
     pub runs_during: Option<[f64; 2]>,
     pub moves_during: Option<[f64; 2]>,
     pub stuck_during: Option<[f64; 2]>,
