@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Incumbent, Totals};
+use crate::analysis::brief::{self, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
     Verdict, WaitGroup,
@@ -27,6 +28,9 @@ use crate::units::{Nanos, ProcessId, SECOND, clean};
 /// Of what a job moves, the part of which the disk must be known before it counts as known.
 const MOSTLY: f64 = 0.8;
 
+/// Less than this is no use of a CPU that counts, in CPUs.
+const CPU_NOISE: f64 = 0.01;
+
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
 
@@ -41,7 +45,9 @@ pub struct Monitor {
     layers: Layers,
     history: History,
     before: Option<(Nanos, Host)>,
-    trouble: Option<Trouble>,
+    troubles: Vec<Trouble>,
+    /// The jobs of processes that did something within the window: what those did that have ended counts on.
+    of_late: HashMap<ProcessId, JobId>,
 }
 
 /// Contention that goes on: since when, and when it was last seen.
@@ -71,7 +77,8 @@ impl Monitor {
             layers: Layers::default(),
             history: History::new(limits),
             before: None,
-            trouble: None,
+            troubles: Vec::new(),
+            of_late: HashMap::new(),
         }
     }
 
@@ -103,7 +110,15 @@ impl Monitor {
         };
         self.jobs.update(&self.table, &recent, instant);
 
+        for id in recent.keys() {
+            if let Some(facts) = self.jobs.of(*id) {
+                self.of_late.insert(*id, facts.id.clone());
+            }
+        }
+        self.of_late.retain(|id, _| recent.contains_key(id));
+
         let cpu = self.cpu_use(&sample, seconds);
+        self.window.add_brief(self.brief(cpu, seconds, instant));
         let disks = self.disk_use(&sample, seconds);
         let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
         let mut jobs = self.weigh(&recent, &disks, io_hidden, instant);
@@ -115,6 +130,7 @@ impl Monitor {
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
+        let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
@@ -122,7 +138,7 @@ impl Monitor {
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
             memory: sample.host.memory.map(|memory| memory.total),
             disks: &disks,
-            incumbent: self.trouble.as_ref().and_then(|trouble| trouble.incumbent.as_ref()),
+            incumbents: &incumbents,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);
@@ -176,20 +192,37 @@ impl Monitor {
                 Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age }
             })
             .collect();
-        for (id, recent) in recent {
+        let by_id: HashMap<&JobId, usize> = self.jobs.iter().enumerate().map(|(at, (facts, _))| (&facts.id, at)).collect();
+        // In order, for sums of fractions depend on it and equals shall stay equal.
+        let mut ordered: Vec<(&ProcessId, &Recent)> = recent.iter().collect();
+        ordered.sort_unstable_by_key(|(id, _)| **id);
+        for (id, recent) in ordered {
+            if let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) {
+                accumulate(&mut job.usage, &recent.usage);
+                job.runnable += recent.runnable;
+                job.uninterruptible += recent.stuck;
+            } else if let Some(job) = self.of_late.get(id).and_then(|id| jobs.get_mut(*by_id.get(id)?)) {
+                // It has ended, and what it did lately was done all the same.
+                accumulate(&mut job.usage, &Usage { stuck: 0.0, ..recent.usage });
+            }
+        }
+        // Little seen of a process whose counters went back says nothing: it is not known, rather than none.
+        for (id, _) in recent.iter().filter(|(_, recent)| recent.lost) {
             let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) else { continue };
-            accumulate(&mut job.usage, &recent.usage);
-            job.runnable += recent.runnable;
-            job.uninterruptible += recent.stuck;
+            job.usage.cpu_cores = job.usage.cpu_cores.filter(|cores| *cores >= CPU_NOISE);
+            forget_little_io(&mut job.usage);
+        }
+        for (id, cores) in self.window.brief() {
+            if let Some(job) = by_id.get(id).and_then(|index| jobs.get_mut(*index)) {
+                *job.usage.cpu_cores.get_or_insert(0.0) += cores;
+            }
         }
         self.look_up_disks(&mut jobs, recent);
         self.add_up_memory(&mut jobs);
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
         for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
             // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
-            if job.usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
-                (job.usage.read_bytes, job.usage.write_bytes) = (None, None);
-            }
+            forget_little_io(&mut job.usage);
         }
         // A kernel thread that serves a stacked device (loop, dm) moves the same bytes a second time, for a program.
         let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
@@ -274,7 +307,8 @@ impl Monitor {
             if let (Some(bytes), Some(job)) = (entry.resident, self.jobs.index_of(entry.process.id))
                 && let Some(job) = jobs.get_mut(job)
             {
-                *job.usage.resident.get_or_insert(0) += bytes;
+                let sum = job.usage.resident.get_or_insert(0);
+                *sum = sum.saturating_add(bytes);
             }
         }
     }
@@ -294,20 +328,39 @@ impl Monitor {
     /// Keeps the beginning of contention that goes on. One that was there before whytop looked began when the first of the victims got
     /// stuck, as far as they still are.
     fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp, seconds: f64) {
-        if verdict.severity != Severity::Contention {
-            self.trouble = None;
-            return;
-        }
-        let same = self.trouble.as_ref().filter(|t| t.resource == verdict.resource && t.culprit() == verdict.culprit.as_ref());
-        let victims = waits.iter().filter(|group| verdict.victims.contains(&group.job));
-        let longest = victims.filter_map(|group| group.longest).fold(0.0, f64::max);
-        let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
-        let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-        let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
-        let share = verdict.share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
-        let incumbent = verdict.culprit.clone().map(|job| Incumbent { job, resource: verdict.resource, share });
-        self.trouble = Some(Trouble { resource: verdict.resource, since, incumbent });
-        verdict.since = Some(since);
+        let before = std::mem::take(&mut self.troubles);
+        let go_on = |resource: Resource, culprit: Option<&JobId>, share: Option<f64>, victims: &[JobId]| {
+            let same = before.iter().find(|trouble| trouble.resource == resource && trouble.culprit() == culprit);
+            let stuck = waits.iter().filter(|group| victims.contains(&group.job));
+            let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
+            let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
+            let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
+            let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
+            let share = share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
+            let incumbent = culprit.cloned().map(|job| Incumbent { job, resource, share });
+            Trouble { resource, since, incumbent }
+        };
+        let contended = |severity: Severity| severity == Severity::Contention;
+        let first = contended(verdict.severity)
+            .then(|| go_on(verdict.resource, verdict.culprit.as_ref(), verdict.share, &verdict.victims));
+        let others = verdict.others.iter().filter(|other| contended(other.severity));
+        let others = others.map(|other| go_on(other.resource, other.culprit.as_ref(), other.share, &other.victims));
+        verdict.since = first.as_ref().map(|trouble| trouble.since);
+        self.troubles = first.into_iter().chain(others).collect();
+    }
+
+    /// CPU seconds of processes that came and went in the newest interval, by job.
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
+        let Some(cpu) = cpu else { return HashMap::new() };
+        let seen: f64 = self.window.newest().map(|(_, used)| used.cpu as f64).sum();
+        let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
+        let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
+        newest.sort_unstable();
+        let tick = 1.0 / instant.ticks_per_second as f64;
+        let young = newest
+            .into_iter()
+            .filter_map(|(id, cpu)| Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu }));
+        brief::used(young, seconds, unexplained)
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {
@@ -346,6 +399,12 @@ impl Monitor {
             .collect();
         disks.sort_by(|a, b| b.util.total_cmp(&a.util).then_with(|| a.name.cmp(&b.name)));
         disks
+    }
+}
+
+fn forget_little_io(usage: &mut Usage) {
+    if usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
+        (usage.read_bytes, usage.write_bytes) = (None, None);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The kernel keeps one number; here each job gets one of its own by the same formula (`kernel/sched/loadavg.c`), so that they add up to
 //! the kernel's but for what happened before whytop looked and between its looks, and that is said too. Pure. Tested in place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::analysis::diagnosis::{Account, AccountLine, JobId};
 use crate::units::{Nanos, SECOND};
@@ -16,7 +16,7 @@ const NEGLIGIBLE: f64 = 0.02;
 /// The averages of jobs.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    parts: HashMap<JobId, Part>,
+    parts: BTreeMap<JobId, Part>,
     /// What the kernel had counted before the first sample and cannot be told apart.
     before: f64,
     at: Option<Nanos>,

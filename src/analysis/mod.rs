@@ -6,6 +6,7 @@
 //! from a path to its disk, `ledger` takes the load average apart.
 
 pub(crate) mod blame;
+pub(crate) mod brief;
 mod cgroup;
 pub mod diagnosis;
 pub mod gap;

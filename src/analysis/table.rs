@@ -77,6 +77,8 @@ pub struct Used {
     pub read: Option<u64>,
     /// Bytes towards block devices. `None`: hidden.
     pub written: Option<u64>,
+    /// A counter went back: what it used is not known, or not all.
+    pub lost: bool,
     /// Tasks runnable at the second sample.
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the second sample.
@@ -124,6 +126,8 @@ impl Table {
             if let Some(moved) = moved {
                 let used = used.entry(process.id).or_default();
                 (used.read, used.written) = (Some(moved.read), Some(moved.written));
+            } else if entry.as_ref().is_some_and(|entry| entry.process.io.is_some() && process.io.is_some()) {
+                used.entry(process.id).or_default().lost = true;
             }
             if let Some(entry) = entry {
                 let restructured = structure_of(&entry.process) != structure_of(process);
@@ -151,8 +155,10 @@ impl Table {
                     None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
                     None => (None, None),
                 };
-                if cpu.is_some() || run_delay.is_some() {
+                let lost = cpu.is_none() && at.is_some_and(|at| entry.tasks[at].id == task.id);
+                if lost || cpu.is_some() || run_delay.is_some() {
                     let used = used.entry(entry.process.id).or_default();
+                    used.lost |= lost;
                     used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::analysis::diagnosis::Usage;
+use crate::analysis::diagnosis::{JobId, Usage};
 use crate::analysis::table::Used;
 use crate::units::{ProcessId, SECOND};
 
@@ -23,6 +23,8 @@ pub struct Window {
 struct Interval {
     seconds: f64,
     used: HashMap<ProcessId, Used>,
+    /// CPU seconds of processes that came and went in it, by job.
+    brief: HashMap<JobId, f64>,
 }
 
 /// What one process did over the window.
@@ -34,6 +36,8 @@ pub struct Recent {
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the newest sample.
     pub stuck: u32,
+    /// A counter went back: not all that it used is known.
+    pub lost: bool,
 }
 
 impl Window {
@@ -43,10 +47,32 @@ impl Window {
             // A sample before the first interval says how tasks stood then, and the newer one knows better.
             self.intervals.clear();
         }
-        self.intervals.push_back(Interval { seconds, used });
+        self.intervals.push_back(Interval { seconds, used, brief: HashMap::new() });
         while self.intervals.len() > 1 && self.seconds() - self.intervals[0].seconds >= WINDOW_SECONDS {
             self.intervals.pop_front();
         }
+    }
+
+    /// What each process did in the newest interval.
+    pub fn newest(&self) -> impl Iterator<Item = (ProcessId, &Used)> {
+        self.intervals.back().into_iter().flat_map(|newest| newest.used.iter().map(|(id, used)| (*id, used)))
+    }
+
+    /// Adds to the newest interval the CPU seconds of processes that nobody saw, by job.
+    pub fn add_brief(&mut self, brief: HashMap<JobId, f64>) {
+        if let Some(newest) = self.intervals.back_mut() {
+            newest.brief = brief;
+        }
+    }
+
+    /// CPUs used by processes that nobody saw, by job.
+    pub fn brief(&self) -> HashMap<&JobId, f64> {
+        let total = self.seconds();
+        let mut sums = HashMap::new();
+        for (job, seconds) in self.intervals.iter().flat_map(|interval| &interval.brief).filter(|_| total > 0.0) {
+            *sums.entry(job).or_default() += seconds / total;
+        }
+        sums
     }
 
     fn seconds(&self) -> f64 {
@@ -59,7 +85,9 @@ impl Window {
         let mut sums: HashMap<ProcessId, Recent> = HashMap::new();
         for interval in &self.intervals {
             for (id, used) in &interval.used {
-                let usage = &mut sums.entry(*id).or_default().usage;
+                let recent = sums.entry(*id).or_default();
+                recent.lost |= used.lost;
+                let usage = &mut recent.usage;
                 // Before the second sample there is no rate, but who is stuck is already known.
                 let weight = if total > 0.0 { interval.seconds / total } else { 1.0 };
                 usage.stuck += f64::from(used.stuck) * weight;

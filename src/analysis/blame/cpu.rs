@@ -23,11 +23,12 @@ pub fn case(jobs: &[Job], totals: Totals<'_>) -> Option<Case> {
     if all < totals.least(WATCH_TASKS, Resource::Cpu) {
         return None;
     }
-    let share = |i: usize| jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus;
+    // The counts of tasks and of the host are not of one instant, so the sum may come to a little more than there is.
+    let share = |i: usize| (jobs[i].usage.cpu_cores.unwrap_or_default() / totals.cpus).min(1.0);
     let others_wait = |i: usize| {
         victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Cpu)
     };
-    let taking = Taking { jobs, resource: Resource::Cpu, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Cpu, totals, least: CULPRIT_SHARE, share };
     let taken = taking.most(|i| is_program(&jobs[i]) && others_wait(i));
     let (culprit, mut also) = taken.map_or((None, Vec::new()), |(culprit, also)| (Some(culprit), also));
     // Whoever waits for a CPU more than it has one is robbed, however much it takes.

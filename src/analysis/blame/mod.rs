@@ -59,8 +59,8 @@ pub struct Totals<'a> {
     pub memory: Option<u64>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
-    /// Who was accused at the sample before.
-    pub incumbent: Option<&'a Incumbent>,
+    /// Who was accused at the sample before, of what counted most first.
+    pub incumbents: &'a [Incumbent],
 }
 
 /// Who is accused, of what: it takes less to go on than to begin, or the verdict would turn with each burst.
@@ -84,7 +84,12 @@ impl Incumbent {
 impl Totals<'_> {
     /// What it takes to say something, with a culprit that stands accused of this already.
     fn least(&self, tasks: f64, resource: Resource) -> f64 {
-        if self.incumbent.is_some_and(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+        if self.incumbents.iter().any(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+    }
+
+    /// What this job stands accused of, if it is this.
+    fn incumbent(&self, job: &Job, resource: Resource) -> Option<&Incumbent> {
+        self.incumbents.iter().find(|incumbent| incumbent.is(job, resource))
     }
 }
 
@@ -100,8 +105,14 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
     let mut cases = stuck::cases(jobs, waits, wedged, totals);
     cases.extend(cpu::case(jobs, totals));
     // Nobody gets to see who has the CPUs, with any other tool, before the one that blocks whoever looks is solved.
-    let first = |case: &Case| Some(case.resource) == wedge::resource(wedged);
-    cases.sort_by(|a, b| first(b).cmp(&first(a)).then(b.weight().total_cmp(&a.weight())));
+    let blocks = |case: &Case| Some(case.resource) == wedge::resource(wedged);
+    // What counted most goes on to: two that are as bad as each other would take turns.
+    let first = totals.incumbents.first();
+    let weight = |case: &Case| {
+        let leads = case.culprit.zip(first).is_some_and(|(i, first)| first.is(&jobs[i], case.resource));
+        case.weight() * if leads { INCUMBENT } else { 1.0 }
+    };
+    cases.sort_by(|a, b| blocks(b).cmp(&blocks(a)).then(weight(b).total_cmp(&weight(a))));
     let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
     let verdict = match told.next() {
         None => wedged.first().map_or_else(|| words::calm(jobs, backup), |first| words::blocked(first, jobs, backup)),
@@ -191,7 +202,7 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 struct Taking<'a, S: Fn(usize) -> f64> {
     jobs: &'a [Job],
     resource: Resource,
-    incumbent: Option<&'a Incumbent>,
+    totals: Totals<'a>,
     /// From which part on.
     least: f64,
     /// A job's part of the resource, 0 to 1.
@@ -200,12 +211,12 @@ struct Taking<'a, S: Fn(usize) -> f64> {
 
 impl<S: Fn(usize) -> f64> Taking<'_, S> {
     fn is_incumbent(&self, i: usize) -> bool {
-        self.incumbent.is_some_and(|incumbent| incumbent.is(&self.jobs[i], self.resource))
+        self.totals.incumbent(&self.jobs[i], self.resource).is_some()
     }
 
     fn share(&self, i: usize) -> f64 {
         let now = (self.share)(i);
-        self.incumbent.filter(|_| self.is_incumbent(i)).map_or(now, |incumbent| incumbent.share.max(now))
+        self.totals.incumbent(&self.jobs[i], self.resource).map_or(now, |incumbent| incumbent.share.max(now))
     }
 
     fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {

@@ -8,6 +8,7 @@ use super::{
     CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
+use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
@@ -19,7 +20,8 @@ const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
 const FORGOTTEN: f64 = 600.0;
 /// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
-const KERNEL_WORK: [&str; 4] = ["kernel: md resync", "kernel: scrub", "kernel: device mapper", "kernel: drbd"];
+const KERNEL_WORK: [&str; 5] =
+    ["kernel: md resync", "kernel: btrfs scrub", "kernel: zfs scrub", "kernel: device mapper", "kernel: drbd"];
 
 /// What tasks wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +134,9 @@ fn case(
     let (culprit, also) = match place.resource {
         Some(Resource::FrozenFilesystem) => (freezer(jobs), Vec::new()),
         Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
-        Some(Resource::Memory) => memory_culprit(jobs, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also)),
+        Some(Resource::Memory) => {
+            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+        }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
         Some(Resource::Disk) => disk(anybody),
         // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
@@ -204,11 +208,24 @@ fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
     Some((held as f64 / all as f64).min(1.0))
 }
 
-/// Who holds the memory.
-fn memory_culprit(jobs: &[Job], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
+/// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
+fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
+    let limited = |v: usize| {
+        let mut own = waits.iter().filter(|group| group.job == jobs[v].facts.id && group.resource == Some(Resource::Memory));
+        let first = own.next().is_some_and(|group| group.meaning.as_deref() == Some(OWN_LIMIT));
+        first && own.all(|group| group.meaning.as_deref() == Some(OWN_LIMIT))
+    };
+    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !limited(v)).collect();
     let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
-    let taking = Taking { jobs, resource: Resource::Memory, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
-    taking.most(|i| is_program(&jobs[i]))
+    // Nor does whoever holds more than the one accused.
+    let others_wait = |i: usize| {
+        let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
+        tasks >= totals.least(WATCH_TASKS, Resource::Memory)
+    };
+    let taking = Taking { jobs, resource: Resource::Memory, totals, least: CULPRIT_SHARE, share };
+    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
+    also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
+    Some((culprit, also))
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
@@ -259,11 +276,11 @@ fn disk_culprit(
             >= totals.least(WATCH_TASKS, Resource::Disk)
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
-    let stands_accused = |job: &Job| totals.incumbent.is_some_and(|incumbent| incumbent.is(job, Resource::Disk));
+    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk).is_some();
     let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
-    let taking = Taking { jobs, resource: Resource::Disk, incumbent: totals.incumbent, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Disk, totals, least: CULPRIT_SHARE, share };
     if let Some((culprit, also)) = taking.most(candidate) {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;

@@ -91,7 +91,7 @@ fn called(job: &Job) -> String {
 
 fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -> String {
     let job = &jobs[culprit];
-    let earlier = totals.incumbent.filter(|incumbent| incumbent.is(job, case.resource)).map(|incumbent| incumbent.share);
+    let earlier = totals.incumbent(job, case.resource).map(|incumbent| incumbent.share);
     let disk = case.device.as_deref().map_or_else(|| "the disk".to_owned(), |device| format!("the disk {device}"));
     let takes = match (case.resource, case.share) {
         (Resource::Cpu, _) => {

@@ -357,7 +357,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
 
 /// Orders a job's processes: root first, each parent before its children, the rest by age.
 fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec<Pid> {
-    members.sort_by_key(|pid| table.get(*pid).map(|entry| entry.process.id.start).unwrap_or_default());
+    members.sort_by_key(|pid| (table.get(*pid).map(|entry| entry.process.id.start).unwrap_or_default(), *pid));
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     let present: std::collections::HashSet<Pid> = members.iter().copied().collect();
     let mut tops: Vec<Pid> = Vec::new();
@@ -377,6 +377,11 @@ fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec
         if let Some(below) = children.remove(&pid) {
             stack.extend(below.into_iter().rev());
         }
+    }
+    if ordered.len() < members.len() {
+        // Their parents are each other's children, as only a tree written by hand has them.
+        let reached: std::collections::HashSet<Pid> = ordered.iter().copied().collect();
+        ordered.extend(members.into_iter().filter(|pid| !reached.contains(pid)));
     }
     ordered
 }

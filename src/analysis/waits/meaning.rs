@@ -31,8 +31,11 @@ enum Place {
 use Place::{Anywhere, Innermost};
 use Resource::{Disk, FrozenFilesystem, Lock, Memory, NetworkFilesystem};
 
+/// What a task does that has come to the limit of its own control group: others have nothing to do with it.
+pub const OWN_LIMIT: &str = "is at the memory limit of its control group";
+
 /// The first that fits counts: what a task was called for says more than the last function, which many share.
-const MEANINGS: [Meaning; 20] = [
+const MEANINGS: [Meaning; 21] = [
     Meaning {
         place: Innermost,
         functions: &["kernel_clone", "_do_fork", "__do_sys_vfork", "wait_for_vfork_done"],
@@ -50,15 +53,24 @@ const MEANINGS: [Meaning; 20] = [
     Meaning {
         place: Anywhere,
         functions: &[
+            "try_to_free_mem_cgroup_pages",
+            "mem_cgroup_handle_over_high",
+            "mem_cgroup_out_of_memory",
+            "try_charge_memcg",
+        ],
+        resource: Memory,
+        words: OWN_LIMIT,
+        helps: "a higher limit for its control group (memory.high, memory.max), or less work for it",
+    },
+    Meaning {
+        place: Anywhere,
+        functions: &[
             "shrink_node",
             "shrink_lruvec",
             "try_to_free_pages",
-            "try_to_free_mem_cgroup_pages",
             "__alloc_pages_direct_reclaim",
             "throttle_direct_reclaim",
             "reclaim_throttle",
-            "mem_cgroup_handle_over_high",
-            "mem_cgroup_out_of_memory",
             "out_of_memory",
             "congestion_wait",
         ],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-pub use self::meaning::meaning;
+pub use self::meaning::{OWN_LIMIT, meaning};
 use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
 use crate::analysis::storage::Layers;

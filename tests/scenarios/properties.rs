@@ -1,0 +1,432 @@
+//! What holds for every host, written or random.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use whytop::analysis::diagnosis::{Diagnosis, Job, Severity};
+use whytop::history::Limits;
+use whytop::monitor::Monitor;
+use whytop::sample::{
+    BlockDevice, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Mount,
+    OpenFile, Process, Sample, Storage, Task, TaskState, Wait,
+};
+use whytop::units::{ProcessId, SECOND, TaskId};
+
+use crate::format::{self, Row, Scenario, Series, TICKS};
+use crate::play::Play;
+
+const CHANNELS: [&str; 8] = [
+    "folio_wait_bit_common",
+    "percpu_rwsem_wait",
+    "rpc_wait_bit_killable",
+    "request_wait_answer",
+    "__mutex_lock",
+    "try_to_free_pages",
+    "kernel_clone",
+    "something_new",
+];
+const COMMANDS: [&str; 10] = [
+    "nginx: worker process",
+    "tar cf /b/x.tar /srv",
+    "restic backup /home",
+    "make -j8",
+    "fsfreeze -f /srv",
+    "/usr/sbin/mariadbd",
+    "sshfs ann@web: /mnt",
+    "python3 /opt/report.py",
+    "-bash",
+    "\u{1b}[31mred\n",
+];
+
+/// Everything that a person or a program may read.
+fn told(diagnosis: &Diagnosis) -> String {
+    let Diagnosis { verdict, jobs, waits, disks, load, .. } = diagnosis;
+    format!("{verdict:?}\n{jobs:?}\n{waits:?}\n{disks:?}\n{load:?}")
+}
+
+/// The same sample in another order.
+fn shuffled(mut sample: Sample, rng: &mut Rng) -> Sample {
+    rng.shuffle(&mut sample.processes);
+    rng.shuffle(&mut sample.tasks);
+    rng.shuffle(&mut sample.identities);
+    rng.shuffle(&mut sample.open_files);
+    rng.shuffle(&mut sample.resident);
+    rng.shuffle(&mut sample.clocks);
+    rng.shuffle(&mut sample.host.disks);
+    if let Some(storage) = &mut sample.storage {
+        rng.shuffle(&mut Arc::make_mut(storage).devices);
+    }
+    sample
+}
+
+fn monitor() -> Monitor {
+    let (name, kernel) = ("web".to_owned(), "6.18.0".to_owned());
+    Monitor::new(&HostFacts { name, kernel, cpus: 4, ticks_per_second: TICKS, own_pid: None, root: true }, Limits::default())
+}
+
+fn check_order(scenario: &Scenario, seed: u64) {
+    let play = Play::new(scenario, None);
+    let mut rng = Rng::with_seed(seed);
+    let (mut straight, mut mixed) =
+        (Monitor::new(&play.facts(), Limits::default()), Monitor::new(&play.facts(), Limits::default()));
+    for (second, sample) in play.samples() {
+        let other = mixed.ingest(shuffled(sample.clone(), &mut rng));
+        let one = straight.ingest(sample);
+        let (one, other) = (told(&one), told(&other));
+        let at =
+            one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b).map_or(0, |((at, _), _)| at.saturating_sub(200));
+        assert!(one == other, "{} at {second} s: {}\n{}", scenario.name, &one[at..at + 400], &other[at..at + 400]);
+    }
+}
+
+#[test]
+fn the_order_of_processes_and_tasks_changes_nothing() {
+    for (seed, scenario) in (1..).zip(format::all()) {
+        check_order(&scenario, seed);
+    }
+}
+
+/// Everything about it stays as it is, all the time.
+fn is_steady(scenario: &Scenario) -> bool {
+    let steady = |series: &Series| matches!(series, Series::Steady(_));
+    scenario.disk.iter().all(|disk| disk.during.is_none() && steady(&disk.util))
+        && scenario.process.iter().all(|row| {
+            let parts = [row.runs_during, row.moves_during, row.stuck_during];
+            let whole = parts.iter().all(Option::is_none) && row.ends.is_none() && row.storm.is_none() && row.age() > 2.0;
+            whole && steady(&row.stuck) && steady(&row.runnable)
+        })
+}
+
+fn check_interval(scenario: &Scenario) {
+    let last = |step: f64| {
+        let scenario = Scenario { step, seconds: 6.2 * step, ..scenario.clone() };
+        Play::new(&scenario, None).run().pop().unwrap().1
+    };
+    let (one, two) = (last(1.0), last(2.0));
+    let said = |diagnosis: &Diagnosis| {
+        let verdict = &diagnosis.verdict;
+        (verdict.severity, verdict.resource, verdict.culprit.clone(), verdict.victims.clone(), verdict.device.clone())
+    };
+    assert_eq!(said(&one), said(&two), "{}: {} / {}", scenario.name, one.verdict.headline, two.verdict.headline);
+    for job in &one.jobs {
+        let other = two.job(&job.facts.id).unwrap();
+        let rates = |job: &Job| {
+            let usage = job.usage;
+            let megabytes = |bytes: Option<f64>| bytes.map(|bytes| bytes / 1e6);
+            [usage.cpu_cores, usage.cpu_wait, megabytes(usage.read_bytes), megabytes(usage.write_bytes), Some(usage.stuck)]
+        };
+        for (one, two) in rates(job).into_iter().zip(rates(other)) {
+            let same = match (one, two) {
+                (Some(one), Some(two)) => (one - two).abs() <= 1e-5 * one.abs().max(1.0),
+                (one, two) => one == two,
+            };
+            assert!(same, "{}: {}: {one:?} becomes {two:?}", scenario.name, job.facts.name);
+        }
+    }
+}
+
+#[test]
+fn a_longer_interval_changes_no_rate() {
+    let steady: Vec<Scenario> = format::all().into_iter().filter(is_steady).collect();
+    assert!(steady.len() >= 40, "{}", steady.len());
+    steady.iter().for_each(check_interval);
+}
+
+prop_compose! {
+    fn row(pid: i32)(
+        command in 0..COMMANDS.len(),
+        under in prop::sample::select(vec![None, Some("cron"), Some("shell"), Some("unit")]),
+        age in 3.0..5000.0_f64,
+        (fifths, wait, runnable) in (0..10_u32, 0.0..4.0_f64, 0..5_u32),
+        (stuck, channel, stuck_for) in (prop_oneof![3 => Just(0), 1 => 1..30_u32], 0..CHANNELS.len(), prop::option::of(0.0..900.0_f64)),
+        (read_mb, write_mb, io_hidden) in (prop_oneof![1 => Just(0.0), 1 => 0.0..90.0], prop_oneof![1 => Just(0.0), 1 => 0.0..90.0], prop::bool::weighted(0.1)),
+        (on, files) in (prop::option::of(0..3_usize), prop::option::of(0..3_usize)),
+        resident_mb in prop::option::of(0.0..6000.0_f64),
+    ) -> Row {
+        let paths = ["/srv/x", "/data/y", "/mnt/z"];
+        let mut row = Row { age: Some(age), cmd: COMMANDS[command].to_owned(), ..Row::bare(pid, "", age) };
+        match under {
+            Some("unit") => row.unit = Some(format!("u{pid}")),
+            other => row.under = other.map(str::to_owned),
+        }
+        Row {
+            // Coarse, and no two the same: the host counts in hundredths, so that nothing may lie that near to a threshold.
+            cpu: if stuck > 0 { 0.0 } else { f64::from(fifths) * 0.2 + f64::from(pid) * 7e-7 },
+            wait,
+            runnable: Series::Steady(f64::from(runnable)),
+            stuck: Series::Steady(f64::from(stuck)),
+            wchan: Some(CHANNELS[channel].to_owned()),
+            stuck_for: stuck_for.map(|seconds| seconds.min(age)),
+            on: on.map(|at| paths[at].to_owned()),
+            files: files.map(|at| format!("rw {}", paths[at])).into_iter().collect(),
+            read_mb,
+            write_mb,
+            io_hidden,
+            resident_mb,
+            ..row
+        }
+    }
+}
+
+fn host() -> impl Strategy<Value = Scenario> {
+    let rows = prop::collection::vec((2..100_i32).prop_flat_map(|n| row(n * 100)), 1..10);
+    (rows, 0.0..1.0_f64, 0.0..1.0_f64, any::<bool>()).prop_map(|(mut process, one, two, ordinary_user)| {
+        process.sort_by_key(|row| row.pid);
+        process.dedup_by_key(|row| row.pid);
+        let disk =
+            |name: &str, util: f64| format::DiskRow { name: name.to_owned(), util: Series::Steady(util), ..Default::default() };
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mut scenario = Scenario {
+            name: "random host".to_owned(),
+            cpus: 2,
+            seconds: 4.2,
+            step: 1.0,
+            ordinary_user,
+            memory_mb: Some(8000.0),
+            disk: vec![disk("sda", one), disk("sdb", two)],
+            device: words(&["sda", "sdb", "dm-0 < sda"]),
+            mount: words(&["/ sda", "/data sdb", "/srv dm-0", "/mnt web: fuse.sshfs"]),
+            process,
+            ..Scenario::default()
+        };
+        scenario.expand();
+        scenario
+    })
+}
+
+fn io(read: u64) -> Option<IoBytes> {
+    Some(IoBytes { read, ..IoBytes::default() })
+}
+
+fn process(pid: i32, start: u64, io: Option<IoBytes>) -> Process {
+    Process {
+        id: ProcessId { pid, start },
+        parent: 1,
+        group: pid,
+        session: pid,
+        tty: 0,
+        comm: "x".into(),
+        kernel_thread: false,
+        forked_only: false,
+        zombie: false,
+        nice: 0,
+        io,
+    }
+}
+
+fn task(pid: i32, start: u64, cpu: u64) -> Task {
+    Task { id: TaskId { tid: pid, start }, pid, state: TaskState::Sleeping, cpu, run_delay: Some(cpu), wait: None }
+}
+
+/// A sample `tenths` of a second after 1000 s of uptime.
+fn sample(tenths: u64, processes: Vec<Process>, tasks: Vec<Task>) -> Sample {
+    Sample {
+        at: Timestamp::UNIX_EPOCH + SignedDuration::from_millis(100 * tenths.cast_signed()),
+        since_boot: 1000 * SECOND + tenths * SECOND / 10,
+        keyframe: false,
+        host: Host::default(),
+        processes,
+        tasks,
+        gone_processes: Vec::new(),
+        gone_tasks: Vec::new(),
+        clocks: Vec::new(),
+        storage: None,
+        open_files: Vec::new(),
+        resident: Vec::new(),
+        identities: Vec::new(),
+        gaps: Vec::new(),
+        cost: Cost::default(),
+    }
+}
+
+/// What the analysis must never say, whatever it is told.
+fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
+    let verdict = &diagnosis.verdict;
+    let part = |share: f64| (0.0..=1.0).contains(&share);
+    let amount = |value: f64| value.is_finite() && value >= 0.0;
+    let contended = |severity| severity == Severity::Contention;
+    let cases =
+        std::iter::once((&verdict.culprit, &verdict.also, &verdict.victims, verdict.share, verdict.confidence, verdict.waiting))
+            .chain(
+                verdict
+                    .others
+                    .iter()
+                    .map(|other| (&other.culprit, &other.also, &other.victims, other.share, other.confidence, other.waiting)),
+            );
+    for (culprit, also, victims, share, confidence, waiting) in cases {
+        prop_assert!(share.is_none_or(part) && part(confidence) && amount(waiting), "{verdict:?}");
+        for id in culprit.iter().chain(also) {
+            prop_assert!(!victims.contains(id), "a victim of itself: {verdict:?}");
+            prop_assert!(diagnosis.job(id).is_some_and(|job| !job.facts.members.is_empty()), "nobody: {verdict:?}");
+        }
+        prop_assert!(culprit.as_ref().is_none_or(|id| !also.contains(id)), "{verdict:?}");
+        prop_assert!(victims.iter().all(|id| diagnosis.job(id).is_some()), "{verdict:?}");
+    }
+    prop_assert_eq!(verdict.since.is_some(), contended(verdict.severity));
+    prop_assert!(verdict.since.is_none_or(|since| since <= diagnosis.at));
+    prop_assert!(!verdict.headline.chars().any(char::is_control), "{:?}", verdict.headline);
+    for Job { usage, share, age, .. } in &diagnosis.jobs {
+        let rates = [usage.cpu_cores, usage.cpu_wait, usage.read_bytes, usage.write_bytes, *age];
+        prop_assert!(rates.into_iter().flatten().chain([usage.stuck]).all(amount), "{usage:?}");
+        prop_assert!([share.cpu, share.disk].into_iter().flatten().all(|share| (0.0..=1.0 + 1e-9).contains(&share)), "{share:?}");
+    }
+    for group in &diagnosis.waits {
+        prop_assert!([group.longest, group.shortest].into_iter().flatten().all(amount), "{group:?}");
+        prop_assert!(group.shortest <= group.longest && diagnosis.job(&group.job).is_some());
+    }
+    prop_assert!(diagnosis.disks.iter().all(|disk| part(disk.util) && amount(disk.read_bytes) && amount(disk.write_bytes)));
+    if let Some(account) = &diagnosis.load.account {
+        let lines: f64 = account.lines.iter().map(|line| line.average).sum();
+        prop_assert!((lines + account.before + account.unseen - account.average).abs() < 1e-6, "{account:?}");
+        prop_assert!(amount(account.before) && account.lines.iter().all(|line| amount(line.average)), "{account:?}");
+    }
+    Ok(())
+}
+
+/// Counters as they come: mostly small steps, sometimes nonsense.
+fn counter() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..4 * SECOND, 1 => any::<u64>(), 1 => Just(u64::MAX)]
+}
+
+fn start() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(90_000_u64), 1 => 99_900..100_200_u64, 1 => any::<u64>()]
+}
+
+prop_compose! {
+    fn any_process()(pid in 1..12_i32, start in start(), parent in 0..12_i32, command in 0..COMMANDS.len(), kernel in prop::bool::weighted(0.2),
+                     io in prop::option::of((counter(), counter()))) -> (Process, Identity) {
+        let io = io.map(|(read, written)| IoBytes { read, written, ..IoBytes::default() });
+        let argv: Vec<String> = COMMANDS[command].split(' ').map(str::to_owned).collect();
+        let comm = if kernel { "md0_resync".into() } else { argv[0].as_str().into() };
+        let kernel_thread = kernel;
+        let identity = Identity { argv, user: Some("root".to_owned()), cgroup: (pid % 3 == 0).then(|| format!("/system.slice/{pid}.service")), ..Identity::default() };
+        (Process { parent, comm, kernel_thread, ..process(pid, start, io) }, identity)
+    }
+}
+
+prop_compose! {
+    fn any_task()(pid in 1..12_i32, tid in 1..30_i32, start in start(), (cpu, delay) in (counter(), counter()), state in 0..4_usize,
+                  channel in 0..CHANNELS.len(), clock in prop::option::of((0..3_u32, counter())), file in 0..4_usize) -> Task {
+        let states = [TaskState::Uninterruptible, TaskState::Uninterruptible, TaskState::Runnable, TaskState::Sleeping];
+        let paths = ["/srv/x", "/data/y", "/dev/loop0", "pipe:[1]"];
+        let last_ran = clock.map(|(cpu, clock)| CpuClock { cpu, clock });
+        let file = Some(FileRef { path: paths[file].to_owned(), mount: None });
+        let wait = Some(Box::new(Wait { wchan: Some(CHANNELS[channel].into()), last_ran, file, ..Wait::default() }));
+        Task { id: TaskId { tid, start }, pid, state: states[state], cpu, run_delay: Some(delay), wait }
+    }
+}
+
+prop_compose! {
+    fn any_sample()(step in 0..30_u64, keyframe in any::<bool>(), processes in prop::collection::vec(any_process(), 0..10),
+                    tasks in prop::collection::vec(any_task(), 0..16), numbers in prop::collection::vec(counter(), 12),
+                    (load, gone, hidden) in (0.0..50.0_f64, prop::collection::vec((1..12_i32, start()), 0..4), any::<bool>())) -> (u64, Sample) {
+        let (processes, identities): (Vec<Process>, Vec<_>) = processes.into_iter().unzip();
+        let identities = processes.iter().map(|process| process.id).zip(identities.into_iter().map(Arc::new)).collect();
+        let device = |name: &str, minor, below: &[&str]| BlockDevice {
+            name: name.into(), device: (8, minor), below: below.iter().map(|name| (*name).into()).collect(), backing: Some("/srv/img".to_owned()), mapped: None,
+        };
+        let mount = |id, minor, point: &str| Mount {
+            id, device: (8, minor), point: point.to_owned(), kind: "fuse.sshfs".into(), source: "/dev/loop0".to_owned(), upper: Some("/srv/up".to_owned()),
+        };
+        let disk = |name: &str, at: usize| Disk {
+            name: name.into(), requests: numbers[at], read_bytes: numbers[at + 1], write_bytes: numbers[at + 2], request_ms: 1,
+            busy_ms: numbers[at], scheduler: None,
+        };
+        let ids: Vec<ProcessId> = processes.iter().map(|process| process.id).collect();
+        let open = |path: &str| OpenFile { fd: 3, file: FileRef { path: path.to_owned(), mount: None }, reading: true, writing: true, position: Some(0) };
+        let plain = sample(0, processes, tasks);
+        (step, Sample {
+            keyframe,
+            identities,
+            gone_processes: gone.into_iter().map(|(pid, start)| ProcessId { pid, start }).collect(),
+            clocks: vec![CpuClock { cpu: 0, clock: numbers[9] }, CpuClock { cpu: 1, clock: numbers[10] }],
+            storage: keyframe.then(|| Arc::new(Storage {
+                mounts: vec![mount(1, 1, "/"), mount(2, 2, "/srv"), mount(3, 9, "/data")],
+                devices: vec![device("sda", 1, &["loop0"]), device("loop0", 2, &["sda", "loop0"])],
+                foreign: Vec::new(),
+            })),
+            open_files: ids.iter().map(|id| (*id, vec![open("/srv/x"), open("/data/y")])).collect(),
+            resident: ids.iter().map(|id| (*id, numbers[11])).collect(),
+            gaps: if hidden { vec![Gap::IoDenied { processes: 3 }] } else { Vec::new() },
+            host: Host {
+                load: Some(LoadAverage { avg1: load, avg5: 0.0, avg15: 0.0 }),
+                cpu: Some(CpuTimes { busy: numbers[6], idle: numbers[7], iowait: 0, steal: numbers[8] }),
+                pressure: None,
+                memory: Some(Memory { total: numbers[8], available: None, swap_total: 0, swap_free: 0 }),
+                disks: vec![disk("sda", 0), disk("loop0", 3)],
+            },
+            ..plain
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_changes_nothing_on_any_host(scenario in host(), seed in any::<u64>()) {
+        check_order(&scenario, seed);
+    }
+
+    #[test]
+    fn a_longer_interval_changes_no_rate_on_any_host(scenario in host()) {
+        check_interval(&scenario);
+    }
+
+    #[test]
+    fn any_host_gets_an_answer_that_makes_sense(scenario in host()) {
+        for (_, diagnosis) in Play::new(&scenario, None).run() {
+            check_sense(&diagnosis)?;
+        }
+    }
+
+    /// Another process under the same number: what is counted is its own, and only if it was born since the look before.
+    #[test]
+    fn a_reused_number_gives_no_rate(old in 0..1u64 << 40, new in 0..1u64 << 40, born in 95_000..100_010_u64, announced in any::<bool>()) {
+        let mut monitor = monitor();
+        monitor.ingest(sample(0, vec![process(50, 90_000, io(old))], vec![task(50, 90_000, old)]));
+        let mut second = sample(10, vec![process(50, born, io(new))], vec![task(50, born, new)]);
+        if announced {
+            second.gone_processes.push(ProcessId { pid: 50, start: 90_000 });
+        }
+        let diagnosis = monitor.ingest(second);
+        let job = diagnosis.jobs.iter().find(|job| job.facts.root == Some(ProcessId { pid: 50, start: born })).unwrap();
+        let own = if born >= 100_000 { new as f64 } else { 0.0 };
+        prop_assert_eq!(job.usage.read_bytes.unwrap_or_default(), own);
+        prop_assert_eq!(job.usage.cpu_cores.unwrap_or_default(), own / SECOND as f64);
+        prop_assert_eq!(job.usage.cpu_wait.unwrap_or_default(), own / SECOND as f64);
+    }
+
+    /// Each step forward counts, a step back does not, and nothing is made of it.
+    #[test]
+    fn a_counter_that_goes_back_is_no_spike(counters in prop::collection::vec(0..1u64 << 50, 2..6)) {
+        let mut monitor = monitor();
+        let mut last = None;
+        for (at, counter) in (0..).zip(&counters) {
+            last = Some(monitor.ingest(sample(5 * at, vec![process(50, 90_000, io(*counter))], vec![task(50, 90_000, *counter)])));
+        }
+        let diagnosis = last.unwrap();
+        let usage = diagnosis.jobs.iter().find(|job| job.facts.root.is_some_and(|root| root.pid == 50)).unwrap().usage;
+        let forward: u64 = counters.windows(2).filter_map(|pair| pair[1].checked_sub(pair[0])).sum();
+        let rate = forward as f64 / (0.5 * (counters.len() - 1) as f64);
+        let close = |got: Option<f64>, want: f64| got.map_or(want == 0.0, |got| (got - want).abs() <= 1e-6 * want.max(1.0));
+        prop_assert!(close(usage.read_bytes, rate) && close(usage.cpu_cores, rate / SECOND as f64), "{usage:?} {rate}");
+        if counters.windows(2).all(|pair| pair[1] < pair[0]) {
+            prop_assert!(usage.read_bytes.is_none() && usage.cpu_cores.is_none(), "unknown is no zero: {usage:?}");
+        }
+    }
+
+    #[test]
+    fn no_samples_make_it_talk_nonsense(samples in prop::collection::vec(any_sample(), 1..8)) {
+        let mut monitor = monitor();
+        let mut tenths = 0;
+        for (step, random) in samples {
+            tenths += step;
+            let instant = sample(tenths, Vec::new(), Vec::new());
+            let diagnosis = monitor.ingest(Sample { at: instant.at, since_boot: instant.since_boot, ..random });
+            check_sense(&diagnosis)?;
+        }
+    }
+}
