@@ -92,6 +92,12 @@ fn detail() {
     check("detail", |play| play.sees(outage()).types("<enter>"));
 }
 
+/// A victim's: the claim down to the task, its system call, file and stack.
+#[test]
+fn detail_of_a_victim() {
+    check("detail_of_a_victim", |play| play.sees(outage()).types("<tab><up><enter>"));
+}
+
 #[test]
 fn help() {
     check("help", |play| play.sees(calm()).types("?"));

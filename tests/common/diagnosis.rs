@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member, Resource,
-    Role, Severity, Share, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
+    Role, Severity, Share, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -372,11 +372,16 @@ pub fn outage() -> Diagnosis {
             meaning: Some("waits for the disk".into()),
             longest: Some(9.4),
             resource: None,
-            helps: None,
+            helps: Some("slow or stop the disk's heaviest user"),
             mount: None,
             filesystem: None,
             shortest: None,
-            examples: Vec::new(),
+            examples: vec![StuckTask {
+                pid: 4711,
+                tid: 4719,
+                stuck_for: Some(Stuck { seconds: 9.4, exact: true }),
+                stack: ["folio_wait_bit_common", "filemap_read", "vfs_read"].map(str::to_owned).to_vec(),
+            }],
         },
         WaitGroup {
             job: site_id(),

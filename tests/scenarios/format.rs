@@ -270,7 +270,13 @@ impl Scenario {
             .map(|(minor, text)| {
                 let (rest, backing) = text.split_once(" @ ").map_or((text.as_str(), None), |(name, file)| (name, Some(file)));
                 let (name, below) = rest.split_once(" < ").unwrap_or((rest, ""));
-                BlockDevice { name: name.into(), device: (8, minor), below: names(below), backing: backing.map(str::to_owned), mapped: None }
+                BlockDevice {
+                    name: name.into(),
+                    device: (8, minor),
+                    below: names(below),
+                    backing: backing.map(str::to_owned),
+                    mapped: None,
+                }
             })
             .collect();
         let mounts = (0..).zip(&self.mount).map(|(at, text)| {

@@ -9,7 +9,7 @@ use ratatui::text::Line;
 
 use super::suspect::{role, started, takes};
 use super::text::{Pieces, UNKNOWN, cores, known, left, percent, right, wrap};
-use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, WaitGroup};
+use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, StuckTask, WaitGroup};
 use crate::sample::TaskState;
 use crate::ui::state::{Detail, State};
 use crate::units::{bytes, count, span};
@@ -23,6 +23,8 @@ enum Row<'a> {
     Header,
     Process(&'a Member, usize),
     Wait(&'a WaitGroup),
+    Helps(&'static str),
+    Stuck(&'a StuckTask),
 }
 
 /// The title of the screen.
@@ -77,6 +79,11 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
     let waiting = known(job.usage.cpu_wait, super::text::tasks);
     let now = format!("{} stuck, {} runnable now; {waiting} want a CPU on average", job.uninterruptible, job.runnable);
     rows.push(Row::Field("tasks", text(now)));
+    if let Some(account) = &diagnosis.load.account
+        && let Some(part) = account.lines.iter().find(|part| part.job == facts.id)
+    {
+        rows.push(Row::Field("load", text(format!("{:.1} of the {:.1} of the last minute", part.average, account.average))));
+    }
     for wedged in diagnosis.wedged.iter().filter(|wedged| wedged.job.as_ref() == Some(&facts.id)) {
         let waits = wedged.meaning.as_ref().map(|meaning| format!(" and {meaning}")).unwrap_or_default();
         let since = span(wedged.since);
@@ -90,6 +97,16 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
         let Some(words) = words else { continue };
         for (index, part) in wrap(words, width.saturating_sub(14), 6).into_iter().enumerate() {
             rows.push(Row::Field(if index == 0 { label } else { "" }, text(part)));
+        }
+    }
+    let waits: Vec<&WaitGroup> = diagnosis.waits.iter().filter(|wait| wait.job == facts.id).collect();
+    if !waits.is_empty() {
+        rows.push(Row::Blank);
+        rows.push(Row::Section("WAITS".to_owned()));
+        for wait in waits {
+            rows.push(Row::Wait(wait));
+            rows.extend(wait.helps.map(Row::Helps));
+            rows.extend(wait.examples.iter().map(Row::Stuck));
         }
     }
     rows.push(Row::Blank);
@@ -106,12 +123,6 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
     rows.push(Row::Section(format!("PROCESSES: {}", count(facts.members.len(), "process"))));
     rows.push(Row::Header);
     rows.extend(tree(facts.members.iter().map(AsRef::as_ref)).into_iter().map(|(member, depth)| Row::Process(member, depth)));
-    let waits: Vec<&WaitGroup> = diagnosis.waits.iter().filter(|wait| wait.job == facts.id).collect();
-    if !waits.is_empty() {
-        rows.push(Row::Blank);
-        rows.push(Row::Section("WAITS".to_owned()));
-        rows.extend(waits.into_iter().map(Row::Wait));
-    }
     rows
 }
 
@@ -171,6 +182,20 @@ fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Li
             for text in known.into_iter().flatten() {
                 line.push(" · ", theme.dim).push(text, theme.dim);
             }
+        }
+        Row::Helps(words) => {
+            line.push(&" ".repeat(12), theme.plain).push("helps: ", theme.dim).push(words, theme.plain);
+        }
+        Row::Stuck(task) => {
+            line.push(&right(&task.tid.to_string(), 10), theme.dim).push("  ", theme.plain);
+            let since = task.stuck_for.map_or_else(
+                || UNKNOWN.to_owned(),
+                |stuck| format!("{}{}", if stuck.exact { "" } else { "at least " }, span(stuck.seconds)),
+            );
+            line.push(&since, theme.plain).push("  ", theme.plain);
+            let stack =
+                if task.stack.is_empty() { "its stack is hidden (needs root)".to_owned() } else { task.stack.join(" < ") };
+            line.push(&stack, theme.dim);
         }
     }
     line.line()

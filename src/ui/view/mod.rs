@@ -117,7 +117,7 @@ struct Regions {
     disks: Rect,
     ledger: Rect,
     verdict: Rect,
-    wedge: Rect,
+    beside: Rect,
     panel: Rect,
     lists: Rect,
     trend_title: Rect,
@@ -141,9 +141,9 @@ impl Regions {
             9..30 => wish.clamp(1, 2),
             _ => wish + 1,
         };
-        let wedge = if height < 9 { 0 } else { verdict::wedge(state, diagnosis, width, 2).len() as u16 };
+        let beside = if height < 9 { 0 } else { verdict::beside(state, diagnosis, width, 2).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys);
+        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -169,7 +169,7 @@ impl Regions {
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + disks + ledger + verdict + wedge + message + keys + used);
+        let lists = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -182,7 +182,7 @@ impl Regions {
             disks: next(0, disks),
             ledger: next(0, ledger),
             verdict: next(gap_verdict, verdict),
-            wedge: next(0, wedge),
+            beside: next(0, beside),
             panel: next(gap_panel, panel),
             lists: next(gap_lists, lists),
             trend_title: next(gap_trend, trend_title),
@@ -210,7 +210,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
-    paint(buffer, at.wedge, verdict::wedge(state, diagnosis, width, usize::from(at.wedge.height)));
+    paint(buffer, at.beside, verdict::beside(state, diagnosis, width, usize::from(at.beside.height)));
     if let Some(panel) = panel(state, width) {
         paint(buffer, at.panel, panel.lines(width, usize::from(at.panel.height)));
     }

@@ -86,11 +86,18 @@ pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize)
     out
 }
 
-/// Who blocks whoever looks, in at most so many lines.
-pub fn wedge(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -> Vec<Line<'static>> {
+/// What else there is to know at once, in at most so many lines: who blocks whoever looks, and what else is short.
+pub fn beside(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -> Vec<Line<'static>> {
     let indent = 2;
     let words = wedge::words(&diagnosis.wedged, diagnosis.behind).unwrap_or_default();
-    let wrapped = wrap(&words, width.saturating_sub(indent), lines);
+    let mut wrapped = wrap(&words, width.saturating_sub(indent), lines);
+    for other in diagnosis.verdict.others.iter().filter(|other| other.severity == Severity::Contention) {
+        let left = lines.saturating_sub(wrapped.len());
+        if left == 0 {
+            break;
+        }
+        wrapped.extend(wrap(&format!("and {}", other.headline), width.saturating_sub(indent), left));
+    }
     wrapped.into_iter().map(|text| blank(indent).into_iter().chain([Span::styled(text, state.theme.victim)]).collect()).collect()
 }
 
