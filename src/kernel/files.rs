@@ -15,6 +15,7 @@ use rustix::{
 use super::{
     parse::{self, SchedStat, Stat},
     root::ProcRoot,
+    watched::Progress,
 };
 use crate::units::Pid;
 
@@ -45,13 +46,55 @@ pub(super) struct Files {
     entries: Vec<u8>,
     kept: usize,
     bound: usize,
+    progress: Progress,
+    reads: u32,
+    /// Processes that must not be looked at: whoever did got stuck.
+    shunned: Vec<Pid>,
 }
 
 impl Files {
     pub fn new(root: ProcRoot) -> Self {
         // A regular file goes on to be readable when its directory is gone: there only a fresh open tells.
         let bound = if root.is_procfs() { raise_descriptor_limit() } else { 0 };
-        Self { root, path: String::new(), buffer: vec![0; BUFFER], entries: Vec::with_capacity(ENTRIES), kept: 0, bound }
+        Self {
+            root,
+            path: String::new(),
+            buffer: vec![0; BUFFER],
+            entries: Vec::with_capacity(ENTRIES),
+            kept: 0,
+            bound,
+            progress: Progress::default(),
+            reads: 0,
+            shunned: Vec::new(),
+        }
+    }
+
+    /// Where it is told what is being read.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Processes that must not be looked at.
+    pub fn shunned(&self) -> &[Pid] {
+        &self.shunned
+    }
+
+    /// Leaves these processes out.
+    pub fn shun(&mut self, pids: &[Pid]) {
+        self.shunned.extend_from_slice(pids);
+    }
+
+    /// Looks whether those left out may be looked at again: they have ended, or go on. Their `status` answers even then. True if any may.
+    pub fn reconsider(&mut self) -> bool {
+        let before = std::mem::take(&mut self.shunned);
+        let is_stuck = |files: &mut Self, pid: &Pid| {
+            let status = files.read(Place::Process(*pid), "status");
+            status.is_ok_and(|status| status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"State:\tD")))
+        };
+        let after: Vec<Pid> = before.iter().copied().filter(|pid| is_stuck(self, pid)).collect();
+        let fewer = after.len() < before.len();
+        self.shunned = after;
+        fewer
     }
 
     /// Says how many kept files there really are; the ones closed since are free again.
@@ -93,7 +136,9 @@ impl Files {
             }
         }
         let file = self.open(place, "schedstat").ok()?;
-        let length = pread(&file, &mut self.buffer[..], 0).ok()?;
+        let length = pread(&file, &mut self.buffer[..], 0);
+        self.progress.end();
+        let length = length.ok()?;
         if self.kept < self.bound {
             self.kept += 1;
             *kept = Some(file);
@@ -109,8 +154,9 @@ impl Files {
     /// Opens, reads and closes one file of a task.
     pub fn read(&mut self, place: Place, name: &str) -> Result<&[u8], Errno> {
         let file = self.open(place, name)?;
-        let length = pread(&file, &mut self.buffer[..], 0)?;
-        Ok(&self.buffer[..length])
+        let length = pread(&file, &mut self.buffer[..], 0);
+        self.progress.end();
+        Ok(&self.buffer[..length?])
     }
 
     fn open(&mut self, place: Place, name: &str) -> Result<OwnedFd, Errno> {
@@ -119,7 +165,19 @@ impl Files {
             Place::Process(pid) => write!(self.path, "{pid}/{name}"),
             Place::Thread(pid, tid) => write!(self.path, "{pid}/task/{tid}/{name}"),
         };
-        openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let pid = match place {
+            Place::Process(pid) | Place::Thread(pid, _) => pid,
+        };
+        if self.shunned.contains(&pid) {
+            return Err(Errno::ACCESS);
+        }
+        self.reads = self.reads.wrapping_add(1);
+        self.progress.begin(self.reads, pid);
+        let opened = openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        if opened.is_err() {
+            self.progress.end();
+        }
+        opened
     }
 }
 
