@@ -21,8 +21,8 @@ use crate::units::Pid;
 
 /// Descriptors left to the rest of whytop: terminal, recordings, the identity readers, children it starts.
 const SPARE: u64 = 256;
-/// Most files kept open: 6 kB of kernel memory each make 400 MB at the very most, on a host of as many tasks.
-const KEPT_MAX: u64 = 65_536;
+/// Most files kept open: 6 kB of kernel memory each make 100 MB at the very most, on a host of as many tasks.
+const KEPT_MAX: u64 = 16_384;
 /// Room for the largest file read here in one go; a `stat` line has at most a kilobyte.
 const BUFFER: usize = 4096;
 /// Room for directory entries, a thousand or so for each call.

@@ -156,7 +156,12 @@ impl Reader {
             Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
             None => self
                 .table
-                .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))
+                // In the tree of another host, or of a container, the two numbers do not count the same.
+                .sweep(
+                    &mut self.looker,
+                    self.host.queued,
+                    Started::new(self.host.forks, self.host.last_pid).filter(|_| self.root.is_live()),
+                )
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();
