@@ -156,12 +156,7 @@ impl Reader {
             Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
             None => self
                 .table
-                // In the tree of another host, or of a container, the two numbers do not count the same.
-                .sweep(
-                    &mut self.looker,
-                    self.host.queued,
-                    Started::new(self.host.forks, self.host.last_pid).filter(|_| self.root.is_live()),
-                )
+                .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))
                 .with_context(|| format!("list processes in {}", self.root.path().display()))?,
         };
         let tier = self.tier.tier();
