@@ -426,6 +426,11 @@ pub enum Gap {
         /// Most bytes that may be locked. `None`: there is no limit, and it was refused.
         limit: Option<u64>,
     },
+    /// Processes that are left out, for whoever reads their state hangs: they are in the middle of an `exec` that waits.
+    Shunned {
+        /// Their numbers.
+        pids: Vec<Pid>,
+    },
     /// A file of the whole host could not be read or made no sense.
     Host {
         /// Which file, below the proc root.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    kernel::Reader,
+    kernel::WatchedReader,
     sample::{Glance, Pace, Sample},
     units::Nanos,
 };
@@ -61,7 +61,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// Starts to sample. The sink runs on the sampler's thread; `Break` ends it.
-    pub fn start<F>(reader: Reader, config: Config, sink: F) -> Result<Self>
+    pub fn start<F>(reader: WatchedReader, config: Config, sink: F) -> Result<Self>
     where
         F: FnMut(Result<Seen>) -> ControlFlow<()> + Send + 'static,
     {
@@ -91,17 +91,17 @@ impl Drop for Sampler {
     }
 }
 
-fn run<F>(mut reader: Reader, config: Config, mut sink: F, inbox: &Receiver<Request>)
+fn run<F>(mut reader: WatchedReader, config: Config, mut sink: F, inbox: &Receiver<Request>)
 where
     F: FnMut(Result<Seen>) -> ControlFlow<()>,
 {
-    if sink(Ok(Seen::Glance(Box::new(reader.glance())))).is_break() {
+    if sink(reader.glance().map(|glance| Seen::Glance(Box::new(glance)))).is_break() {
         return;
     }
     let mut before: Option<Look> = None;
     loop {
         let start = Instant::now();
-        let cpu = cpu_time();
+        let cpu = cpu_time() + reader.spent();
         let pace = before.map(|look| look.pace(start));
         let sample = reader.sample().map(|mut sample| {
             sample.cost.pace = pace;
@@ -117,7 +117,7 @@ where
             reader.settle(FIRST_GAP.saturating_sub(took));
             FIRST_GAP
         } else {
-            let least = (cpu_time().saturating_sub(cpu) * CPU_SHARE).max(took * TIME_SHARE);
+            let least = ((cpu_time() + reader.spent()).saturating_sub(cpu) * CPU_SHARE).max(took * TIME_SHARE);
             stretched = least > config.interval;
             config.interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)).max(least)
         };

@@ -18,7 +18,7 @@ use std::{
 
 use common::fake_proc::FakeProc;
 use whytop::{
-    kernel::{ProcRoot, Reader},
+    kernel::{ProcRoot, Reader, WatchedReader},
     sample::{CpuClock, Gap, Host, Identity, IoBytes, Process, Sample, Task, TaskState, Wait},
     sampler::{Config, Sampler, Seen},
     units::{ProcessId, TaskId},
@@ -28,6 +28,11 @@ const LONG: Duration = Duration::from_secs(5);
 
 fn reader(path: &Path) -> Reader {
     Reader::new(ProcRoot::open(path).unwrap()).unwrap()
+}
+
+fn watched(path: &Path) -> WatchedReader {
+    let path = path.to_owned();
+    WatchedReader::start(move || Reader::new(ProcRoot::open(&path)?)).unwrap()
 }
 
 fn process(sample: &Sample, pid: i32) -> &Process {
@@ -588,7 +593,7 @@ fn the_sampler_ticks_nudges_and_stops() {
     proc.process(1, "init").write();
     let (sink, inbox) = mpsc::channel();
     let config = Config { interval: Duration::from_hours(1) };
-    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+    let sampler = Sampler::start(watched(proc.path()), config, move |seen| {
         if sink.send(seen).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
@@ -620,7 +625,7 @@ fn a_slow_analysis_stretches_the_interval() {
     let (sink, inbox) = mpsc::channel();
     let (analysis, interval) = (Duration::from_millis(60), Duration::from_millis(100));
     let config = Config { interval };
-    let sampler = Sampler::start(reader(proc.path()), config, move |seen| {
+    let sampler = Sampler::start(watched(proc.path()), config, move |seen| {
         let Ok(Seen::Sample(sample)) = seen else { return ControlFlow::Continue(()) };
         // The slow analysis itself.
         std::thread::sleep(analysis);
@@ -748,4 +753,35 @@ fn live_churn_makes_no_error_and_leaks_no_descriptor() {
     drop(reader);
     // The threads of the pool hold the root until they have ended, which nobody waits for.
     assert!(descriptors() <= before + 2);
+}
+
+/// What the kernel does with a process in the middle of an `exec` that waits: reading its `stat` does not return, its `status` does.
+#[test]
+fn a_process_whose_state_cannot_be_read_costs_no_sample() {
+    let proc = FakeProc::new();
+    proc.process(7, "worker").write();
+    proc.process(9, "held").write();
+    let (stat, status) = (proc.path().join("9/stat"), proc.path().join("9/status"));
+    let (line, was) = (fs::read_to_string(&stat).unwrap(), fs::read_to_string(&status).unwrap());
+    fs::remove_file(&stat).unwrap();
+    assert!(Command::new("mkfifo").arg(&stat).status().unwrap().success());
+    fs::write(&status, "Name:\theld\nState:\tD (disk sleep)\n").unwrap();
+
+    let mut reader = watched(proc.path());
+    let begun = Instant::now();
+    let sample = reader.sample().unwrap();
+    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+    let pids = |sample: &Sample| sample.processes.iter().map(|process| process.id.pid).collect::<Vec<_>>();
+    assert_eq!(pids(&sample), [7]);
+    assert!(sample.gaps.contains(&Gap::Shunned { pids: vec![9] }), "{:?}", sample.gaps);
+    let begun = Instant::now();
+    assert_eq!(pids(&reader.sample().unwrap()), [0; 0]);
+    assert!(begun.elapsed() < Duration::from_millis(500), "it is left out from then on: {:?}", begun.elapsed());
+
+    fs::write(&status, was).unwrap();
+    fs::remove_file(&stat).unwrap();
+    fs::write(&stat, line).unwrap();
+    let sample = reader.sample().unwrap();
+    assert_eq!(pids(&sample), [9], "it goes on");
+    assert!(!sample.gaps.iter().any(|gap| matches!(gap, Gap::Shunned { .. })), "{:?}", sample.gaps);
 }

@@ -394,3 +394,10 @@ fn stopped_samples_are_said() {
     let ended = play().sees(calm()).then(Event::SamplerFailed("open /proc/stat: gone".into())).ends();
     shows(&ended, "no new samples: open /proc/stat: gone");
 }
+
+#[test]
+fn an_old_verdict_is_not_shown_as_if_it_were_new() {
+    let silent = |seconds| play().sees(outage()).then(Event::Tick(at(seconds))).ends();
+    hides(&silent(4), "no look for");
+    shows(&silent(12), "no look for 12 s");
+}

@@ -47,7 +47,7 @@ fn process_that_cannot_be_looked_at() {
 fn stretched_interval() {
     check("stretched", |play| {
         let mut scene = calm();
-        scene.cost.pace = Some(Pace { look: 1_200_000_000, interval: 4_800_000_000, stretched: true });
+        scene.cost.pace = Some(Pace { look: 1_200_000_000, interval: 3_600_000_000, stretched: true });
         play.sees(scene)
     });
 }

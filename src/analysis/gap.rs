@@ -23,6 +23,11 @@ pub fn words(gap: &Gap, root: bool) -> String {
             let behind = if *behind > 0 { format!(", {behind} more not looked at") } else { String::new() };
             format!("command lines of {}{more} (whoever reads them hangs){behind}", named.join(", "))
         }
+        Gap::Shunned { pids } => {
+            let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if pids.len() > NAMED { ", …" } else { "" };
+            format!("state of {}{more}: whoever reads it hangs (an exec that waits)", named.join(", "))
+        }
         Gap::NotLocked { program, limit } => {
             let what = if *program { "whytop's own data" } else { "whytop itself" };
             let why = limit.map_or_else(|| "refused".to_owned(), |limit| format!("limit {} KiB", limit / 1024));

@@ -12,14 +12,16 @@ use anyhow::Result;
 
 use crate::cli::{Cli, Command};
 use crate::kernel::own::Own;
-use crate::kernel::{self, ProcRoot, Reader};
+use crate::kernel::{self, ProcRoot, Reader, WatchedReader};
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
     let reader = || {
-        let own = Own::secure();
-        let reader = Reader::with_loader(ProcRoot::open(&cli.proc)?, cli.tier, Path::new("/proc/self/exe"))?;
-        anyhow::Ok(reader.keeping(own))
+        let (own, path, tier) = (Own::secure(), cli.proc.clone(), cli.tier);
+        WatchedReader::start(move || {
+            let reader = Reader::with_loader(ProcRoot::open(&path)?, tier, Path::new("/proc/self/exe"))?;
+            Ok(reader.keeping(own.clone()))
+        })
     };
     match cli.command {
         Some(Command::Once { json }) => once::run(reader()?, json),

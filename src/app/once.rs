@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Severity};
 use crate::history::Limits;
-use crate::kernel::Reader;
+use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::report;
 use crate::sample::Pace;
@@ -20,8 +20,8 @@ use crate::units::Nanos;
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(400)];
 
 /// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
-pub fn run(mut reader: Reader, json: bool) -> Result<u8> {
-    let mut monitor = Monitor::new(&reader.facts(), Limits::default());
+pub fn run(mut reader: WatchedReader, json: bool) -> Result<u8> {
+    let mut monitor = Monitor::new(&reader.facts()?, Limits::default());
     let mut begun = Instant::now();
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {

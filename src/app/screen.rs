@@ -22,7 +22,7 @@ use crate::act::{Hand, Worker};
 use crate::action::{Aim, Candidate, Signal};
 use crate::cli::Cli;
 use crate::history::Limits;
-use crate::kernel::Reader;
+use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::sampler::{Config, Sampler, Seen};
 use crate::ui::World;
@@ -38,11 +38,11 @@ const TICK: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
 /// Opens the screen and stays until somebody leaves it.
-pub fn run(reader: Reader, cli: &Cli) -> Result<u8> {
+pub fn run(mut reader: WatchedReader, cli: &Cli) -> Result<u8> {
     if !stdout().is_terminal() {
         bail!("standard output is no terminal; `whytop once` prints the verdict without one");
     }
-    let facts = reader.facts();
+    let facts = reader.facts()?;
     let own_host = facts.own_pid.is_some();
     // Reads a file: before the first frame, not on the way of a key.
     let zone = TimeZone::system();

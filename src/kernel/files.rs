@@ -15,13 +15,14 @@ use rustix::{
 use super::{
     parse::{self, SchedStat, Stat},
     root::ProcRoot,
+    watched::Progress,
 };
 use crate::units::Pid;
 
 /// Descriptors left to the rest of whytop: terminal, recordings, the identity readers, children it starts.
 const SPARE: u64 = 256;
-/// Most files kept open: 6 kB of kernel memory each make 400 MB at the very most, on a host of as many tasks.
-const KEPT_MAX: u64 = 65_536;
+/// Most files kept open: 6 kB of kernel memory each make 100 MB at the very most, on a host of as many tasks.
+const KEPT_MAX: u64 = 16_384;
 /// Room for the largest file read here in one go; a `stat` line has at most a kilobyte.
 const BUFFER: usize = 4096;
 /// Room for directory entries, a thousand or so for each call.
@@ -50,13 +51,55 @@ pub(super) struct Files {
     entries: Vec<u8>,
     kept: usize,
     bound: usize,
+    progress: Progress,
+    reads: u32,
+    /// Processes that must not be looked at: whoever did got stuck.
+    shunned: Vec<Pid>,
 }
 
 impl Files {
     pub fn new(root: ProcRoot) -> Self {
         // A regular file goes on to be readable when its directory is gone: there only a fresh open tells.
         let bound = if root.is_procfs() { raise_descriptor_limit() } else { 0 };
-        Self { root, path: String::new(), buffer: vec![0; BUFFER], entries: Vec::with_capacity(ENTRIES), kept: 0, bound }
+        Self {
+            root,
+            path: String::new(),
+            buffer: vec![0; BUFFER],
+            entries: Vec::with_capacity(ENTRIES),
+            kept: 0,
+            bound,
+            progress: Progress::default(),
+            reads: 0,
+            shunned: Vec::new(),
+        }
+    }
+
+    /// Where it is told what is being read.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Processes that must not be looked at.
+    pub fn shunned(&self) -> &[Pid] {
+        &self.shunned
+    }
+
+    /// Leaves these processes out.
+    pub fn shun(&mut self, pids: &[Pid]) {
+        self.shunned.extend_from_slice(pids);
+    }
+
+    /// Looks whether those left out may be looked at again: they have ended, or go on. Their `status` answers even then. True if any may.
+    pub fn reconsider(&mut self) -> bool {
+        let before = std::mem::take(&mut self.shunned);
+        let is_stuck = |files: &mut Self, pid: &Pid| {
+            let status = files.read(Place::Process(*pid), "status");
+            status.is_ok_and(|status| status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"State:\tD")))
+        };
+        let after: Vec<Pid> = before.iter().copied().filter(|pid| is_stuck(self, pid)).collect();
+        let fewer = after.len() < before.len();
+        self.shunned = after;
+        fewer
     }
 
     /// Says how many kept files there really are; the ones closed since are free again.
@@ -92,6 +135,12 @@ impl Files {
     /// The descriptors of a process from this number on, not more than [`DESCRIPTORS`].
     pub fn list_descriptors(&mut self, pid: Pid, from: u32, fds: &mut Vec<u32>) -> Result<(), Errno> {
         fds.clear();
+        let listed = self.list_descriptors_into(pid, from, fds);
+        self.progress.end();
+        listed
+    }
+
+    fn list_descriptors_into(&mut self, pid: Pid, from: u32, fds: &mut Vec<u32>) -> Result<(), Errno> {
         let dir = self.open_with(Place::Process(pid), "fd", OFlags::DIRECTORY)?;
         // An entry's place in this directory is its number behind `.` and `..` (fs/proc/fd.c); in no other.
         if from > 0 && self.root.is_procfs() {
@@ -109,9 +158,10 @@ impl Files {
 
     /// Where one of a task's links leads, without going there.
     pub fn read_link(&mut self, place: Place, name: &str) -> Result<&[u8], Errno> {
-        self.locate(place, name);
-        let length = readlinkat_raw(self.root.dir(), self.path.as_str(), &mut self.buffer[..])?;
-        Ok(&self.buffer[..length])
+        self.locate(place, name)?;
+        let length = readlinkat_raw(self.root.dir(), self.path.as_str(), &mut self.buffer[..]);
+        self.progress.end();
+        Ok(&self.buffer[..length?])
     }
 
     /// A task's `schedstat`. A kept descriptor whose task is gone is dropped, and the number tried once more.
@@ -123,7 +173,9 @@ impl Files {
             }
         }
         let file = self.open(place, "schedstat").ok()?;
-        let length = pread(&file, &mut self.buffer[..], 0).ok()?;
+        let length = pread(&file, &mut self.buffer[..], 0);
+        self.progress.end();
+        let length = length.ok()?;
         if self.kept < self.bound {
             self.kept += 1;
             *kept = Some(file);
@@ -139,8 +191,9 @@ impl Files {
     /// Opens, reads and closes one file of a task.
     pub fn read(&mut self, place: Place, name: &str) -> Result<&[u8], Errno> {
         let file = self.open(place, name)?;
-        let length = pread(&file, &mut self.buffer[..], 0)?;
-        Ok(&self.buffer[..length])
+        let length = pread(&file, &mut self.buffer[..], 0);
+        self.progress.end();
+        Ok(&self.buffer[..length?])
     }
 
     fn open(&mut self, place: Place, name: &str) -> Result<OwnedFd, Errno> {
@@ -148,16 +201,30 @@ impl Files {
     }
 
     fn open_with(&mut self, place: Place, name: &str, more: OFlags) -> Result<OwnedFd, Errno> {
-        self.locate(place, name);
-        openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC | more, Mode::empty())
+        self.locate(place, name)?;
+        let opened = openat(self.root.dir(), self.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC | more, Mode::empty());
+        if opened.is_err() {
+            self.progress.end();
+        }
+        opened
     }
 
-    fn locate(&mut self, place: Place, name: &str) {
+    /// Says where a file of a task is, and that it is being looked at; whoever calls this says when that is over.
+    fn locate(&mut self, place: Place, name: &str) -> Result<(), Errno> {
         self.path.clear();
         let _ = match place {
             Place::Process(pid) => write!(self.path, "{pid}/{name}"),
             Place::Thread(pid, tid) => write!(self.path, "{pid}/task/{tid}/{name}"),
         };
+        let pid = match place {
+            Place::Process(pid) | Place::Thread(pid, _) => pid,
+        };
+        if self.shunned.contains(&pid) {
+            return Err(Errno::ACCESS);
+        }
+        self.reads = self.reads.wrapping_add(1);
+        self.progress.begin(self.reads, pid);
+        Ok(())
     }
 }
 

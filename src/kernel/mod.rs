@@ -28,7 +28,9 @@ mod table;
 mod take;
 pub mod tier;
 mod waits;
+mod watched;
 
 pub use reader::Reader;
 pub use root::ProcRoot;
 pub use tier::{Choice, load_iterator};
+pub use watched::WatchedReader;

@@ -24,14 +24,14 @@ const NICE: i32 = -10;
 const STACK: u64 = 512 * 1024;
 
 /// What was secured.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Own {
     held: Held,
     /// Most memory that may be locked, in bytes. `None`: as much as one likes.
     limit: Option<u64>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
     Nothing,
     /// What was mapped at the start, and no more than that.
@@ -44,8 +44,8 @@ enum Held {
 impl Own {
     /// Locks what is mapped, and raises the priority. To be called before there are threads: they inherit it.
     pub fn secure() -> Self {
-        // An error leaves the priority as it is; the limit is `RLIMIT_NICE` or CAP_SYS_NICE.
-        if getpriority_process(None).is_ok_and(|nice| nice > NICE) {
+        // Whoever started it with `nice` wants it so. An error leaves the priority as it is; the limit is `RLIMIT_NICE` or CAP_SYS_NICE.
+        if getpriority_process(None).is_ok_and(|nice| nice == 0) {
             let _ = setpriority_process(None, NICE);
         }
         let Rlimit { maximum, .. } = getrlimit(Resource::Memlock);

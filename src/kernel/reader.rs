@@ -30,10 +30,11 @@ use super::{
     storage::StorageReader,
     table::Table,
     tier::{Choice, KernelTier},
+    watched::Progress,
 };
 use crate::{
     sample::{Cost, Gap, Glance, HostFacts, Overdue, ProcReason, Sample, Tier},
-    units::{Nanos, SECOND},
+    units::{Nanos, Pid, SECOND},
 };
 
 /// How long a sample waits for the command lines of who is new in it.
@@ -102,6 +103,21 @@ impl Reader {
         self
     }
 
+    /// Where it is told which process is being read.
+    pub(super) fn progress(&self) -> Progress {
+        self.looker.files.progress().clone()
+    }
+
+    /// Leaves these processes out from now on, until they go on.
+    pub(super) fn shun(&mut self, pids: &[Pid]) {
+        self.looker.files.shun(pids);
+    }
+
+    /// The processes that are left out.
+    pub(super) fn shunned(&self) -> Vec<Pid> {
+        self.looker.files.shunned().to_vec()
+    }
+
     /// What does not change about this host.
     pub fn facts(&self) -> HostFacts {
         let below = |name: &str| {
@@ -136,6 +152,9 @@ impl Reader {
     pub fn sample(&mut self) -> anyhow::Result<Sample> {
         let start = Instant::now();
         let mut gaps = Vec::new();
+        if self.looker.files.reconsider() {
+            self.table.doubt();
+        }
         let at = Timestamp::now();
         let since_boot = self.since_boot(&mut gaps);
         let host = self.host.read(&mut gaps);
@@ -163,7 +182,7 @@ impl Reader {
             &changes.gone_processes,
             since_boot,
             tick,
-            |id| table.get(id),
+            |id| table.get(id).filter(|process| !self.looker.files.shunned().contains(&process.id.pid)),
             |id| table.may_be_wedged(id),
         );
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes

@@ -81,6 +81,11 @@ impl Table {
         known.is_some_and(|known| known.watched().any(|watched| stuck(&watched.task)))
     }
 
+    /// Has the next pass read the directory: somebody is there that was passed over.
+    pub fn doubt(&mut self) {
+        self.newcomers.doubt();
+    }
+
     /// One pass. `queued`: how many tasks at the least wait for a CPU; `started`: how many ever began. Both as the host said before
     /// this pass.
     pub fn sweep(&mut self, looker: &mut Looker, queued: usize, started: Option<Started>) -> Result<Changes, Errno> {

@@ -1,7 +1,7 @@
 //! What a large job is made of: of processes that are alike, a few speak for all.
 //!
-//! A server's five thousand equal workers say no more than four of them, and whoever judges the job reads each process he is
-//! given. Pure. Tested in place.
+//! A server's five thousand equal workers say no more than four of them, and to judge a job takes reading each of its
+//! processes. Pure. Tested in place.
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 

@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, TryRecvError, channel},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -31,6 +32,8 @@ use self::{
 use super::root::ProcRoot;
 use crate::sample::{ProcReason, Tier};
 
+/// Loading takes a tenth of a second; whoever asked for the iterator by name waits this long at the most.
+const LOADING: Duration = Duration::from_secs(5);
 /// So many failed reads in a row are enough: it does not come back.
 const FAILURES: u32 = 3;
 
@@ -94,8 +97,9 @@ impl KernelTier {
                 anyhow::bail!("--tier kernel: {} is not the /proc of this host", root.path().display())
             }
             Choice::Kernel => {
-                let loaded =
-                    start(program).context("start a thread").and_then(|answer| answer.recv().context("the loader ended"));
+                let loaded = start(program)
+                    .context("start a thread")
+                    .and_then(|answer| answer.recv_timeout(LOADING).context("the loader does not answer"));
                 let iterator = loaded.and_then(|loaded| loaded.map_err(|refusal| refusal.error)).context("--tier kernel")?;
                 State::Ready(Box::new(iterator))
             }

@@ -61,7 +61,10 @@ pub fn host(state: &State, width: usize) -> Line<'static> {
     // The clock is worth more than the kernel's name, and so is that whytop looks less often than it was told to.
     let mut end_room = 12;
     if let Some(diagnosis) = &state.diagnosis {
-        if let Some(pace) = diagnosis.cost.pace.filter(|pace| pace.stretched) {
+        if let Some(silence) = silence(state, diagnosis) {
+            end_room += silence.len() + 3;
+            end.insert(0, silence);
+        } else if let Some(pace) = diagnosis.cost.pace.filter(|pace| pace.stretched) {
             let [look, interval] = [pace.look, pace.interval].map(|time| span(time as f64 / SECOND as f64));
             let pace = format!("a look takes {look}: one each {interval}");
             end_room += pace.len() + 3;
@@ -86,6 +89,14 @@ pub fn host(state: &State, width: usize) -> Line<'static> {
         end.remove(0);
     }
     line.line()
+}
+
+/// That what is shown is old, where no look has come for long: the clock alone would tell nobody.
+fn silence(state: &State, diagnosis: &Diagnosis) -> Option<String> {
+    const SHORTEST: f64 = 5.0;
+    let seconds = state.now?.duration_since(diagnosis.at).as_secs_f64();
+    let interval = diagnosis.cost.pace.map_or(0.0, |pace| pace.interval as f64 / SECOND as f64);
+    (seconds > SHORTEST.max(interval * 3.0)).then(|| format!("no look for {}", span(seconds)))
 }
 
 /// What whytop takes: CPU where two samples tell it, else the time one sample took.
