@@ -82,6 +82,12 @@ impl JobId {
         Self(format!("tree:{root}").into())
     }
 
+    /// Another job under the same root: the root was gone for a moment, what was left of its tree went on under its name, and it came back.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(format!("{}'", self.0).into())
+    }
+
     /// Kernel threads of one subsystem.
     pub fn kernel(subsystem: &str) -> Self {
         Self(format!("kernel:{subsystem}").into())
