@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, blame_weight, is_program, waiting_jobs};
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
+use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
@@ -135,8 +136,9 @@ fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>
         (Some(_), _, Some(Resource::FrozenFilesystem)) => 0.95,
         (Some(_), _, Some(Resource::NetworkFilesystem)) => 0.8,
         (Some(_), _, Some(Resource::None)) => 0.3,
-        (Some(_), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95),
-        (Some(_), Some(share), None) => (0.45 + 0.4 * share).min(0.8),
+        (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
+        (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
+        (Some(i), Some(share), None) => (0.45 + 0.4 * share).min(0.8) * which_disk(&jobs[i], device, totals),
         (Some(_), None, _) => 0.5,
     };
     let resource = match known {
@@ -196,10 +198,21 @@ fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: 
         let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
         tasks >= totals.least(WATCH_TASKS, Resource::Memory)
     };
-    let taking = Taking { jobs, resource: Resource::Memory, totals, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Memory, device: None, totals, least: CULPRIT_SHARE, share };
     let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
     also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
     Some((culprit, also))
+}
+
+/// How far to believe that the accused uses the disk that is waited for: with two busy disks it may as well be the other one.
+fn which_disk(job: &Job, device: Option<&str>, totals: Totals<'_>) -> f64 {
+    let busy = totals.disks.iter().filter(|disk| disk.util >= DISK_BUSY && !is_stacked(&disk.name)).count();
+    match (device, &job.disks) {
+        _ if busy < 2 => 1.0,
+        (None, _) => 0.7,
+        (Some(_), None) => 0.85,
+        (Some(_), Some(_)) => 1.0,
+    }
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
@@ -250,11 +263,11 @@ fn disk_culprit(
             >= totals.least(WATCH_TASKS, Resource::Disk)
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
-    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk).is_some();
+    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk, device).is_some();
     let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
-    let taking = Taking { jobs, resource: Resource::Disk, totals, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
     if let Some((culprit, also)) = taking.most(candidate) {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
