@@ -42,6 +42,8 @@ mod calibration;
 mod expect;
 #[path = "scenarios/format.rs"]
 mod format;
+#[path = "scenarios/ledger.rs"]
+mod ledger;
 #[path = "scenarios/play.rs"]
 mod play;
 #[path = "scenarios/properties.rs"]
