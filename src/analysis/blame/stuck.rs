@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, blame_weight, is_program, waiting_jobs};
-use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup};
+use crate::analysis::diagnosis::{Job, Kind, Member, Resource, WaitGroup};
 use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 
@@ -50,11 +50,12 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], totals: Totals<'_>) -> Vec<Case>
 fn place_of<'a>(groups: impl Iterator<Item = &'a WaitGroup>) -> Place {
     let mut counts: BTreeMap<Place, u32> = BTreeMap::new();
     for group in groups.filter(|group| group.resource.is_some()) {
-        let place = Place { resource: group.resource, device: group.device.clone(), mount: group.mount.clone() };
-        // The mount matters where it is what is short.
-        let mount =
-            place.mount.filter(|_| matches!(group.resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)));
-        *counts.entry(Place { mount, ..place }).or_default() += group.tasks;
+        let resource = group.resource;
+        // The disk and the mount matter where they are what is short: whoever waits for a lock or for memory may have a file in hand too.
+        let device = group.device.clone().filter(|_| resource == Some(Resource::Disk));
+        let by_mount = matches!(resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem));
+        let mount = group.mount.clone().filter(|_| by_mount);
+        *counts.entry(Place { resource, device, mount }).or_default() += group.tasks;
     }
     // The first of equals, so that the order of tasks does not matter.
     let most = counts.values().copied().max();
@@ -109,7 +110,7 @@ fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>
     let backups = |kind: Kind| kind == Kind::Backup;
     let none = || (None, Vec::new());
     let (culprit, also) = match place.resource {
-        Some(Resource::FrozenFilesystem) => (freezer(jobs), Vec::new()),
+        Some(Resource::FrozenFilesystem) => (freezer(jobs, place.mount.as_deref()), Vec::new()),
         Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
         Some(Resource::Memory) => {
             memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
@@ -149,10 +150,17 @@ fn case(jobs: &[Job], waits: &[WaitGroup], place: Place, mut victims: Vec<usize>
     Some(Case { resource, device: place.device, mount: place.mount, victims, waiting, culprit, also, share, seen, confidence })
 }
 
-/// Who froze the filesystem: a job with a freeze command among its processes.
-fn freezer(jobs: &[Job]) -> Option<usize> {
-    let freezes = |name: &str| matches!(name, "fsfreeze" | "xfs_freeze");
-    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(&member.name)))
+/// Who froze the filesystem: a job with a freeze command among its processes that does not name another mount point.
+fn freezer(jobs: &[Job], mount: Option<&str>) -> Option<usize> {
+    let freezes = |member: &Member| {
+        let mut words = member.command.split_whitespace();
+        matches!(&*member.name, "fsfreeze" | "xfs_freeze") && !words.any(|word| word == "-u" || word == "--unfreeze")
+    };
+    let here = |member: &Member| {
+        let paths: Vec<&str> = member.command.split_whitespace().skip(1).filter(|word| word.starts_with('/')).collect();
+        mount.is_none_or(|mount| paths.is_empty() || paths.iter().any(|path| path.trim_end_matches('/') == mount))
+    };
+    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(member) && here(member)))
 }
 
 /// The daemon behind a FUSE mount (`fuse.sshfs` is served by `sshfs`), if it stands still.
