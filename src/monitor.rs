@@ -16,7 +16,7 @@ use crate::analysis::diagnosis::{
 };
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
 use crate::analysis::ledger::{Counted, Ledger};
-use crate::analysis::storage::Layers;
+use crate::analysis::storage::{Layers, is_stacked};
 use crate::analysis::table::Table;
 use crate::analysis::waits;
 use crate::analysis::wedge;
@@ -54,6 +54,7 @@ pub struct Monitor {
 #[derive(Debug)]
 struct Trouble {
     resource: Resource,
+    device: Option<String>,
     since: Timestamp,
     incumbent: Option<Incumbent>,
 }
@@ -228,8 +229,7 @@ impl Monitor {
         let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
         let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| job.usage.disk_bytes()).sum();
         // What hidden processes move shows in the disks' own counters. Stacked devices (dm, md, loop) would count it twice.
-        let stacked = |name: &str| ["dm-", "md", "loop", "zram"].iter().any(|prefix| name.starts_with(prefix));
-        let moved: f64 = disks.iter().filter(|disk| !stacked(&disk.name)).map(|disk| disk.read_bytes + disk.write_bytes).sum();
+        let moved: f64 = disks.iter().filter(|disk| !is_stacked(&disk.name)).map(|disk| disk.read_bytes + disk.write_bytes).sum();
         let bytes = if io_hidden { seen.max(moved) } else { seen };
         for job in &mut jobs {
             job.share.cpu = job.usage.cpu_cores.filter(|_| cpu > 0.0).map(|cores| cores / cpu);
@@ -329,24 +329,30 @@ impl Monitor {
     /// stuck, as far as they still are.
     fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp, seconds: f64) {
         let before = std::mem::take(&mut self.troubles);
-        let go_on = |resource: Resource, culprit: Option<&JobId>, share: Option<f64>, victims: &[JobId]| {
-            let same = before.iter().find(|trouble| trouble.resource == resource && trouble.culprit() == culprit);
-            let stuck = waits.iter().filter(|group| victims.contains(&group.job));
-            let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
-            let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
-            let since = same.map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-            let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
-            let share = share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
-            let incumbent = culprit.cloned().map(|job| Incumbent { job, resource, share });
-            Trouble { resource, since, incumbent }
-        };
+        let go_on =
+            |resource: Resource, device: &Option<String>, culprit: &Option<JobId>, share: Option<f64>, victims: &[JobId]| {
+                let of_it =
+                    || before.iter().filter(|trouble| trouble.resource == resource && trouble.culprit() == culprit.as_ref());
+                let same = of_it().find(|trouble| trouble.device == *device);
+                let stuck = waits.iter().filter(|group| victims.contains(&group.job));
+                let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
+                let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
+                // Of stacked devices now the one and now the other may be the busy one.
+                let since = same.or(of_it().next()).map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
+                let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
+                let share = share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
+                let incumbent = culprit.clone().map(|job| Incumbent { job, resource, device: device.clone(), share });
+                Trouble { resource, device: device.clone(), since, incumbent }
+            };
         let contended = |severity: Severity| severity == Severity::Contention;
-        let first = contended(verdict.severity)
-            .then(|| go_on(verdict.resource, verdict.culprit.as_ref(), verdict.share, &verdict.victims));
+        let Verdict { resource, ref device, ref culprit, share, ref victims, .. } = *verdict;
+        let first = contended(verdict.severity).then(|| go_on(resource, device, culprit, share, victims));
         let others = verdict.others.iter().filter(|other| contended(other.severity));
-        let others = others.map(|other| go_on(other.resource, other.culprit.as_ref(), other.share, &other.victims));
-        verdict.since = first.as_ref().map(|trouble| trouble.since);
-        self.troubles = first.into_iter().chain(others).collect();
+        let others = others.map(|other| go_on(other.resource, &other.device, &other.culprit, other.share, &other.victims));
+        let troubles = first.into_iter().chain(others).collect();
+        self.troubles = troubles;
+        let leads = contended(verdict.severity);
+        verdict.since = self.troubles.first().filter(|_| leads).map(|trouble| trouble.since);
     }
 
     /// CPU seconds of processes that came and went in the newest interval, by job.

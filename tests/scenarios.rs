@@ -27,19 +27,23 @@
 //!
 //! [expect]                    or [[expect]] for parts of the time: at every sample from `by` (the last) to `until`
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none
-//! headline, unsaid            parts that are in it, and that are not
+//! headline, unsaid            parts that are in it, and that are not        confidence = [from, to]
 //! waits = [{ job, tasks, call, meaning, path, device, mount, longest (at the first sample) }]
 //! account = { nginx = 12.0, before = 0.0 }, unseen = 0.4 (at most): the ledger
-//! really                      who it is, where whytop cannot know
+//! really = "one|other"        who it is, where whytop cannot know, or may name either
 //! [[expect.job]]              name, pids, root, kind, launched_by, unit, tool, same_identity
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "scenarios/calibration.rs"]
+mod calibration;
 #[path = "scenarios/expect.rs"]
 mod expect;
 #[path = "scenarios/format.rs"]
 mod format;
+#[path = "scenarios/ledger.rs"]
+mod ledger;
 #[path = "scenarios/play.rs"]
 mod play;
 #[path = "scenarios/properties.rs"]

@@ -11,6 +11,11 @@ use crate::sample::{BlockDevice, FileRef, Mount, Storage};
 /// Devices stacked on each other are followed this far; deeper is a circle.
 const DEEPEST: usize = 16;
 
+/// Whether a device by this name is stacked on others, so that what it moves is moved a second time below.
+pub fn is_stacked(name: &str) -> bool {
+    ["dm-", "md", "loop", "zram"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The mounts and devices of the host, as of the newest sample that told.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {

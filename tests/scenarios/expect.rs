@@ -26,6 +26,8 @@ pub struct Expect {
     pub also: Option<Vec<String>>,
     since: Option<f64>,
     pub others: Option<Vec<String>>,
+    /// From, to.
+    confidence: Option<[f64; 2]>,
     headline: Vec<String>,
     unsaid: Vec<String>,
     waits: Vec<ExpectWait>,
@@ -123,6 +125,9 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
     if let Some(since) = expect.since {
         let since_first = |at: jiff::Timestamp| at.duration_since(first.at).as_secs_f64();
         wrong.check_number("since", since, verdict.since.map(since_first), SINCE_SLACK);
+    }
+    if let Some([from, to]) = expect.confidence.filter(|[from, to]| !(*from..=*to).contains(&verdict.confidence)) {
+        wrong.0.push(format!("confidence: expected {from} to {to}, got {}", verdict.confidence));
     }
     for part in expect.headline.iter().filter(|part| !verdict.headline.contains(*part)) {
         wrong.0.push(format!("headline: no {part:?} in {:?}", verdict.headline));

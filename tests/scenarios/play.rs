@@ -132,7 +132,9 @@ impl<'a> Play<'a> {
     fn stuck(&self, row: &Row, k: usize) -> u32 {
         let second = self.times[k];
         let during = row.stuck_during.is_none_or(|[from, to]| second >= from && second < to);
-        let share = self.noise.map_or(1.0, |noise| 0.5 + 0.5 * noise.unit(row.pid as u64 + 7_000_000, k as u64));
+        // What has been stuck for long does not come and go.
+        let when = if row.stuck_for.is_some_and(|seconds| seconds > 1.0) { 0 } else { k as u64 };
+        let share = self.noise.map_or(1.0, |noise| 0.5 + 0.5 * noise.unit(row.pid as u64 + 7_000_000, when));
         if during { (row.stuck.at(k) * share).round() as u32 } else { 0 }
     }
 

@@ -28,7 +28,7 @@ pub fn case(jobs: &[Job], totals: Totals<'_>) -> Option<Case> {
     let others_wait = |i: usize| {
         victims.iter().filter(|&&v| v != i).map(|&v| wait(&jobs[v])).sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Cpu)
     };
-    let taking = Taking { jobs, resource: Resource::Cpu, totals, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Cpu, device: None, totals, least: CULPRIT_SHARE, share };
     let taken = taking.most(|i| is_program(&jobs[i]) && others_wait(i));
     let (culprit, mut also) = taken.map_or((None, Vec::new()), |(culprit, also)| (Some(culprit), also));
     // Whoever waits for a CPU more than it has one is robbed, however much it takes.

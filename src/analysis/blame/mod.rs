@@ -70,14 +70,16 @@ pub struct Incumbent {
     pub job: JobId,
     /// What it takes.
     pub resource: Resource,
+    /// Of which disk: all of one that is idle is nothing on another.
+    pub device: Option<String>,
     /// The part of it that it took when it took most lately, 0 to 1, fading. Its victims still wait while a burst is worked off.
     pub share: f64,
 }
 
 impl Incumbent {
     /// Whether it is this job, and this is what it takes.
-    fn is(&self, job: &Job, resource: Resource) -> bool {
-        self.job == job.facts.id && self.resource == resource
+    fn is(&self, job: &Job, resource: Resource, device: Option<&str>) -> bool {
+        self.job == job.facts.id && self.resource == resource && self.device.as_deref() == device
     }
 }
 
@@ -88,8 +90,8 @@ impl Totals<'_> {
     }
 
     /// What this job stands accused of, if it is this.
-    fn incumbent(&self, job: &Job, resource: Resource) -> Option<&Incumbent> {
-        self.incumbents.iter().find(|incumbent| incumbent.is(job, resource))
+    fn incumbent(&self, job: &Job, resource: Resource, device: Option<&str>) -> Option<&Incumbent> {
+        self.incumbents.iter().find(|incumbent| incumbent.is(job, resource, device))
     }
 }
 
@@ -109,13 +111,15 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
     // What counted most goes on to: two that are as bad as each other would take turns.
     let first = totals.incumbents.first();
     let weight = |case: &Case| {
-        let leads = case.culprit.zip(first).is_some_and(|(i, first)| first.is(&jobs[i], case.resource));
+        let leads = case.culprit.zip(first).is_some_and(|(i, first)| first.is(&jobs[i], case.resource, case.device.as_deref()));
         case.weight() * if leads { INCUMBENT } else { 1.0 }
     };
     cases.sort_by(|a, b| blocks(b).cmp(&blocks(a)).then(weight(b).total_cmp(&weight(a))));
     let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
     let verdict = match told.next() {
-        None => wedged.first().map_or_else(|| words::calm(jobs, backup), |first| words::blocked(first, jobs, backup)),
+        None => {
+            wedged.first().map_or_else(|| words::calm(jobs, backup, totals), |first| words::blocked(first, jobs, backup, totals))
+        }
         Some(first) => verdict(first, backup.map(|i| jobs[i].facts.id.clone()), told.collect()),
     };
     for job in jobs.iter_mut() {
@@ -202,6 +206,7 @@ fn waiting_jobs(jobs: &[Job], least: f64, wait: impl Fn(&Job) -> f64) -> Vec<usi
 struct Taking<'a, S: Fn(usize) -> f64> {
     jobs: &'a [Job],
     resource: Resource,
+    device: Option<&'a str>,
     totals: Totals<'a>,
     /// From which part on.
     least: f64,
@@ -211,12 +216,12 @@ struct Taking<'a, S: Fn(usize) -> f64> {
 
 impl<S: Fn(usize) -> f64> Taking<'_, S> {
     fn is_incumbent(&self, i: usize) -> bool {
-        self.totals.incumbent(&self.jobs[i], self.resource).is_some()
+        self.totals.incumbent(&self.jobs[i], self.resource, self.device).is_some()
     }
 
     fn share(&self, i: usize) -> f64 {
         let now = (self.share)(i);
-        self.totals.incumbent(&self.jobs[i], self.resource).map_or(now, |incumbent| incumbent.share.max(now))
+        self.totals.incumbent(&self.jobs[i], self.resource, self.device).map_or(now, |incumbent| incumbent.share.max(now))
     }
 
     fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {

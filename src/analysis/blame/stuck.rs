@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::{
     CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs,
 };
-use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
+use crate::analysis::diagnosis::{Job, Kind, Member, Resource, WaitGroup, Wedged};
+use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
 
@@ -53,11 +54,12 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Total
 fn place_of<'a>(groups: impl Iterator<Item = &'a WaitGroup>) -> Place {
     let mut counts: BTreeMap<Place, u32> = BTreeMap::new();
     for group in groups.filter(|group| group.resource.is_some()) {
-        let place = Place { resource: group.resource, device: group.device.clone(), mount: group.mount.clone() };
-        // The mount matters where it is what is short.
-        let mount =
-            place.mount.filter(|_| matches!(group.resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)));
-        *counts.entry(Place { mount, ..place }).or_default() += group.tasks;
+        let resource = group.resource;
+        // The disk and the mount matter where they are what is short: whoever waits for a lock or for memory may have a file in hand too.
+        let device = group.device.clone().filter(|_| resource == Some(Resource::Disk));
+        let by_mount = matches!(resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem));
+        let mount = group.mount.clone().filter(|_| by_mount);
+        *counts.entry(Place { resource, device, mount }).or_default() += group.tasks;
     }
     // The first of equals, so that the order of tasks does not matter.
     let most = counts.values().copied().max();
@@ -132,7 +134,7 @@ fn case(
     let backups = |kind: Kind| kind == Kind::Backup;
     let none = || (None, Vec::new());
     let (culprit, also) = match place.resource {
-        Some(Resource::FrozenFilesystem) => (freezer(jobs), Vec::new()),
+        Some(Resource::FrozenFilesystem) => (freezer(jobs, place.mount.as_deref()), Vec::new()),
         Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
         Some(Resource::Memory) => {
             memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
@@ -161,8 +163,9 @@ fn case(
         (Some(_), _, Some(Resource::FrozenFilesystem)) => 0.95,
         (Some(_), _, Some(Resource::NetworkFilesystem)) => 0.8,
         (Some(_), _, Some(Resource::None)) => 0.3,
-        (Some(_), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95),
-        (Some(_), Some(share), None) => (0.45 + 0.4 * share).min(0.8),
+        (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
+        (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
+        (Some(i), Some(share), None) => (0.45 + 0.4 * share).min(0.8) * which_disk(&jobs[i], device, totals),
         (Some(_), None, _) => 0.5,
     };
     let resource = match known {
@@ -173,10 +176,17 @@ fn case(
     Some(Case { resource, device: place.device, mount: place.mount, victims, waiting, culprit, also, share, seen, confidence })
 }
 
-/// Who froze the filesystem: a job with a freeze command among its processes.
-fn freezer(jobs: &[Job]) -> Option<usize> {
-    let freezes = |name: &str| matches!(name, "fsfreeze" | "xfs_freeze");
-    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(&member.name)))
+/// Who froze the filesystem: a job with a freeze command among its processes that does not name another mount point.
+fn freezer(jobs: &[Job], mount: Option<&str>) -> Option<usize> {
+    let freezes = |member: &Member| {
+        let mut words = member.command.split_whitespace();
+        matches!(&*member.name, "fsfreeze" | "xfs_freeze") && !words.any(|word| word == "-u" || word == "--unfreeze")
+    };
+    let here = |member: &Member| {
+        let paths: Vec<&str> = member.command.split_whitespace().skip(1).filter(|word| word.starts_with('/')).collect();
+        mount.is_none_or(|mount| paths.is_empty() || paths.iter().any(|path| path.trim_end_matches('/') == mount))
+    };
+    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(member) && here(member)))
 }
 
 /// The daemon behind a FUSE mount (`fuse.sshfs` is served by `sshfs`), if it stands still.
@@ -222,10 +232,21 @@ fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: 
         let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
         tasks >= totals.least(WATCH_TASKS, Resource::Memory)
     };
-    let taking = Taking { jobs, resource: Resource::Memory, totals, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Memory, device: None, totals, least: CULPRIT_SHARE, share };
     let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
     also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
     Some((culprit, also))
+}
+
+/// How far to believe that the accused uses the disk that is waited for: with two busy disks it may as well be the other one.
+fn which_disk(job: &Job, device: Option<&str>, totals: Totals<'_>) -> f64 {
+    let busy = totals.disks.iter().filter(|disk| disk.util >= DISK_BUSY && !is_stacked(&disk.name)).count();
+    match (device, &job.disks) {
+        _ if busy < 2 => 1.0,
+        (None, _) => 0.7,
+        (Some(_), None) => 0.85,
+        (Some(_), Some(_)) => 1.0,
+    }
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
@@ -276,11 +297,11 @@ fn disk_culprit(
             >= totals.least(WATCH_TASKS, Resource::Disk)
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
-    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk).is_some();
+    let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk, device).is_some();
     let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
-    let taking = Taking { jobs, resource: Resource::Disk, totals, least: CULPRIT_SHARE, share };
+    let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
     if let Some((culprit, also)) = taking.most(candidate) {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;

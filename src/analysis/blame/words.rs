@@ -9,8 +9,11 @@ use crate::units::{count, rate};
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
 const CONTENTION_TASKS: f64 = 2.0;
 
+/// What one or two waiting tasks say of who takes it is worth this much of what many say.
+const FEW_WAIT: f64 = 0.6;
+
 /// Nobody waits.
-pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
+pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict {
     let headline = match backup {
         Some(i) => format!("calm: nobody waits; a backup runs ({})", jobs[i].facts.name),
         None => "calm: nobody waits".to_owned(),
@@ -25,7 +28,8 @@ pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
         share: None,
         victims: Vec::new(),
         backup: backup.map(|i| jobs[i].facts.id.clone()),
-        confidence: 0.9,
+        // Who waits for a CPU shows at the second look only.
+        confidence: if totals.cpu_busy.is_some() { 0.9 } else { 0.6 },
         since: None,
         waiting: 0.0,
         others: Vec::new(),
@@ -33,9 +37,15 @@ pub fn calm(jobs: &[Job], backup: Option<usize>) -> Verdict {
 }
 
 /// Nobody seems to wait, but a process cannot be looked at: whoever tries does.
-pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>) -> Verdict {
+pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict {
     let headline = format!("{} {} blocks whoever looks at it", wedged.name, wedged.id.pid);
-    Verdict { severity: Severity::Watch, resource: Resource::Lock, headline, confidence: WEDGED_SURE, ..calm(jobs, backup) }
+    Verdict {
+        severity: Severity::Watch,
+        resource: Resource::Lock,
+        headline,
+        confidence: WEDGED_SURE,
+        ..calm(jobs, backup, totals)
+    }
 }
 
 /// Puts a case into words.
@@ -60,9 +70,13 @@ pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
         (None, _) if totals.io_hidden && !matches!(case.resource, Resource::Cpu | Resource::Lock | Resource::Memory) => {
             format!("{who_waits}; whose I/O it is cannot be seen without root")
         }
+        (None, _) if case.resource == Resource::Lock => format!("{who_waits}; who holds it cannot be seen"),
+        (None, _) if totals.cpu_busy.is_none() => format!("{who_waits}; who takes it from them is not known yet"),
         (None, _) => format!("{who_waits}; no other job takes it from them"),
     };
     let id = |i: usize| jobs[i].facts.id.clone();
+    let few = case.culprit.is_some() && severity != Severity::Contention;
+    let confidence = case.confidence * if few { FEW_WAIT } else { 1.0 };
     // Below contention nobody is accused: the numbers are in the lists for whoever wants to look.
     let culprit = case.culprit.filter(|_| severity == Severity::Contention).map(id);
     Contention {
@@ -74,7 +88,7 @@ pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
         culprit,
         share: case.share,
         victims: case.victims.iter().map(|&i| id(i)).collect(),
-        confidence: case.confidence,
+        confidence,
         waiting: case.waiting,
     }
 }
@@ -91,7 +105,7 @@ fn called(job: &Job) -> String {
 
 fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -> String {
     let job = &jobs[culprit];
-    let earlier = totals.incumbent(job, case.resource).map(|incumbent| incumbent.share);
+    let earlier = totals.incumbent(job, case.resource, case.device.as_deref()).map(|incumbent| incumbent.share);
     let disk = case.device.as_deref().map_or_else(|| "the disk".to_owned(), |device| format!("the disk {device}"));
     let takes = match (case.resource, case.share) {
         (Resource::Cpu, _) => {

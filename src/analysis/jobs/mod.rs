@@ -17,7 +17,7 @@ mod standing;
 pub use kernel::subsystem;
 pub use standing::Standing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -162,9 +162,15 @@ impl Jobs {
             }
         }
         changed.sort_unstable();
-        let taken = same.iter().map(|job| ids[*job].clone()).collect();
+        let taken: HashSet<JobId> = same.iter().map(|job| ids[*job].clone()).collect();
         let previous = |id: ProcessId| place(id).and_then(|(job, _)| ids.get(job));
-        let drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken));
+        let mut drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken.clone()));
+        let mut names = taken;
+        for draft in &mut drafts {
+            while !names.insert(draft.id.clone()) {
+                draft.id = draft.id.again();
+            }
+        }
 
         let mut old: Vec<Option<Kept>> = old.into_iter().map(Some).collect();
         same.sort_unstable();
@@ -359,7 +365,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
 fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec<Pid> {
     members.sort_by_key(|pid| (table.get(*pid).map(|entry| entry.process.id.start).unwrap_or_default(), *pid));
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
-    let present: std::collections::HashSet<Pid> = members.iter().copied().collect();
+    let present: HashSet<Pid> = members.iter().copied().collect();
     let mut tops: Vec<Pid> = Vec::new();
     for &pid in &members {
         let parent = table.get(pid).map(|entry| entry.process.parent).unwrap_or_default();
@@ -380,7 +386,7 @@ fn in_tree_order(table: &Table, root: Option<Pid>, mut members: Vec<Pid>) -> Vec
     }
     if ordered.len() < members.len() {
         // Their parents are each other's children, as only a tree written by hand has them.
-        let reached: std::collections::HashSet<Pid> = ordered.iter().copied().collect();
+        let reached: HashSet<Pid> = ordered.iter().copied().collect();
         ordered.extend(members.into_iter().filter(|pid| !reached.contains(pid)));
     }
     ordered

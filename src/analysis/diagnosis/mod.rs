@@ -1,7 +1,11 @@
 //! What the analysis says: the answer that the screen, the text, the JSON and the tests all read.
 //!
 //! Plain data. Text in it that came from a process (names, commands, units) has been cleaned when the diagnosis was made,
-//! so no printer can forget to. `None` means not known, and a [`Gap`] says why.
+//! so no printer can forget to. `None` means not known, and a [`Gap`] says why. [`load`] has the load and the disks, [`waiting`] those who
+//! are stuck.
+
+mod load;
+mod waiting;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,8 +14,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use jiff::Timestamp;
 
-use crate::sample::{Cost, Gap, HostFacts, LoadAverage, Memory, Pressure, TaskState};
-use crate::units::{Nanos, Pid, ProcessId};
+pub use self::load::{Account, AccountLine, CpuUse, DiskUse, LedgerLine, Load, TrendPoint};
+pub use self::waiting::{Stuck, StuckTask, WaitGroup, Wedged};
+use crate::sample::{Cost, Gap, HostFacts, Memory, Pressure, TaskState};
+use crate::units::{Nanos, ProcessId};
 
 /// All that is known of the host at one instant.
 #[derive(Clone, Debug)]
@@ -92,6 +98,12 @@ impl JobId {
         Some(ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? })
     }
 
+    /// Another job under the same root: the root was gone for a moment, what was left of its tree went on under its name, and it came back.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(format!("{}'", self.0).into())
+    }
+
     /// Kernel threads of one subsystem.
     pub fn kernel(subsystem: &str) -> Self {
         Self(format!("kernel:{subsystem}").into())
@@ -107,94 +119,6 @@ impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// One point of the trend: the tasks that counted in the load at that instant.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TrendPoint {
-    /// When.
-    pub at: Timestamp,
-    /// Runnable tasks.
-    pub runnable: u32,
-    /// Tasks in uninterruptible sleep.
-    pub uninterruptible: u32,
-}
-
-/// The load averages beside what they average.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// `/proc/loadavg`.
-    pub averages: Option<LoadAverage>,
-    /// Tasks running or waiting for a CPU at this instant, whytop's own left out.
-    pub runnable: u32,
-    /// Tasks in uninterruptible sleep at this instant.
-    pub uninterruptible: u32,
-    /// The ledger: the same two numbers by job, largest first; jobs with neither are left out.
-    pub ledger: Vec<LedgerLine>,
-    /// The one-minute average as a sum over jobs. `None` without the average.
-    pub account: Option<Account>,
-}
-
-impl Load {
-    /// Tasks that count in the load at this instant.
-    pub const fn now(&self) -> u32 {
-        self.runnable + self.uninterruptible
-    }
-}
-
-/// A job's part in the load of this instant.
-#[derive(Clone, Debug)]
-pub struct LedgerLine {
-    /// The job.
-    pub job: JobId,
-    /// Its name, so that a printer needs no look-up.
-    pub name: String,
-    /// Its runnable tasks.
-    pub runnable: u32,
-    /// Its tasks in uninterruptible sleep.
-    pub uninterruptible: u32,
-}
-
-impl LedgerLine {
-    /// Its tasks that count in the load at this instant.
-    pub const fn now(&self) -> u32 {
-        self.runnable + self.uninterruptible
-    }
-}
-
-/// The one-minute load average, taken apart. The parts add up to it.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// The average.
-    pub average: f64,
-    /// Jobs with their parts, largest first.
-    pub lines: Vec<AccountLine>,
-    /// What is left of the time before whytop looked.
-    pub before: f64,
-    /// What fell between two looks, whytop's own tasks too; negative where its looks saw more than the kernel's own.
-    pub unseen: f64,
-}
-
-/// A job's part in the one-minute load average.
-#[derive(Clone, Debug)]
-pub struct AccountLine {
-    /// The job; it may have ended.
-    pub job: JobId,
-    /// Its name.
-    pub name: String,
-    /// Its part, in tasks.
-    pub average: f64,
-}
-
-/// CPU use of the whole host over the last interval, in CPUs (0 to the number of CPUs).
-#[derive(Clone, Copy, Debug)]
-pub struct CpuUse {
-    /// Somebody ran.
-    pub busy: f64,
-    /// Idle with a disk request pending.
-    pub iowait: f64,
-    /// Taken by the hypervisor; part of `busy`.
-    pub steal: f64,
 }
 
 /// How bad it is.
@@ -499,97 +423,4 @@ pub struct Activity {
     pub uninterruptible: u32,
     /// What it used.
     pub usage: Usage,
-}
-
-/// Tasks of one job that are stuck in the same place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WaitGroup {
-    /// The job.
-    pub job: JobId,
-    /// How many tasks.
-    pub tasks: u32,
-    /// System call by name. `None`: hidden, or not in one.
-    pub syscall: Option<String>,
-    /// Kernel function. `None`: hidden.
-    pub wchan: Option<String>,
-    /// The file. `None`: not known.
-    pub path: Option<String>,
-    /// The device. `None`: not known.
-    pub device: Option<String>,
-    /// What the wait channel means, in plain words.
-    pub meaning: Option<String>,
-    /// What is short there. `None`: not known; `Resource::None`: nothing is.
-    pub resource: Option<Resource>,
-    /// What ends the wait, in plain words.
-    pub helps: Option<&'static str>,
-    /// The mount point that the file is below.
-    pub mount: Option<String>,
-    /// The type of the filesystem there: `ext4`, `nfs4`, `fuse.sshfs`.
-    pub filesystem: Option<String>,
-    /// How long the longest of them has been stuck, in seconds.
-    pub longest: Option<f64>,
-    /// How long each of them has been stuck at least, in seconds.
-    pub shortest: Option<f64>,
-    /// Those that are stuck longest, a few.
-    pub examples: Vec<StuckTask>,
-}
-
-/// A task in uninterruptible sleep: what a claim comes down to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StuckTask {
-    /// Its process.
-    pub pid: Pid,
-    /// Its number.
-    pub tid: Pid,
-    /// For how long, in seconds.
-    pub stuck_for: Option<Stuck>,
-    /// The kernel's functions on its stack, innermost first. Empty: not allowed to look.
-    pub stack: Vec<String>,
-}
-
-/// For how long a task has been stuck, and how sure that is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stuck {
-    /// Seconds.
-    pub seconds: f64,
-    /// By the kernel's own clock of when it ran last; otherwise that long at least, for whytop has seen it so.
-    pub exact: bool,
-}
-
-/// A process whose command line does not come, because its `mmap_lock` is held.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wedged {
-    /// The process.
-    pub id: ProcessId,
-    /// Its short name.
-    pub name: String,
-    /// The job it belongs to.
-    pub job: Option<JobId>,
-    /// The system call that its own task is stuck in. `None`: hidden, not in one, or none of its tasks is stuck.
-    pub syscall: Option<String>,
-    /// The kernel function. `None`: hidden, or none of its tasks is stuck.
-    pub wchan: Option<String>,
-    /// What that means, in plain words.
-    pub meaning: Option<String>,
-    /// What is short there.
-    pub resource: Option<Resource>,
-    /// How long its command line has been waited for, in seconds: it may have been stuck for longer.
-    pub since: f64,
-}
-
-/// What one disk did over the last interval.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DiskUse {
-    /// Kernel name.
-    pub name: String,
-    /// Bytes read per second.
-    pub read_bytes: f64,
-    /// Bytes written per second.
-    pub write_bytes: f64,
-    /// Share of the time in which a request was in flight, 0 to 1.
-    pub util: f64,
-    /// Mean time of a request, in milliseconds. `None`: no request ended.
-    pub await_ms: Option<f64>,
-    /// I/O scheduler.
-    pub scheduler: Option<String>,
 }

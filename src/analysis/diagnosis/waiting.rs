@@ -1,0 +1,82 @@
+//! Those who are stuck: what they wait for, where, and since when.
+//!
+//! Plain data, as [`super`] has it.
+
+use super::{JobId, Resource};
+use crate::units::{Pid, ProcessId};
+
+/// Tasks of one job that are stuck in the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitGroup {
+    /// The job.
+    pub job: JobId,
+    /// How many tasks.
+    pub tasks: u32,
+    /// System call by name. `None`: hidden, or not in one.
+    pub syscall: Option<String>,
+    /// Kernel function. `None`: hidden.
+    pub wchan: Option<String>,
+    /// The file. `None`: not known.
+    pub path: Option<String>,
+    /// The device. `None`: not known.
+    pub device: Option<String>,
+    /// What the wait channel means, in plain words.
+    pub meaning: Option<String>,
+    /// What is short there. `None`: not known; `Resource::None`: nothing is.
+    pub resource: Option<Resource>,
+    /// What ends the wait, in plain words.
+    pub helps: Option<&'static str>,
+    /// The mount point that the file is below.
+    pub mount: Option<String>,
+    /// The type of the filesystem there: `ext4`, `nfs4`, `fuse.sshfs`.
+    pub filesystem: Option<String>,
+    /// How long the longest of them has been stuck, in seconds.
+    pub longest: Option<f64>,
+    /// How long each of them has been stuck at least, in seconds.
+    pub shortest: Option<f64>,
+    /// Those that are stuck longest, a few.
+    pub examples: Vec<StuckTask>,
+}
+
+/// A task in uninterruptible sleep: what a claim comes down to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckTask {
+    /// Its process.
+    pub pid: Pid,
+    /// Its number.
+    pub tid: Pid,
+    /// For how long, in seconds.
+    pub stuck_for: Option<Stuck>,
+    /// The kernel's functions on its stack, innermost first. Empty: not allowed to look.
+    pub stack: Vec<String>,
+}
+
+/// For how long a task has been stuck, and how sure that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stuck {
+    /// Seconds.
+    pub seconds: f64,
+    /// By the kernel's own clock of when it ran last; otherwise that long at least, for whytop has seen it so.
+    pub exact: bool,
+}
+
+/// A process whose command line does not come, because its `mmap_lock` is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wedged {
+    /// The process.
+    pub id: ProcessId,
+    /// Its short name.
+    pub name: String,
+    /// The job it belongs to.
+    pub job: Option<JobId>,
+    /// The system call that its own task is stuck in. `None`: hidden, not in one, or none of its tasks is stuck.
+    pub syscall: Option<String>,
+    /// The kernel function. `None`: hidden, or none of its tasks is stuck.
+    pub wchan: Option<String>,
+    /// What that means, in plain words.
+    pub meaning: Option<String>,
+    /// What is short there.
+    pub resource: Option<Resource>,
+    /// How long its command line has been waited for, in seconds: it may have been stuck for longer.
+    pub since: f64,
+}
