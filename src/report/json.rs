@@ -169,7 +169,8 @@ struct Wait<'a> {
 struct Stuck<'a> {
     pid: Pid,
     tid: Pid,
-    stuck_s: Option<f64>,
+    #[serde(rename = "stuck_s")]
+    seconds: Option<f64>,
     exact: Option<bool>,
     stack: Vec<&'a str>,
 }
@@ -350,7 +351,7 @@ fn stuck(task: &StuckTask) -> Stuck<'_> {
     Stuck {
         pid: task.pid,
         tid: task.tid,
-        stuck_s: task.stuck_for.map(|stuck| rounded(stuck.seconds, 1)),
+        seconds: task.stuck_for.map(|stuck| rounded(stuck.seconds, 1)),
         exact: task.stuck_for.map(|stuck| stuck.exact),
         stack: task.stack.iter().map(String::as_str).collect(),
     }
