@@ -22,6 +22,7 @@
 //! | what a job is called | `analysis::name` |
 //! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools.toml` |
 //! | what a wait channel means | `analysis::waits` |
+//! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words | `analysis::blame` |
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |

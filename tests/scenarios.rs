@@ -83,7 +83,7 @@ fn every_scenario_is_told_rightly() {
 #[test]
 fn there_are_enough_of_them() {
     let scenarios = format::all();
-    assert!(scenarios.len() >= 55, "{}", scenarios.len());
+    assert!(scenarios.len() >= 70, "{}", scenarios.len());
     let told = |what: &str| {
         scenarios
             .iter()

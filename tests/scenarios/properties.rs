@@ -402,22 +402,24 @@ proptest! {
         prop_assert!(is(usage.read_bytes, own) && is(usage.cpu_cores, cpus) && is(usage.cpu_wait, cpus), "{usage:?} {own}");
     }
 
-    /// Each step forward counts, a step back does not, and nothing is made of it.
+    /// Each step forward counts, a step back does not, and nothing is made of it: bytes or CPU time, while the other goes on.
     #[test]
-    fn a_counter_that_goes_back_is_no_spike(counters in prop::collection::vec(0..1u64 << 50, 2..6)) {
+    fn a_counter_that_goes_back_is_no_spike(counters in prop::collection::vec(0..1u64 << 50, 2..6), bytes in any::<bool>()) {
         let mut monitor = monitor();
         let mut last = None;
         for (at, counter) in (0..).zip(&counters) {
-            last = Some(monitor.ingest(sample(5 * at, vec![process(50, 90_000, Some(io(*counter)))], vec![task(50, 90_000, *counter)])));
+            let (read, cpu) = if bytes { (*counter, at * SECOND) } else { (at * SECOND, *counter) };
+            let sample = sample(5 * at, vec![process(50, 90_000, Some(io(read)))], vec![task(50, 90_000, cpu)]);
+            last = Some(monitor.ingest(sample));
         }
         let diagnosis = last.unwrap();
         let usage = diagnosis.jobs.iter().find(|job| job.facts.root.is_some_and(|root| root.pid == 50)).unwrap().usage;
+        let told = if bytes { usage.read_bytes } else { usage.cpu_cores.map(|cpus| cpus * SECOND as f64) };
         let forward: u64 = counters.windows(2).filter_map(|pair| pair[1].checked_sub(pair[0])).sum();
         let rate = forward as f64 / (0.5 * (counters.len() - 1) as f64);
-        let close = |got: Option<f64>, want: f64| got.map_or(want == 0.0, |got| (got - want).abs() <= 1e-6 * want.max(1.0));
-        prop_assert!(close(usage.read_bytes, rate) && close(usage.cpu_cores, rate / SECOND as f64), "{usage:?} {rate}");
+        prop_assert!(told.map_or(rate < 1e7, |told| (told - rate).abs() <= 1e-6 * rate.max(1.0)), "{usage:?} {rate}");
         if counters.windows(2).all(|pair| pair[1] < pair[0]) {
-            prop_assert!(usage.read_bytes.is_none() && usage.cpu_cores.is_none(), "unknown is no zero: {usage:?}");
+            prop_assert!(told.is_none(), "unknown is no zero: {usage:?}");
         }
     }
 
