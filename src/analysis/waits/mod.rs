@@ -31,10 +31,11 @@ struct Key<'a> {
     /// The meaning; the wait channel where there is none.
     what: Option<&'a str>,
     syscall: Option<u32>,
-    path: Option<&'a str>,
+    /// The mount point of the file; the file where that is not known.
+    place: Option<&'a str>,
 }
 
-/// All stuck tasks of programs, put together by job, meaning, system call and file; most tasks first. `own`: whytop itself, whose readers
+/// All stuck tasks of programs, put together by job, meaning, system call and mount; most tasks first. `own`: whytop itself, whose readers
 /// of command lines get stuck in what they look at and are no news. `disk`: of the devices below a file the one that counts.
 pub fn groups(
     table: &Table,
@@ -52,8 +53,9 @@ pub fn groups(
             let wait = task.wait.as_deref();
             let what = wait.and_then(|wait| meaning(wait).map(|meaning| meaning.words).or(wait.wchan.as_deref()));
             let syscall = wait.and_then(|wait| wait.syscall);
-            let path = wait.and_then(|wait| Some(wait.file.as_ref()?.path.as_str()));
-            groups.entry(Key { job, what, syscall, path }).or_default().push((task, table.stuck_for(task)));
+            let file = wait.and_then(|wait| wait.file.as_ref());
+            let place = file.map(|file| layers.mount(file).map_or(file.path.as_str(), |mount| mount.point.as_str()));
+            groups.entry(Key { job, what, syscall, place }).or_default().push((task, table.stuck_for(task)));
         }
     }
     let mut groups: Vec<WaitGroup> =
@@ -75,6 +77,9 @@ fn group(
     let meaning = first.and_then(meaning);
     let file = first.and_then(|wait| wait.file.as_ref());
     let mount = file.and_then(|file| layers.mount(file));
+    // One file is named; of many, what they are below.
+    let mut paths = tasks.iter().filter_map(|(task, _)| Some(task.wait.as_ref()?.file.as_ref()?.path.as_str()));
+    let path = paths.next().map(|first| if paths.all(|path| path == first) { first } else { key.place.unwrap_or(first) });
     let stuck_for = || tasks.iter().filter_map(|(_, stuck)| *stuck).map(|stuck| stuck.seconds);
     let example = |(task, stuck_for): &(&Task, Option<Stuck>)| StuckTask {
         pid: task.pid,
@@ -87,7 +92,7 @@ fn group(
         tasks: tasks.len() as u32,
         syscall: key.syscall.and_then(syscall_name),
         wchan: first.and_then(|wait| wait.wchan.as_deref()).map(clean),
-        path: key.path.map(clean),
+        path: path.map(clean),
         device: file.and_then(|file| disk(&layers.devices(file))),
         mount: mount.map(|mount| clean(&mount.point)),
         filesystem: mount.map(|mount| clean(&mount.kind)),
