@@ -10,6 +10,7 @@ use common::diagnosis::{
 use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::{JobId, Kind};
+use whytop::sample::Gap;
 use whytop::ui::event::Event;
 
 const JOB: [(i32, &str); 3] = [(4711, "nightly.sh"), (4712, "tar"), (4713, "gzip")];
@@ -52,6 +53,14 @@ fn the_root_comes_first_wherever_it_stands() {
     facts(&mut scene.jobs[0]).members.rotate_left(1);
     let ended = play().sees(scene).types("k").ends();
     assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713])]);
+}
+
+#[test]
+fn a_process_that_cannot_be_looked_at_is_not_aimed_at() {
+    let mut scene = outage();
+    scene.gaps.push(Gap::Shunned { pids: vec![4712] });
+    let ended = play().sees(scene).types("k").ends();
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4713])]);
 }
 
 #[test]

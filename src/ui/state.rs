@@ -15,7 +15,7 @@ use super::theme::{Depth, Theme};
 use crate::action::{Aim, Candidate, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Member, Resource, Role};
 use crate::recovery::Recovery;
-use crate::sample::{Glance, HostFacts};
+use crate::sample::{Gap, Glance, HostFacts};
 use crate::units::ProcessId;
 
 /// How long a message stays if no key dismisses it, in seconds: long enough to read two lines aloud.
@@ -288,6 +288,9 @@ impl State {
         let members = diagnosis.jobs.iter().flat_map(|job| &job.facts.members);
         let elsewhere = members.filter(|member| survivors.contains(&member.id) && !known.contains(&member.id));
         found.extend(elsewhere.map(|member| candidate_of(member)));
+        // To check one whose state cannot be read would hold up the screen as it held up the reader.
+        let shunned = |pid| diagnosis.gaps.iter().any(|gap| matches!(gap, Gap::Shunned { pids } if pids.contains(&pid)));
+        found.retain(|candidate| !shunned(candidate.id.pid));
         found
     }
 }
