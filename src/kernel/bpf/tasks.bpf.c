@@ -13,7 +13,7 @@
  * one object serves every kernel from 5.8 on that carries BTF. Built from this folder, and checked in beside this file so
  * that nobody needs clang to build whytop, with clang 14:
  *
- *	clang -O2 -g -target bpfel -c tasks.bpf.c -o tasks.bpf.o && llvm-strip -g tasks.bpf.o
+ *	clang -O2 -g -target bpfel -fdebug-prefix-map="$PWD"=. -c tasks.bpf.c -o tasks.bpf.o && llvm-strip -g tasks.bpf.o
  *
  * tests/tiers.rs compiles it again where clang is installed and compares what both objects give.
  */
