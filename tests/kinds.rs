@@ -210,8 +210,8 @@ impl Case {
         if self.tool.is_some() && finding.tool != self.tool {
             wrong.push(format!("tool {:?}, wanted {:?}", finding.tool, self.tool));
         }
-        if self.better_signal.is_some() && finding.better_signal != self.better_signal {
-            wrong.push(format!("signal {:?}, wanted {:?}", finding.better_signal, self.better_signal));
+        if self.better_signal.is_some() && finding.advice.better_signal != self.better_signal {
+            wrong.push(format!("signal {:?}, wanted {:?}", finding.advice.better_signal, self.better_signal));
         }
         if self.least.is_some_and(|least| finding.confidence < least) || self.most.is_some_and(|most| finding.confidence > most) {
             wrong.push(format!("confidence {:.2}", finding.confidence));

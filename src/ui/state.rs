@@ -13,7 +13,7 @@ use ratatui::layout::Rect;
 use super::keys::Screen;
 use super::theme::{Depth, Theme};
 use crate::action::{Aim, Candidate, Signal};
-use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Member, Resource, Role};
+use crate::analysis::diagnosis::{Advice, Diagnosis, Job, JobId, Kind, Member, Resource, Role};
 use crate::recovery::Recovery;
 use crate::sample::{Gap, Glance, HostFacts};
 use crate::units::ProcessId;
@@ -72,9 +72,7 @@ pub struct Dialog {
     /// The signal that Enter sends.
     pub signal: Signal,
     /// What is known of ending this tool.
-    pub consequence: Option<String>,
-    /// The signal this tool takes best, where it is not SIGTERM.
-    pub better_signal: Option<String>,
+    pub advice: Advice,
     /// First process shown.
     pub scroll: usize,
     /// The detail screen it was opened from, to go back to.

@@ -97,13 +97,13 @@ pub fn aimed(state: &mut State, job: JobId, preselect: Signal, aim: Aim) {
         state.say(format!("{} has no processes any more: nothing to signal", aim.job), Tone::Bad);
         return;
     }
-    let finding = state.diagnosis.as_ref().and_then(|d| d.job(&job)).map(|found| found.facts.finding.clone());
-    let (consequence, better_signal) = finding.map_or((None, None), |found| (found.consequence, found.better_signal));
+    let found = state.diagnosis.as_ref().and_then(|diagnosis| diagnosis.job(&job));
+    let advice = found.map(|found| found.facts.finding.advice.clone()).unwrap_or_default();
     let from = match &state.mode {
         Mode::Detail(detail) => Some(detail.clone()),
         _ => None,
     };
-    let dialog = Dialog { job, aim, signal: preselect, consequence, better_signal, scroll: 0, from };
+    let dialog = Dialog { job, aim, signal: preselect, advice, scroll: 0, from };
     state.mode = Mode::Dialog(Box::new(dialog));
 }
 

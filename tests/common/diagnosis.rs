@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
-    Activity, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member, Resource,
-    Role, Severity, Share, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
+    Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member,
+    Resource, Role, Severity, Share, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -36,7 +36,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         facts: Arc::new(JobFacts {
             id: id.clone(),
             name: name.into(),
-            finding: Finding { kind, tool: None, confidence: 0.6, evidence: vec![], consequence: None, better_signal: None },
+            finding: Finding { kind, tool: None, confidence: 0.6, evidence: vec![], advice: Advice::default() },
             launched_by: None,
             unit: None,
             container: None,
@@ -228,8 +228,10 @@ fn nightly() -> Job {
             Evidence { text: "started by cron at night-job style: nightly.sh".into(), weight: 0.3 },
             Evidence { text: "it writes to /srv, which it also reads".into(), weight: -0.1 },
         ],
-        consequence: Some("The archive it is writing stays behind, cut off: delete it, it cannot be restored from.".into()),
-        better_signal: None,
+        advice: Advice {
+            consequence: Some("The archive it is writing stays behind, cut off: delete it, it cannot be restored from.".into()),
+            ..Advice::default()
+        },
     };
     job
 }
@@ -466,8 +468,8 @@ pub fn cpu_backup() -> Diagnosis {
             let facts = facts(job);
             facts.name = "restic".into();
             facts.finding.tool = Some("restic".into());
-            facts.finding.better_signal = Some("SIGINT".into());
-            facts.finding.consequence = Some("The repository stays locked: run restic unlock afterwards.".into());
+            facts.finding.advice.better_signal = Some("SIGINT".into());
+            facts.finding.advice.consequence = Some("The repository stays locked: run restic unlock afterwards.".into());
             facts.finding.evidence =
                 vec![Evidence { text: "restic backup: the program and its subcommand".into(), weight: 0.97 }];
             facts.members = vec![process(4711, 4708, "restic", "restic backup --repo sftp:vault:/web-07 /srv", "root")];

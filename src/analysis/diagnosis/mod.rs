@@ -356,10 +356,26 @@ pub struct Finding {
     pub confidence: f64,
     /// For and against, strongest first.
     pub evidence: Vec<Evidence>,
-    /// What is known of ending this tool: what it leaves behind, and how to clean up. A sentence or two.
+    /// What is known of ending, pausing and slowing it.
+    pub advice: Advice,
+}
+
+/// What the knowledge base says of a tool, for whoever is about to press a key. `None`: nothing is known, which is not the same as nothing
+/// to heed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// What ending it leaves behind, and how to clean up. A sentence or two.
     pub consequence: Option<String>,
-    /// The signal that the tool takes best, where it is not SIGTERM: `SIGINT`, `SIGHUP`.
+    /// The signal that it takes best, where it is not SIGTERM: `SIGINT`, `SIGHUP`.
     pub better_signal: Option<String>,
+    /// The command that cleans up after it.
+    pub cleanup: Option<String>,
+    /// What stays held while it is paused: a lock, a frozen filesystem. A sentence.
+    pub holds: Option<String>,
+    /// How to make it gentle instead of ending it. A sentence or a command.
+    pub gentle: Option<String>,
+    /// How its work is taken up again after it was ended. A sentence.
+    pub resume: Option<String>,
 }
 
 /// One fact for (positive) or against (negative weight) a finding.

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustc_hash::FxHashMap;
 
 use crate::analysis::cgroup::container_of;
-use crate::analysis::diagnosis::{Finding, JobFacts, JobId, Kind, Member, Usage};
+use crate::analysis::diagnosis::{Advice, Finding, JobFacts, JobId, Kind, Member, Usage};
 use crate::analysis::jobs::assign::{Draft, Key};
 use crate::analysis::jobs::gist::Gist;
 use crate::analysis::jobs::standing::Origin;
@@ -271,7 +271,7 @@ fn base_of(path: &str) -> &str {
 }
 
 fn unjudged() -> Finding {
-    Finding { kind: Kind::Unknown, tool: None, confidence: 0.0, evidence: Vec::new(), consequence: None, better_signal: None }
+    Finding { kind: Kind::Unknown, tool: None, confidence: 0.0, evidence: Vec::new(), advice: Advice::default() }
 }
 
 /// Who started the root: what kind of launcher, and in words.

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::analysis::diagnosis::Advice;
+
 /// What a program is, whatever it was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,10 +123,12 @@ pub struct Words {
     /// Clients that make it a clone when they read from it.
     #[serde(default)]
     pub sinks: Vec<String>,
-    /// What ending it leaves behind.
-    pub consequence: Option<String>,
-    /// The signal it takes best.
-    pub better_signal: Option<String>,
+    consequence: Option<String>,
+    better_signal: Option<String>,
+    cleanup: Option<String>,
+    holds: Option<String>,
+    gentle: Option<String>,
+    resume: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +184,10 @@ impl Tools {
             sinks: Vec::new(),
             consequence: None,
             better_signal: None,
+            cleanup: None,
+            holds: None,
+            gentle: None,
+            resume: None,
         });
         let mut catalogue = Self::default();
         for words in file.tool.into_iter().chain(groups) {
@@ -278,6 +286,18 @@ fn without_suffix(name: &str) -> Option<&str> {
 }
 
 impl Words {
+    /// For whoever is about to end, pause or slow it.
+    pub fn advice(&self) -> Advice {
+        Advice {
+            consequence: self.consequence.clone(),
+            better_signal: self.better_signal.clone(),
+            cleanup: self.cleanup.clone(),
+            holds: self.holds.clone(),
+            gentle: self.gentle.clone(),
+            resume: self.resume.clone(),
+        }
+    }
+
     /// Whether the entry lists words that make a backup.
     pub const fn has_backup_words(&self) -> bool {
         !self.backup.is_empty()

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::program::basename;
 use super::read::{Reading, read, shown};
-use super::tools::{Doing, Role};
+use super::tools::{Doing, Role, Words};
 use super::words::{name_says, place_says};
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
@@ -160,14 +160,7 @@ pub fn judge(job: &JobShape) -> Finding {
 /// A finding, with what is known of the tool.
 pub fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<Evidence>) -> Finding {
     let words = by.and_then(|reading| reading.tool).map(|tool| tool.words);
-    Finding {
-        kind,
-        tool: by.map(Reading::called),
-        confidence,
-        evidence,
-        consequence: words.and_then(|words| words.consequence.clone()),
-        better_signal: words.and_then(|words| words.better_signal.clone()),
-    }
+    Finding { kind, tool: by.map(Reading::called), confidence, evidence, advice: words.map(Words::advice).unwrap_or_default() }
 }
 
 impl<'a, 'b> Read<'a, 'b> {

@@ -93,7 +93,8 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
             rows.push(Row::Field(if index == 0 { "wedged" } else { "" }, text(part)));
         }
     }
-    for (label, words) in [("ending it", &facts.finding.consequence), ("best by", &facts.finding.better_signal)] {
+    let advice = &facts.finding.advice;
+    for (label, words) in [("ending it", &advice.consequence), ("best by", &advice.better_signal)] {
         let Some(words) = words else { continue };
         for (index, part) in wrap(words, width.saturating_sub(14), 6).into_iter().enumerate() {
             rows.push(Row::Field(if index == 0 { label } else { "" }, text(part)));

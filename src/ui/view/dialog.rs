@@ -159,9 +159,9 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize, all_signals: bool, advi
 fn consequences(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
     let mut texts = Vec::new();
     if dialog.signal.ends() {
-        texts.extend(dialog.consequence.clone());
+        texts.extend(dialog.advice.consequence.clone());
     }
-    texts.extend(dialog.better_signal.as_ref().map(|better| format!("It takes {better} best.")));
+    texts.extend(dialog.advice.better_signal.as_ref().map(|better| format!("It takes {better} best.")));
     let text = texts.join(" ");
     if text.is_empty() {
         return Vec::new();
