@@ -115,11 +115,8 @@ fn compare(before: &Picture, between: &Picture, after: &Picture) -> usize {
         };
         // One that runs says that it sleeps while it gets ready to, and its time is not counted until it does: of one that was seen runnable
         // and is otherwise as it was, nothing is certain. A tier that says so of all leaves too few that are.
-        let ran = |task: &Task| task.state == TaskState::Runnable;
-        if old == new && (ran(old) || ran(task) && Task { state: old.state, ..task.clone() } == *old) {
-            continue;
-        }
-        if old == new {
+        let sleeps = [old, task].iter().all(|task| task.state != TaskState::Runnable);
+        if old == new && sleeps {
             certain += 1;
             if task != old {
                 wrong.push(format!("/proc says {old:?}\nkernel says {task:?}"));
