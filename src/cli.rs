@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::kernel::Choice;
+use crate::probe::Address;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_mins(1);
@@ -30,6 +31,15 @@ pub struct Cli {
     /// How to read tasks
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub tier: Choice,
+    /// Ask this web site each two seconds, and show beside the load how it answers
+    #[arg(long, global = true, value_name = "URL")]
+    pub probe: Option<Address>,
+    /// Only look: no key and no command acts on a process
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Append what was done to this file [default: /var/log/whytop.log as root, else whytop/actions.log below `$XDG_STATE_HOME`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// What to do instead of opening the screen
     #[command(subcommand)]
     pub command: Option<Command>,

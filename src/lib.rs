@@ -27,7 +27,9 @@
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |
+//! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
+//! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`] |
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`] |
 //! | a region of the screen | [`ui::view`], one file each |
@@ -44,12 +46,16 @@ pub mod action;
 pub mod analysis;
 pub mod app;
 pub mod cli;
+pub mod grounds;
 pub mod history;
 pub mod kernel;
 pub mod monitor;
+pub mod probe;
 pub mod recovery;
 pub mod report;
 pub mod sample;
 pub mod sampler;
+pub mod site;
+pub mod trace;
 pub mod ui;
 pub mod units;

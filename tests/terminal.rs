@@ -17,6 +17,7 @@ use common::stage::FakeWorld;
 use jiff::tz::TimeZone;
 use pty_process::blocking::{Command, Pty, open};
 use whytop::action::{Aim, Candidate, Signal};
+use whytop::grounds::Grounds;
 use whytop::ui::event::Event;
 use whytop::ui::state::State;
 use whytop::ui::terminal::{Guard, is_gone, spawn_input};
@@ -66,7 +67,7 @@ impl World for Clumsy {
         panic!("clumsy")
     }
 
-    fn send(&mut self, _signal: Signal) {}
+    fn send(&mut self, _signal: Signal, _grounds: Grounds) {}
 
     fn release(&mut self) {}
 

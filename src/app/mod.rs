@@ -24,7 +24,7 @@ pub fn run(cli: &Cli) -> Result<u8> {
         })
     };
     match cli.command {
-        Some(Command::Once { json }) => once::run(reader()?, json),
+        Some(Command::Once { json }) => once::run(reader()?, cli, json),
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
         None => screen::run(reader()?, cli),
     }

@@ -18,6 +18,7 @@ use ratatui::backend::Backend;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Aim, Candidate, Signal};
+use crate::grounds::Grounds;
 use crate::units::Nanos;
 use event::Events;
 use state::State;
@@ -32,8 +33,8 @@ pub trait World {
     /// Checks these processes and holds them until [`World::send`] or [`World::release`]. Must be quick: a key waits for it.
     /// `seen`: when the host was looked at for this list, since boot.
     fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim;
-    /// Sends to what is held. The outcome comes as an event.
-    fn send(&mut self, signal: Signal);
+    /// Sends to what is held, for this reason. The outcome comes as an event.
+    fn send(&mut self, signal: Signal, grounds: Grounds);
     /// Lets go of what is held.
     fn release(&mut self);
     /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
@@ -64,7 +65,7 @@ where
                         let aim = world.aim(&name, &candidates, seen);
                         aimed(&mut state, job, preselect, aim);
                     }
-                    Effect::Send { signal } => world.send(signal),
+                    Effect::Send { signal, grounds } => world.send(signal, *grounds),
                     Effect::Release => world.release(),
                     Effect::Suspend => {
                         if let Err(error) = world.suspend() {

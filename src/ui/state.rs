@@ -10,12 +10,13 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
-use super::keys::Screen;
+use super::keys::{Rights, Screen};
 use super::theme::{Depth, Theme};
 use crate::action::{Aim, Candidate, Signal};
 use crate::analysis::diagnosis::{Advice, Diagnosis, Job, JobId, Kind, Member, Resource, Role};
 use crate::recovery::Recovery;
 use crate::sample::{Gap, Glance, HostFacts};
+use crate::site::{Site, Standing};
 use crate::units::ProcessId;
 
 /// How long a message stays if no key dismisses it, in seconds: long enough to read two lines aloud.
@@ -126,6 +127,8 @@ pub struct Pending {
     pub job: JobId,
     /// What the operator saw when sending it.
     pub before: Option<Arc<Diagnosis>>,
+    /// How the site under probe stood then.
+    pub site: Option<Standing>,
 }
 
 /// An action that is being watched.
@@ -144,6 +147,8 @@ pub struct State {
     pub glance: Option<(Arc<HostFacts>, Box<Glance>)>,
     /// The newest answer. `None` until the first one came.
     pub diagnosis: Option<Arc<Diagnosis>>,
+    /// The web site under probe, if there is one.
+    pub site: Option<Site>,
     /// Rows of the list of those that wait: indices into the diagnosis's jobs.
     pub waits: Vec<usize>,
     /// Rows of the list of those that take.
@@ -162,6 +167,10 @@ pub struct State {
     pub watch: Option<Watch>,
     /// The visible line.
     pub message: Option<Message>,
+    /// Whether anything here may act.
+    pub rights: Rights,
+    /// That what was done is not written down yet, and why.
+    pub untraced: Option<String>,
     /// Why no more samples come.
     pub failed: Option<String>,
     /// The newest instant that any event told.
@@ -182,6 +191,7 @@ impl State {
         Self {
             glance: None,
             diagnosis: None,
+            site: None,
             waits: Vec::new(),
             takes: Vec::new(),
             mode: Mode::Overview,
@@ -191,6 +201,8 @@ impl State {
             pending: VecDeque::new(),
             watch: None,
             message: None,
+            rights: Rights::Act,
+            untraced: None,
             failed: None,
             now: None,
             zone,
@@ -215,6 +227,20 @@ impl State {
         }
         self.diagnosis = Some(diagnosis);
         self.glance = None;
+    }
+
+    /// How the site under probe stands now. `None`: there is none.
+    pub fn standing(&self) -> Option<Standing> {
+        Some(self.site.as_ref()?.standing(self.now?))
+    }
+
+    /// Follows the clock, and what depends on it.
+    pub fn pass(&mut self, now: Timestamp) {
+        self.now = Some(self.now.map_or(now, |before| before.max(now)));
+        let standing = self.standing();
+        if let Some((watch, standing)) = self.watch.as_mut().zip(standing) {
+            watch.recovery.observe_site(standing, now);
+        }
     }
 
     /// The rows of a list.

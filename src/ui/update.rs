@@ -13,11 +13,13 @@ use super::state::{Detail, Dialog, List, Mode, Pending, State, Target, Tone, Wat
 use super::view;
 use crate::action::{Aim, Candidate, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
+use crate::grounds::Grounds;
 use crate::recovery::Recovery;
+use crate::site::News;
 use crate::units::{Nanos, count};
 
 /// Something for the world to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// End.
     Quit,
@@ -42,6 +44,8 @@ pub enum Effect {
     Send {
         /// What.
         signal: Signal,
+        /// Why.
+        grounds: Box<Grounds>,
     },
     /// Let go of what is held.
     Release,
@@ -56,7 +60,7 @@ const RECOVERED_SHOWS_SECONDS: f64 = 8.0;
 pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) => {
-            let Some(binding) = keys::lookup(state.mode.screen(), key) else { return Vec::new() };
+            let Some(binding) = keys::lookup(state.mode.screen(), state.rights, key) else { return Vec::new() };
             state.revision += 1;
             state.message = None;
             return perform(state, binding.command);
@@ -76,9 +80,25 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             learn(state, diagnosis);
         }
         Event::Tick(at) => tick(state, at),
+        Event::Site(news) => {
+            state.revision += 1;
+            if let News::Asked(at) = news {
+                state.pass(at);
+            }
+            if let Some(site) = &mut state.site {
+                site.learn(news);
+            }
+            if let Some(now) = state.now {
+                state.pass(now);
+            }
+        }
         Event::Outcome(outcome) => {
             state.revision += 1;
             judge(state, outcome);
+        }
+        Event::Trace(untraced) => {
+            state.revision += 1;
+            state.untraced = untraced;
         }
         Event::SamplerFailed(why) => {
             state.revision += 1;
@@ -202,33 +222,38 @@ fn send(state: &mut State) -> Vec<Effect> {
     // the half recovered host of this instant.
     let earlier = state.watch.as_ref().filter(|watch| watch.recovery.job == job && !watch.recovery.complete());
     let before = earlier.map(|watch| watch.before.clone()).or_else(|| state.diagnosis.clone());
-    state.pending.push_back(Pending { job, before });
+    let site = earlier.map_or_else(|| state.standing(), |watch| watch.recovery.site.as_ref().map(|site| site.before.clone()));
+    let grounds = Box::new(Grounds::of(&job, state.diagnosis.as_deref(), state.standing().as_ref()));
+    state.pending.push_back(Pending { job, before, site });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(format!("sending {signal} to {name}: {}", count(reachable, "process")), Tone::Plain);
-    vec![Effect::Send { signal }]
+    vec![Effect::Send { signal, grounds }]
 }
 
 fn judge(state: &mut State, outcome: Outcome) {
     let tone = if outcome.sent() > 0 { Tone::Good } else { Tone::Bad };
     state.say(outcome.to_string(), tone);
-    let Some(Pending { job, before }) = state.pending.pop_front() else { return };
+    let Some(Pending { job, before, site }) = state.pending.pop_front() else { return };
     let watched = outcome.signal.ends() || outcome.signal == Signal::Stop;
     if let Some(before) = before
         && watched
         && outcome.sent() > 0
     {
-        let mut recovery = Recovery::begin(job, outcome, &before);
+        let mut recovery = Recovery::begin(job, outcome, &before, site);
         // The answer may come after the first sample that shows its effect.
         if let Some(now) = &state.diagnosis {
             recovery.observe(now);
         }
         state.watch = Some(Watch { recovery, before });
+        if let Some(now) = state.now {
+            state.pass(now);
+        }
     }
 }
 
 fn learn(state: &mut State, diagnosis: Arc<Diagnosis>) {
-    state.now = Some(state.now.map_or(diagnosis.at, |now| now.max(diagnosis.at)));
+    state.pass(diagnosis.at);
     state.failed = None;
     expire(state);
     state.learn(diagnosis);
@@ -254,7 +279,9 @@ fn tick(state: &mut State, at: Timestamp) {
     if state.now.is_none_or(|now| now.as_second() != at.as_second()) {
         state.revision += 1;
     }
+    // Not only forward: whoever sets the clock back sees it go back.
     state.now = Some(at);
+    state.pass(at);
     expire(state);
 }
 
