@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{Outcome, Signal};
+use crate::action::{Action, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId};
 use crate::units::ProcessId;
 
@@ -105,15 +105,15 @@ impl Recovery {
 
     /// Whether the job has outlived the patience for a signal that should have ended it.
     pub fn outlived(&self) -> bool {
-        self.outcome.signal.ends()
-            && self.outcome.signal != Signal::Kill
+        self.outcome.action.ends()
+            && self.outcome.action != Action::End(Signal::Kill)
             && self.elapsed >= PATIENCE_SECONDS
             && !self.alive.is_empty()
     }
 
     /// Whether what the action was for has happened: an ended job is gone and nobody waits any more.
     pub fn complete(&self) -> bool {
-        self.recovered_after.is_some() && (self.alive.is_empty() || !self.outcome.signal.ends())
+        self.recovered_after.is_some() && (self.alive.is_empty() || !self.outcome.action.ends())
     }
 }
 

@@ -16,9 +16,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("analysis", &["units", "sample", "analysis"]),
     ("monitor", &["units", "sample", "analysis", "history"]),
     ("recovery", &["units", "action", "analysis"]),
+    ("proof", &["units", "action", "analysis"]),
+    ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
     ("report", &["units", "sample", "analysis"]),
-    ("ui", &["units", "sample", "action", "analysis", "recovery"]),
+    ("ui", &["units", "sample", "action", "analysis", "proof", "recovery", "subject"]),
 ];
 
 /// Words that may stand only in these rooms.

@@ -18,8 +18,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::act::{Hand, Worker};
-use crate::action::{Aim, Candidate, Signal};
+use crate::act::{Hand, Tools, Worker};
+use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
 use crate::history::Limits;
 use crate::kernel::WatchedReader;
@@ -30,7 +30,6 @@ use crate::ui::event::{Event, Events};
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
 use crate::ui::theme::Depth;
-use crate::units::Nanos;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -104,11 +103,14 @@ fn show(
 ) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
-    let (outcomes, look_again) = (send.clone(), Arc::clone(sampler));
-    let worker = Worker::start(move |outcome| {
+    let (reports, look_again) = (send.clone(), Arc::clone(sampler));
+    let worker = Worker::start(Tools::of_this_host(), move |report| {
+        let changed = matches!(report, Report::Outcome(_));
         // Nobody there to hear: the screen was left.
-        let _ = outcomes.send(Event::Outcome(outcome));
-        look_again.nudge();
+        let _ = reports.send(Event::Report(report));
+        if changed {
+            look_again.nudge();
+        }
     });
     let mut world = Host { guard, hand: Hand::new(own_host), worker };
     crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
@@ -168,13 +170,15 @@ struct Host<'a> {
 }
 
 impl World for Host<'_> {
-    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
-        self.hand.aim(job, candidates, seen)
+    fn aim(&mut self, subject: &Subject) -> Aim {
+        let aim = self.hand.aim(subject);
+        self.worker.survey(subject.clone(), aim.clone());
+        aim
     }
 
-    fn send(&mut self, signal: Signal) {
+    fn order(&mut self, order: Order) {
         if let Some(armed) = self.hand.arm() {
-            self.worker.hit(armed, signal);
+            self.worker.order(armed, order);
         }
     }
 

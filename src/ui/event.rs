@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 
-use crate::action::Outcome;
+use crate::action::Report;
 use crate::analysis::diagnosis::Diagnosis;
 use crate::sample::{Glance, HostFacts};
 
@@ -26,8 +26,8 @@ pub enum Event {
     Diagnosis(Arc<Diagnosis>),
     /// Time passed. The only clock the screen has, beside the one in each diagnosis.
     Tick(Timestamp),
-    /// What became of an action.
-    Outcome(Outcome),
+    /// What comes back from acting.
+    Report(Report),
     /// Somebody asked to suspend (SIGTSTP).
     Suspend,
     /// Somebody asked to end (SIGTERM, SIGINT, SIGHUP, or the terminal is gone).
