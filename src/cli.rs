@@ -57,6 +57,9 @@ pub enum Command {
     /// Loads the task iterator for the whytop that started this one
     #[command(hide = true)]
     LoadIterator,
+    /// Pauses a job for the whytop that started this one, and lets it go on whatever becomes of that
+    #[command(hide = true)]
+    Watchdog,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

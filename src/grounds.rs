@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::analysis::diagnosis::{Diagnosis, JobId};
-use crate::site::Standing;
+use crate::site::Condition;
 
 /// Evidence of the time. `None`: not known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -38,7 +38,7 @@ pub struct Grounds {
 
 impl Grounds {
     /// What this diagnosis says of the job.
-    pub fn of(job: &JobId, diagnosis: Option<&Diagnosis>, site: Option<&Standing>) -> Self {
+    pub fn of(job: &JobId, diagnosis: Option<&Diagnosis>, site: Option<&Condition>) -> Self {
         let mut grounds = Self { job: job.to_string(), site: site.map(|site| site.words.clone()), ..Self::default() };
         let Some(diagnosis) = diagnosis else { return grounds };
         grounds.headline = Some(diagnosis.verdict.headline.clone());

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{Outcome, Signal};
+use crate::action::{Action, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId};
-use crate::site::Standing;
+use crate::site::Condition;
 use crate::units::ProcessId;
 
 /// After this many seconds with a process of the job still alive, SIGKILL is offered. Long enough for `borg` and `rsync` to
@@ -70,9 +70,9 @@ pub struct Victim {
 #[derive(Clone, Debug)]
 pub struct SiteChange {
     /// How it stood when the action was done.
-    pub before: Standing,
+    pub before: Condition,
     /// How it stands.
-    pub now: Standing,
+    pub now: Condition,
     /// Seconds from the action until it answered as it should. `None`: it does not yet, or it did all along.
     pub back_after: Option<f64>,
 }
@@ -95,7 +95,7 @@ pub struct Forecast {
 
 impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
-    pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Standing>) -> Self {
+    pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
         let ids: Vec<JobId> = if before.verdict.victims.is_empty() {
             before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
@@ -162,12 +162,12 @@ impl Recovery {
     }
 
     /// Takes in how the site under probe stands.
-    pub fn observe_site(&mut self, standing: Standing, at: Timestamp) {
+    pub fn observe_site(&mut self, condition: Condition, at: Timestamp) {
         let Some(site) = &mut self.site else { return };
-        if site.before.well == Some(false) && standing.well == Some(true) && site.back_after.is_none() {
+        if site.before.well == Some(false) && condition.well == Some(true) && site.back_after.is_none() {
             site.back_after = Some(at.duration_since(self.outcome.at).as_secs_f64().max(0.0));
         }
-        site.now = standing;
+        site.now = condition;
     }
 
     /// Whether the site under probe failed when the action was done, and still does.
@@ -177,15 +177,15 @@ impl Recovery {
 
     /// Whether the job has outlived the patience for a signal that should have ended it.
     pub fn outlived(&self) -> bool {
-        self.outcome.signal.ends()
-            && self.outcome.signal != Signal::Kill
+        self.outcome.action.ends()
+            && self.outcome.action != Action::End(Signal::Kill)
             && self.elapsed >= PATIENCE_SECONDS
             && !self.alive.is_empty()
     }
 
     /// Whether what the action was for has happened: an ended job is gone, nobody waits any more, and the site answers.
     pub fn complete(&self) -> bool {
-        self.recovered_after.is_some() && !self.site_is_down() && (self.alive.is_empty() || !self.outcome.signal.ends())
+        self.recovered_after.is_some() && !self.site_is_down() && (self.alive.is_empty() || !self.outcome.action.ends())
     }
 }
 

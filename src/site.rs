@@ -125,7 +125,7 @@ pub struct Site {
 
 /// How the site stands at one instant.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct Condition {
     /// Whether it answers as it should. `None`: no answer yet.
     pub well: Option<bool>,
     /// In words: `200 in 38 ms`, `503 for 12 s`, `no answer for 12 s`.
@@ -163,11 +163,11 @@ impl Site {
     }
 
     /// How it stands at this instant.
-    pub fn standing(&self, now: Timestamp) -> Standing {
+    pub fn condition(&self, now: Timestamp) -> Condition {
         let seconds = |since: Timestamp| now.duration_since(since).as_secs_f64();
         let bad = |what: &str, since: Timestamp| {
             let words = format!("{what} for {}", span(seconds(since).max(0.0).floor()));
-            Standing { well: Some(false), words, since: Some(since), slow: false }
+            Condition { well: Some(false), words, since: Some(since), slow: false }
         };
         let late = self.open.filter(|open| seconds(*open) > LATE_SECONDS);
         match (self.answers.back(), late) {
@@ -176,11 +176,11 @@ impl Site {
                 let refused = last.filter(|last| !last.is_well()).and_then(|last| last.result.as_ref().err());
                 bad(&refused.unwrap_or(&Failure::NoAnswer).to_string(), self.failing.unwrap_or(open))
             }
-            (None, None) => Standing { well: None, words: "asked…".to_owned(), since: None, slow: false },
+            (None, None) => Condition { well: None, words: "asked…".to_owned(), since: None, slow: false },
             (Some(Answer { asked, result }), None) => match result {
                 Ok(reply) if reply.is_well() => {
                     let slow = reply.seconds >= SLOW_SECONDS;
-                    Standing { well: Some(true), words: reply.to_string(), since: None, slow }
+                    Condition { well: Some(true), words: reply.to_string(), since: None, slow }
                 }
                 Ok(reply) => bad(&reply.status.to_string(), self.failing.unwrap_or(*asked)),
                 Err(failure) => bad(&failure.to_string(), self.failing.unwrap_or(*asked)),
@@ -220,27 +220,27 @@ mod tests {
     }
 
     fn words(site: &Site, now: i64) -> String {
-        site.standing(at(now)).words
+        site.condition(at(now)).words
     }
 
     #[test]
     fn a_site_is_asked_answers_falls_silent_and_comes_back() {
         let mut site = Site::new("http://intranet/");
-        assert_eq!((site.standing(at(0)).well, words(&site, 0)), (None, "asked…".to_owned()));
+        assert_eq!((site.condition(at(0)).well, words(&site, 0)), (None, "asked…".to_owned()));
         site.learn(answered(0, Ok((200, 0.038))));
         assert_eq!(words(&site, 1), "200 in 38 ms");
         site.learn(News::Asked(at(2)));
         assert_eq!(words(&site, 4), "200 in 38 ms", "not late yet");
-        assert_eq!((site.standing(at(5)).well, words(&site, 5)), (Some(false), "no answer for 3 s".to_owned()));
+        assert_eq!((site.condition(at(5)).well, words(&site, 5)), (Some(false), "no answer for 3 s".to_owned()));
         site.learn(answered(2, Err(Failure::NoAnswer)));
         site.learn(News::Asked(at(12)));
         assert_eq!(words(&site, 13), "no answer for 11 s", "it fails since the first question that failed");
         site.learn(answered(12, Ok((503, 0.01))));
         assert_eq!(words(&site, 14), "503 for 12 s");
-        assert_eq!(site.standing(at(14)).since, Some(at(2)));
+        assert_eq!(site.condition(at(14)).since, Some(at(2)));
         site.learn(answered(14, Ok((200, 1.24))));
-        let standing = site.standing(at(15));
-        assert_eq!((standing.well, standing.words.as_str(), standing.slow), (Some(true), "200 in 1.2 s", true));
+        let condition = site.condition(at(15));
+        assert_eq!((condition.well, condition.words.as_str(), condition.slow), (Some(true), "200 in 1.2 s", true));
         assert_eq!(site.trend().collect::<Vec<_>>(), [Some(0.038), None, None, Some(1.24)]);
     }
 

@@ -8,7 +8,7 @@ use common::diagnosis::{
     after, around, at, calm, cpu_backup, crowd, database_id, facts, job, nightly_id, outage, process, site_id,
 };
 use common::stage::{Call, Ended, Play, outcome};
-use whytop::action::{Hit, Outcome, Refusal, Signal};
+use whytop::action::{Action, Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::{JobId, Kind};
 use whytop::sample::Gap;
 use whytop::site::{Failure, News, Reply};
@@ -38,14 +38,14 @@ fn hides(ended: &Ended, text: &str) {
 #[test]
 fn k_and_enter_end_the_culprit_root_first() {
     let ended = play().sees(outage()).types("k<enter>").ends();
-    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Send(Signal::Terminate)]);
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Order(Action::End(Signal::Terminate))]);
     shows(&ended, "sending SIGTERM to nightly.sh: 3 processes");
 }
 
 #[test]
 fn keys_typed_at_once_work_in_their_order() {
     let ended = play().sees(outage()).types("k<down><enter>q").ends_at_once();
-    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Send(Signal::Interrupt)]);
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Order(Action::End(Signal::Interrupt))]);
 }
 
 #[test]
@@ -75,20 +75,20 @@ fn k_alone_sends_nothing_and_esc_lets_go() {
 #[test]
 fn capital_k_proposes_sigkill() {
     let ended = play().sees(outage()).types("K<enter>").ends();
-    assert_eq!(ended.calls.last(), Some(&Call::Send(Signal::Kill)));
+    assert_eq!(ended.calls.last(), Some(&Call::Order(Action::End(Signal::Kill))));
 }
 
 #[test]
 fn the_arrows_choose_the_signal() {
-    for (keys, signal) in [
-        ("k<enter>", Signal::Terminate),
-        ("k<down><enter>", Signal::Interrupt),
-        ("k<down><down><up><enter>", Signal::Interrupt),
-        ("k<down><down><down><down><down><enter>", Signal::Continue),
-        ("K<up><up><up><up><enter>", Signal::Terminate),
+    for (keys, action) in [
+        ("k<enter>", Action::End(Signal::Terminate)),
+        ("k<down><enter>", Action::End(Signal::Interrupt)),
+        ("k<down><down><up><enter>", Action::End(Signal::Interrupt)),
+        ("k<down><down><down><down><down><enter>", Action::Resume),
+        ("K<up><up><up><up><enter>", Action::End(Signal::Terminate)),
     ] {
         let ended = play().sees(outage()).types(keys).ends();
-        assert_eq!(ended.calls.last(), Some(&Call::Send(signal)), "{keys}");
+        assert_eq!(ended.calls.last(), Some(&Call::Order(action)), "{keys}");
     }
 }
 
@@ -185,7 +185,7 @@ fn who_is_not_hit_is_named_with_the_reason() {
 #[test]
 fn a_dialog_that_cannot_be_read_cannot_be_confirmed() {
     let ended = Play::new(30, 8).sees(outage()).types("k<enter>").ends();
-    assert!(!ended.calls.contains(&Call::Send(Signal::Terminate)), "{:?}", ended.calls);
+    assert!(!ended.calls.contains(&Call::Order(Action::End(Signal::Terminate))), "{:?}", ended.calls);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn the_outcome_is_a_visible_line() {
         Hit { id: process(4711, 1, "", "", "").id, name: "nightly.sh".into(), result: Ok(()) },
         Hit { id: process(4712, 1, "", "", "").id, name: "tar".into(), result: Err(Refusal::NotPermitted) },
     ];
-    let outcome = Outcome { at: at(1), job: "nightly.sh".into(), signal: Signal::Terminate, hits, late: 0 };
+    let outcome = Outcome { hits, ..outcome(Signal::Terminate, 1, &[]) };
     let ended = play().sees(outage()).types("k<enter>").hears(outcome).ends();
     shows(&ended, "SIGTERM sent to nightly.sh: 1 process (nightly.sh 4711); tar 4712 belongs to another user");
 }
@@ -290,7 +290,7 @@ fn what_outlives_its_signal_gets_sigkill_with_two_keys() {
     let acted =
         play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 36, &[4711, 4712]));
     let ended = acted.types("K<enter>").ends();
-    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4711, 4712]), Call::Send(Signal::Kill)]);
+    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4711, 4712]), Call::Order(Action::End(Signal::Kill))]);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn survivors_are_hit_under_whatever_name_they_have_now() {
         .sees(orphaned)
         .types("K<enter>")
         .ends();
-    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4712]), Call::Send(Signal::Kill)]);
+    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4712]), Call::Order(Action::End(Signal::Kill))]);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_second_signal_is_measured_against_the_outage() {
         .hears(outcome(Signal::Terminate, 1, &JOB))
         .sees(after(12, 20, &[4711, 4712]))
         .types("K<enter>")
-        .hears(outcome(Signal::Kill, 13, &JOB[..2]))
+        .hears(Outcome { ticket: 2, ..outcome(Signal::Kill, 13, &JOB[..2]) })
         .sees(after(15, 2, &[]))
         .ends();
     shows(&ended, "stuck tasks 38 → 2");

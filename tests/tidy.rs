@@ -20,9 +20,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("analysis", &["units", "sample", "analysis"]),
     ("monitor", &["units", "sample", "analysis", "history"]),
     ("recovery", &["units", "action", "analysis", "site"]),
+    ("proof", &["units", "action", "analysis"]),
+    ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
     ("report", &["units", "sample", "analysis", "site"]),
-    ("ui", &["units", "sample", "action", "analysis", "recovery", "site", "grounds"]),
+    ("ui", &["units", "sample", "action", "analysis", "proof", "recovery", "subject", "site", "grounds"]),
 ];
 
 /// Words that may stand only in these rooms.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use common::diagnosis::{at, nightly_id, outage, process};
 use common::stage::outcome;
 use serde_json::Value;
-use whytop::action::{Candidate, Signal};
+use whytop::action::{Action, Aim, Aimed, Candidate, Offers, Order, Signal};
 use whytop::grounds::Grounds;
 use whytop::trace::{Entry, Places, Trace};
 
@@ -31,7 +31,13 @@ fn candidate(pid: i32, name: &str, command: &str) -> Candidate {
 /// SIGTERM to the nightly job, as the screen orders it in the outage.
 fn asked() -> Entry {
     let targets = [candidate(4711, "nightly.sh", "/bin/sh /usr/local/sbin/nightly.sh"), candidate(4712, "tar", "tar cf - /srv")];
-    Entry::asked(at(0), "SIGTERM", "nightly.sh", targets.iter(), Grounds::of(&nightly_id(), Some(&outage()), None))
+    asked_for("nightly.sh", &targets, Grounds::of(&nightly_id(), Some(&outage()), None))
+}
+
+fn asked_for(job: &str, targets: &[Candidate], grounds: Grounds) -> Entry {
+    let targets = targets.iter().map(|candidate| Aimed { candidate: candidate.clone(), check: Ok(()) }).collect();
+    let aim = Aim { job: job.to_owned(), targets, offers: Offers::default() };
+    Entry::asked(at(0), &Order::whole(1, Action::End(Signal::Terminate)), &aim, grounds)
 }
 
 fn start(file: &Path, log: &Path) -> (Trace, Receiver<Option<String>>) {
@@ -130,7 +136,7 @@ fn hostile_names_do_not_make_lines_of_their_own() {
     log.set_read_timeout(Some(PATIENCE)).unwrap();
     let (trace, _) = start(&file, &socket);
     let evil = "x\n<0>Mar 14 kernel: panic \x1b[2J\u{202e}".to_owned() + &"long ".repeat(1000);
-    trace.note(Entry::asked(at(0), "SIGTERM", &evil, [candidate(1, &evil, &evil)].iter(), Grounds::default()));
+    trace.note(asked_for(&evil, &[candidate(1, &evil, &evil)], Grounds::default()));
     let mut datagram = vec![0; 65536];
     let count = log.recv(&mut datagram).unwrap();
     let line = std::str::from_utf8(&datagram[..count]).unwrap();

@@ -18,8 +18,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::act::{Hand, Worker};
-use crate::action::{Aim, Candidate, Signal};
+use crate::act::{Hand, Tools, Worker};
+use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
 use crate::grounds::Grounds;
 use crate::history::Limits;
@@ -35,7 +35,6 @@ use crate::ui::keys::Rights;
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
 use crate::ui::theme::Depth;
-use crate::units::Nanos;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -128,12 +127,17 @@ fn show(
 ) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
-    let (outcomes, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
-    let worker = Worker::start(move |outcome| {
-        results.note(Entry::result(&outcome));
+    let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
+    let worker = Worker::start(Tools::of_this_host(), move |report| {
+        let changed = matches!(report, Report::Outcome(_));
+        if let Report::Outcome(outcome) = &report {
+            results.note(Entry::result(outcome));
+        }
         // Nobody there to hear: the screen was left.
-        let _ = outcomes.send(Event::Outcome(outcome));
-        look_again.nudge();
+        let _ = reports.send(Event::Report(report));
+        if changed {
+            look_again.nudge();
+        }
     });
     let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
     crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
@@ -196,16 +200,17 @@ struct Host<'a> {
 }
 
 impl World for Host<'_> {
-    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
-        let aim = self.hand.aim(job, candidates, seen);
+    fn aim(&mut self, subject: &Subject) -> Aim {
+        let aim = self.hand.aim(subject);
+        self.worker.survey(subject.clone(), aim.clone());
         self.aim = Some(aim.clone());
         aim
     }
 
-    fn send(&mut self, signal: Signal, grounds: Grounds) {
+    fn order(&mut self, order: Order, grounds: Grounds) {
         if let Some((armed, aim)) = self.hand.arm().zip(self.aim.take()) {
-            self.trace.note(Entry::asked(Timestamp::now(), signal.name(), &aim.job, aim.reachable(), grounds));
-            self.worker.hit(armed, signal);
+            self.trace.note(Entry::asked(Timestamp::now(), &order, &aim, grounds));
+            self.worker.order(armed, order);
         }
     }
 

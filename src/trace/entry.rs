@@ -8,7 +8,7 @@ use rustix::process::{getpid, getuid};
 use serde::Serialize;
 use sysinfo::Users;
 
-use crate::action::{Candidate, Outcome};
+use crate::action::{Aim, Candidate, Order, Outcome};
 use crate::grounds::Grounds;
 use crate::units::{Pid, clean};
 
@@ -24,6 +24,8 @@ const SENTENCE: usize = 1000;
 pub struct Entry {
     /// When.
     pub at: Timestamp,
+    /// The same in both lines of one action; counted by each whytop for itself.
+    pub ticket: u64,
     /// Whether it was asked for, or this is what came of it.
     pub step: Step,
     /// What was done: `SIGTERM`.
@@ -64,22 +66,18 @@ pub struct Target {
 }
 
 impl Entry {
-    /// Somebody asks for this, on these processes.
-    pub fn asked<'a>(
-        at: Timestamp,
-        action: &str,
-        job: &str,
-        targets: impl Iterator<Item = &'a Candidate>,
-        grounds: Grounds,
-    ) -> Self {
-        let mut targets: Vec<Target> = targets.map(target).collect();
+    /// Somebody asks for this, on what is aimed at.
+    pub fn asked(at: Timestamp, order: &Order, aim: &Aim, grounds: Grounds) -> Self {
+        let meant = |candidate: &&Candidate| order.only.as_ref().is_none_or(|only| only.contains(&candidate.id));
+        let mut targets: Vec<Target> = aim.reachable().filter(meant).map(target).collect();
         let targets_more = targets.len().saturating_sub(NAMED);
         targets.truncate(NAMED);
         Self {
             at,
+            ticket: order.ticket,
             step: Step::Asked,
-            action: action.to_owned(),
-            job: job.to_owned(),
+            action: order.action.to_string(),
+            job: aim.job.clone(),
             targets,
             targets_more,
             evidence: Some(grounds),
@@ -91,8 +89,9 @@ impl Entry {
     pub fn result(outcome: &Outcome) -> Self {
         Self {
             at: outcome.at,
+            ticket: outcome.ticket,
             step: Step::Result,
-            action: outcome.signal.to_string(),
+            action: outcome.action.to_string(),
             job: outcome.job.clone(),
             targets: Vec::new(),
             targets_more: 0,

@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 
-use crate::action::Outcome;
+use crate::action::Report;
 use crate::analysis::diagnosis::Diagnosis;
 use crate::sample::{Glance, HostFacts};
 use crate::site::News;
@@ -27,8 +27,8 @@ pub enum Event {
     Diagnosis(Arc<Diagnosis>),
     /// Time passed. The only clock the screen has, beside the one in each diagnosis.
     Tick(Timestamp),
-    /// What became of an action.
-    Outcome(Outcome),
+    /// What comes back from acting.
+    Report(Report),
     /// What the probe of a web site tells.
     Site(News),
     /// That what was done is not written down, or `None`: it is again.

@@ -11,12 +11,12 @@ use super::event::Event;
 use super::keys::{self, Command};
 use super::state::{Detail, Dialog, List, Mode, Pending, State, Target, Tone, Watch, is_kernel, target_of};
 use super::view;
-use crate::action::{Aim, Candidate, Outcome, Signal};
+use crate::action::{Action, Aim, Order, Outcome, Report, Signal, Subject};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
 use crate::grounds::Grounds;
 use crate::recovery::Recovery;
 use crate::site::News;
-use crate::units::{Nanos, count};
+use crate::units::count;
 
 /// Something for the world to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,19 +31,15 @@ pub enum Effect {
     Aim {
         /// Whose they are.
         job: JobId,
-        /// The job's name.
-        name: String,
-        /// Root first.
-        candidates: Vec<Candidate>,
-        /// When the host was looked at for them, since boot.
-        seen: Nanos,
+        /// The job with its processes.
+        subject: Box<Subject>,
         /// What the dialog proposes.
         preselect: Signal,
     },
-    /// Send to what is held; the answer comes as [`Event::Outcome`].
-    Send {
+    /// Order an action on what is held; the answer comes as [`Event::Report`].
+    Order {
         /// What.
-        signal: Signal,
+        order: Order,
         /// Why.
         grounds: Box<Grounds>,
     },
@@ -51,6 +47,8 @@ pub enum Effect {
     Release,
 }
 
+/// The signals that the dialog offers, in its order.
+pub const SIGNALS: [Signal; 5] = [Signal::Terminate, Signal::Interrupt, Signal::Kill, Signal::Stop, Signal::Continue];
 /// Seconds after which the panel of a complete recovery makes room by itself.
 const RECOVERY_STAYS_SECONDS: f64 = 300.0;
 /// Seconds for which the good news stays, whatever comes next.
@@ -92,9 +90,9 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
                 state.pass(now);
             }
         }
-        Event::Outcome(outcome) => {
+        Event::Report(report) => {
             state.revision += 1;
-            judge(state, outcome);
+            hear(state, report);
         }
         Event::Trace(untraced) => {
             state.revision += 1;
@@ -191,15 +189,14 @@ fn aim(state: &mut State, preselect: Signal) -> Vec<Effect> {
         state.say(format!("{} is the kernel's own work: kernel threads take no signals", target.name), Tone::Bad);
         return Vec::new();
     }
-    let candidates = state.candidates(&target.job);
-    if candidates.is_empty() {
+    let subject = state.subject(&target);
+    if subject.candidates.is_empty() {
         // Never slide on to another job: the key was meant for this one.
         state.say(format!("{} has ended: nothing to signal", target.name), Tone::Plain);
         state.selected = None;
         return Vec::new();
     }
-    let seen = state.diagnosis.as_ref().map_or(0, |diagnosis| diagnosis.since_boot);
-    vec![Effect::Aim { job: target.job, name: target.name, candidates, seen, preselect }]
+    vec![Effect::Aim { job: target.job, subject: Box::new(subject), preselect }]
 }
 
 fn send(state: &mut State) -> Vec<Effect> {
@@ -222,23 +219,48 @@ fn send(state: &mut State) -> Vec<Effect> {
     // the half recovered host of this instant.
     let earlier = state.watch.as_ref().filter(|watch| watch.recovery.job == job && !watch.recovery.complete());
     let before = earlier.map(|watch| watch.before.clone()).or_else(|| state.diagnosis.clone());
-    let site = earlier.map_or_else(|| state.standing(), |watch| watch.recovery.site.as_ref().map(|site| site.before.clone()));
-    let grounds = Box::new(Grounds::of(&job, state.diagnosis.as_deref(), state.standing().as_ref()));
-    state.pending.push_back(Pending { job, before, site });
+    let site = earlier.map_or_else(|| state.condition(), |watch| watch.recovery.site.as_ref().map(|site| site.before.clone()));
+    let grounds = Box::new(Grounds::of(&job, state.diagnosis.as_deref(), state.condition().as_ref()));
+    state.ticket += 1;
+    let order = Order::whole(state.ticket, action_of(signal));
+    state.pending.push_back(Pending { ticket: order.ticket, job, before, site });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(format!("sending {signal} to {name}: {}", count(reachable, "process")), Tone::Plain);
-    vec![Effect::Send { signal, grounds }]
+    vec![Effect::Order { order, grounds }]
+}
+
+const fn action_of(signal: Signal) -> Action {
+    match signal {
+        Signal::Stop => Action::Pause,
+        Signal::Continue => Action::Resume,
+        signal => Action::End(signal),
+    }
+}
+
+fn hear(state: &mut State, report: Report) {
+    match report {
+        Report::Offers(offers) => {
+            if let Mode::Dialog(dialog) = &mut state.mode
+                && dialog.job.as_str() == offers.job
+            {
+                dialog.aim.offers = offers;
+            }
+        }
+        Report::Outcome(outcome) => judge(state, outcome),
+        Report::Landing(landing) => state.landing = Some(landing),
+        Report::Standing(standing) => state.standing = standing,
+    }
 }
 
 fn judge(state: &mut State, outcome: Outcome) {
-    let tone = if outcome.sent() > 0 { Tone::Good } else { Tone::Bad };
+    let tone = if outcome.worked() { Tone::Good } else { Tone::Bad };
     state.say(outcome.to_string(), tone);
-    let Some(Pending { job, before, site }) = state.pending.pop_front() else { return };
-    let watched = outcome.signal.ends() || outcome.signal == Signal::Stop;
+    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return };
+    let Some(Pending { job, before, site, .. }) = state.pending.remove(at) else { return };
     if let Some(before) = before
-        && watched
-        && outcome.sent() > 0
+        && outcome.action.halts()
+        && outcome.worked()
     {
         let mut recovery = Recovery::begin(job, outcome, &before, site);
         // The answer may come after the first sample that shows its effect.
@@ -341,8 +363,8 @@ fn step(state: &mut State, step: Step) {
         Mode::Help { scroll: at } => *at = scroll(step, *at, help_length, view::page(area)),
         Mode::Dialog(dialog) => match step {
             Step::By(_) => {
-                let at = Signal::ALL.iter().position(|signal| *signal == dialog.signal).unwrap_or_default();
-                dialog.signal = Signal::ALL[step.from(at, Signal::ALL.len(), 1)];
+                let at = SIGNALS.iter().position(|signal| *signal == dialog.signal).unwrap_or_default();
+                dialog.signal = SIGNALS[step.from(at, SIGNALS.len(), 1)];
             }
             _ => dialog.scroll = dialog_scroll(step, dialog, area),
         },

@@ -13,7 +13,7 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
-use whytop::action::{Aim, Aimed, Candidate, Hit, Outcome, Refusal, Signal};
+use whytop::action::{Action, Aim, Aimed, Hit, Offers, Order, Outcome, Refusal, Report, Signal, Subject};
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::grounds::Grounds;
 use whytop::sample::Glance;
@@ -23,7 +23,7 @@ use whytop::ui::keys::Rights;
 use whytop::ui::state::State;
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
-use whytop::units::{Nanos, Pid};
+use whytop::units::Pid;
 
 use super::diagnosis::at;
 
@@ -69,7 +69,7 @@ fn named(name: &str) -> (KeyCode, KeyModifiers) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     Aim(String, Vec<Pid>),
-    Send(Signal),
+    Order(Action),
     Release,
     Suspend,
 }
@@ -84,20 +84,20 @@ pub struct FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn aim(&mut self, job: &str, candidates: &[Candidate], _seen: Nanos) -> Aim {
-        let pids = candidates.iter().map(|candidate| candidate.id.pid).collect();
-        self.calls.borrow_mut().push(Call::Aim(job.to_owned(), pids));
+    fn aim(&mut self, subject: &Subject) -> Aim {
+        let pids = subject.candidates.iter().map(|candidate| candidate.id.pid).collect();
+        self.calls.borrow_mut().push(Call::Aim(subject.name.clone(), pids));
         let check = |pid: Pid| match self.refused.iter().find(|(refused, _)| *refused == pid) {
             Some((_, why)) => Err(why.clone()),
             None => self.refuse_all.clone().map_or(Ok(()), Err),
         };
-        let targets = candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
-        Aim { job: job.to_owned(), targets }
+        let targets = subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
+        Aim { job: subject.name.clone(), targets, offers: Offers { job: subject.job.clone(), ..Offers::default() } }
     }
 
-    fn send(&mut self, signal: Signal, grounds: Grounds) {
+    fn order(&mut self, order: Order, grounds: Grounds) {
         self.grounds.borrow_mut().push(grounds);
-        self.calls.borrow_mut().push(Call::Send(signal));
+        self.calls.borrow_mut().push(Call::Order(order.action));
     }
 
     fn release(&mut self) {
@@ -110,7 +110,7 @@ impl World for FakeWorld {
     }
 }
 
-/// What became of a signal to the nightly job.
+/// What became of the first signal to the nightly job.
 pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
     let hits = pids
         .iter()
@@ -120,7 +120,7 @@ pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
             result: Ok(()),
         })
         .collect();
-    Outcome { at: at(seconds), job: "nightly.sh".into(), signal, hits, late: 0 }
+    Outcome { hits, ..Outcome::new(1, at(seconds), "nightly.sh".into(), Action::End(signal)) }
 }
 
 /// A play: events in order, and the screen after each.
@@ -187,7 +187,7 @@ impl Play {
     }
 
     pub fn hears(mut self, outcome: Outcome) -> Self {
-        self.events.push_back(Event::Outcome(outcome));
+        self.events.push_back(Event::Report(Report::Outcome(outcome)));
         self
     }
 

@@ -149,7 +149,7 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
         (&number(numbers.counted.map(|(_, stuck)| stuck)), stuck),
         (" D", stuck),
     ]);
-    if let Some((words, style)) = site::standing(state) {
+    if let Some((words, style)) = site::condition(state) {
         line.push("   SITE ", theme.dim).push(&words, style);
     }
     // Pressure: share of the time in which somebody was held up.

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 
 use super::panel::{Panel, Row, gauge};
 use super::text::{UNKNOWN, clock, tasks};
-use crate::action::Signal;
+use crate::action::{Action, Signal};
 use crate::analysis::diagnosis::Resource;
 use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange, Victim};
 use crate::ui::keys::{Command, Screen, shown};
@@ -19,7 +19,7 @@ const BETTER: f64 = 0.8;
 pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let Watch { recovery, before } = state.watch.as_ref()?;
     let theme = &state.theme;
-    let ended = recovery.outcome.signal.ends() && recovery.alive.is_empty();
+    let ended = recovery.outcome.action.ends() && recovery.alive.is_empty();
     let quiet = recovery.waiting_before < 1.0;
     let back = recovery.site.as_ref().and_then(|site| site.back_after);
     let (title, bar) = match recovery.recovered_after {
@@ -62,7 +62,10 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
         keys.splice(0..0, [(kill.to_owned(), theme.key), (" send SIGKILL   ".to_owned(), theme.strong)]);
     }
     rows.push(row(1, "", keys));
-    let aside = format!("{} to {}", recovery.outcome.signal, recovery.outcome.job);
+    let aside = match &recovery.outcome.action {
+        Action::End(signal) => format!("{signal} to {}", recovery.outcome.job),
+        action => format!("{action}: {}", recovery.outcome.job),
+    };
     Some(Panel { title, aside, bar, label: theme.dim, rows })
 }
 
@@ -120,9 +123,9 @@ fn waiting(recovery: &Recovery, noun: &str, width: usize, victim: Style, good: S
 /// What is left of the job.
 fn remains(recovery: &Recovery, good: Style, amber: Style) -> Vec<(String, Style)> {
     let alive = &recovery.alive;
-    let text = match (recovery.outcome.signal, alive.as_slice()) {
-        (Signal::Stop, []) => ("nothing of it is left".to_owned(), good),
-        (Signal::Stop, _) => (format!("{} paused", count(alive.len(), "process")), amber),
+    let text = match (recovery.outcome.action.ends(), alive.as_slice()) {
+        (false, []) => ("nothing of it is left".to_owned(), good),
+        (false, _) => (format!("{} paused", count(alive.len(), "process")), amber),
         (_, []) => ("nothing of it runs any more".to_owned(), good),
         (_, alive) => {
             let verb = if alive.len() == 1 { "runs" } else { "run" };

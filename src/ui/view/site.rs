@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::text::{Pieces, clock, fit, width as cells};
-use crate::site::Standing;
+use crate::site::Condition;
 use crate::ui::state::State;
 
 /// From quick to slow; the steps double from 25 ms on, so that a site's usual noise stays in one of them.
@@ -17,8 +17,8 @@ const FAILED: char = '×';
 const URL: usize = 40;
 
 /// How it stands, in words and style: `200 in 38 ms`, `no answer for 12 s`. `None`: nothing is probed.
-pub fn standing(state: &State) -> Option<(String, Style)> {
-    let Standing { well, words, slow, .. } = state.standing()?;
+pub fn condition(state: &State) -> Option<(String, Style)> {
+    let Condition { well, words, slow, .. } = state.condition()?;
     let theme = &state.theme;
     let style = match well {
         Some(true) if slow => theme.amber,
@@ -31,11 +31,11 @@ pub fn standing(state: &State) -> Option<(String, Style)> {
 
 /// `SITE http://localhost/  no answer for 12 s, since 14:27:19; before: 200 in 38 ms   ▁▁▁▂▁××××`
 pub fn line(state: &State, width: usize) -> Option<Line<'static>> {
-    let (words, style) = standing(state)?;
+    let (words, style) = condition(state)?;
     let (site, theme) = (state.site.as_ref()?, &state.theme);
     let mut line = Pieces::new(width);
     line.push(" SITE ", theme.dim).push(&fit(&site.url, URL), theme.strong).push("  ", theme.plain).push(&words, style);
-    if let Some(since) = state.standing()?.since {
+    if let Some(since) = state.condition()?.since {
         line.push_whole(&[(&format!(", since {}", clock(since, state.now, &state.zone)), style)]);
         if let Some(good) = site.good() {
             line.push_whole(&[(&format!("; before: {good}"), theme.plain)]);
