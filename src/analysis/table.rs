@@ -18,7 +18,8 @@ use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: FxHashMap<Pid, Entry>,
+    /// In boxes: a map this large moves house now and then, and is half empty after that.
+    entries: FxHashMap<Pid, Box<Entry>>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
     /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
@@ -139,7 +140,7 @@ impl Table {
                 }
             } else {
                 self.structure += 1;
-                self.entries.insert(process.id.pid, Entry::new(process));
+                self.entries.insert(process.id.pid, Box::new(Entry::new(process)));
             }
         }
         for tasks in sample.tasks.chunk_by(|one, other| one.pid == other.pid) {
@@ -257,12 +258,12 @@ impl Table {
 
     /// The process that has this number now.
     pub fn get(&self, pid: Pid) -> Option<&Entry> {
-        self.entries.get(&pid)
+        self.entries.get(&pid).map(AsRef::as_ref)
     }
 
     /// All processes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(AsRef::as_ref)
     }
 
     /// Every task in uninterruptible sleep, with its process.
@@ -291,7 +292,7 @@ impl Table {
 
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
-        self.restless.iter().filter_map(|pid| self.entries.get(pid))
+        self.restless.iter().filter_map(|pid| self.get(*pid))
     }
 
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.
