@@ -15,7 +15,9 @@ use crate::analysis::diagnosis::{
     Verdict, WaitGroup,
 };
 use crate::analysis::jobs::{Instant, IoSeen, Jobs};
+use crate::analysis::kind::Catalogue;
 use crate::analysis::ledger::{Counted, Ledger};
+use crate::analysis::past::Past;
 use crate::analysis::storage::{Layers, is_stacked};
 use crate::analysis::table::Table;
 use crate::analysis::waits;
@@ -48,6 +50,9 @@ pub struct Monitor {
     troubles: Vec<Trouble>,
     /// The jobs of processes that did something within the window: what those did that have ended counts on.
     of_late: HashMap<ProcessId, JobId>,
+    past: Past,
+    /// What is wrong with what whytop was told to know.
+    complaints: Vec<Gap>,
 }
 
 /// Contention that goes on: since when, and when it was last seen.
@@ -71,7 +76,7 @@ impl Monitor {
         Self {
             // From strangers, like everything that is printed.
             facts: Arc::new(HostFacts { name: clean(&facts.name), kernel: clean(&facts.kernel), ..*facts }),
-            table: Table::default(),
+            table: Table::new(Catalogue::built_in()),
             jobs: Jobs::default(),
             window: Window::default(),
             ledger: Ledger::default(),
@@ -80,7 +85,15 @@ impl Monitor {
             before: None,
             troubles: Vec::new(),
             of_late: HashMap::new(),
+            past: Past::default(),
+            complaints: Vec::new(),
         }
+    }
+
+    /// The same, knowing this of programs. Nothing has been taken in yet.
+    #[must_use]
+    pub fn knowing(self, catalogue: Arc<Catalogue>, complaints: Vec<Gap>) -> Self {
+        Self { table: Table::new(catalogue), complaints, ..self }
     }
 
     /// What does not change about the host, fit to be printed.
@@ -110,6 +123,9 @@ impl Monitor {
             rates: self.window.has_rates(),
         };
         self.jobs.update(&self.table, &recent, instant);
+        for ended in self.jobs.take_ended() {
+            self.past.note(&ended, ended.root.map_or(0.0, |root| instant.age(root)));
+        }
 
         for id in recent.keys() {
             if let Some(facts) = self.jobs.of(*id) {
@@ -147,8 +163,8 @@ impl Monitor {
 
         let load = self.load(&sample, &jobs);
         let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
-        let (at, since_boot, host, gaps, cost) =
-            (sample.at, sample.since_boot, sample.host.clone(), sample.gaps.clone(), sample.cost);
+        let gaps = sample.gaps.iter().chain(&self.complaints).cloned().collect();
+        let (at, since_boot, host, cost) = (sample.at, sample.since_boot, sample.host.clone(), sample.cost);
         self.before = Some((since_boot, host.clone()));
         self.history.push(sample, point);
         Diagnosis {
@@ -187,10 +203,11 @@ impl Monitor {
                 // Seen, and nothing moved, until somebody did: a measured zero.
                 let still = (rates && io != IoSeen::Nothing).then_some(0.0);
                 let usage = Usage { cpu_cores: rates.then_some(0.0), read_bytes: still, write_bytes: still, ..Usage::default() };
+                let usual = self.past.usual(facts);
                 let facts = Arc::clone(facts);
                 let age = facts.root.map(|root| instant.age(root));
                 let (role, share) = (Role::Bystander, Share::default());
-                Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age }
+                Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age, usual }
             })
             .collect();
         let by_id: HashMap<&JobId, usize> = self.jobs.iter().enumerate().map(|(at, (facts, _))| (&facts.id, at)).collect();

@@ -10,9 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
-use crate::analysis::kind;
+use crate::analysis::kind::{self, Catalogue};
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// Every process of the host, as of the newest sample.
@@ -33,6 +33,9 @@ pub struct Table {
     /// (`kernel/exit.c`, `wait_task_zombie`), although it was seen already, in the children's. Kept for this sample and the next,
     /// because the parent may have been read before the child was reaped.
     inherited: HashMap<ProcessId, (IoBytes, u8)>,
+    /// What is known of programs.
+    catalogue: Arc<Catalogue>,
+    storage: Arc<Storage>,
 }
 
 /// One process.
@@ -65,6 +68,8 @@ pub struct Files {
     pub reading: Vec<String>,
     /// Paths of those that are written.
     pub writing: Vec<String>,
+    /// Those of them that lie on another host's disk, with what is mounted there.
+    pub away: Vec<String>,
 }
 
 /// What a process used up between two samples, and how its tasks stood at the second.
@@ -87,6 +92,16 @@ pub struct Used {
 }
 
 impl Table {
+    /// An empty one, for whoever knows this of programs.
+    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, ..Self::default() }
+    }
+
+    /// What is known of programs.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// Folds one sample in; answers what each process used since the one before. Processes that did nothing are left out.
     pub fn apply(&mut self, sample: &Sample, ticks_per_second: u64) -> HashMap<ProcessId, Used> {
         let mut used: HashMap<ProcessId, Used> = HashMap::new();
@@ -199,13 +214,17 @@ impl Table {
                 self.structure += 1;
             }
         }
+        if let Some(storage) = &sample.storage {
+            self.storage = Arc::clone(storage);
+        }
         for (id, files) in &sample.open_files {
             let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) else { continue };
             let paths = |writing: bool| {
                 let those = files.iter().filter(|file| file.writing == writing);
                 those.map(|file| file.file.path.clone()).collect()
             };
-            entry.files = Some(Files { reading: paths(false), writing: paths(true), all: files.clone() });
+            let away = files.iter().filter(|file| file.writing).filter_map(|file| away(&self.storage, file)).collect();
+            entry.files = Some(Files { reading: paths(false), writing: paths(true), away, all: files.clone() });
         }
         for (id, bytes) in &sample.resident {
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
@@ -220,7 +239,7 @@ impl Table {
             .chain(sample.open_files.iter().map(|(id, _)| id.pid))
         {
             if let Some(entry) = self.entries.get_mut(&pid) {
-                entry.strength = kind::backup_strength(&shape(entry));
+                entry.strength = kind::backup_strength(&shape(entry), &self.catalogue);
             }
         }
         for CpuClock { cpu, clock } in &sample.clocks {
@@ -362,6 +381,28 @@ fn without(moved: IoBytes, inherited: &mut IoBytes) -> IoBytes {
         read_any: take(moved.read_any, &mut inherited.read_any),
         written_any: take(moved.written_any, &mut inherited.written_any),
     }
+}
+
+/// A file on another host's disk, with what is mounted there: `/mnt/n/site.tar (nas:/export)`.
+fn away(storage: &Storage, file: &OpenFile) -> Option<String> {
+    const KINDS: [&str; 14] = [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ceph",
+        "davfs",
+        "9p",
+        "afs",
+        "fuse.sshfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.davfs2",
+        "fuse.curlftpfs",
+    ];
+    let mount = file.file.mount.and_then(|id| storage.mount(id))?;
+    KINDS.contains(&mount.kind.as_str()).then(|| format!("{} ({})", file.file.path, mount.source))
 }
 
 /// The facts for people, made harmless.
