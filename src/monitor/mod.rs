@@ -15,6 +15,7 @@ use crate::analysis::brief::{self, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
+use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::{Instant, Jobs};
 use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::stalls::Cgroups;
@@ -40,6 +41,7 @@ pub struct Monitor {
     ledger: Ledger,
     layers: Layers,
     cgroups: Cgroups,
+    freezes: Freezes,
     history: History,
     before: Option<(Nanos, Host)>,
     troubles: Vec<Trouble>,
@@ -74,6 +76,7 @@ impl Monitor {
             ledger: Ledger::default(),
             layers: Layers::default(),
             cgroups: Cgroups::default(),
+            freezes: Freezes::default(),
             history: History::new(limits),
             before: None,
             troubles: Vec::new(),
@@ -129,6 +132,8 @@ impl Monitor {
         let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
+        self.freezes.update(&self.table, &self.jobs, &sample);
+        self.freezes.settle(&waits);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
@@ -136,9 +141,13 @@ impl Monitor {
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
-            memory: sample.host.memory.map(|memory| memory.total),
+            memory: sample.host.memory,
+            pressure: sample.host.pressure,
             disks: &disks,
             incumbents: &incumbents,
+            freezes: &self.freezes,
+            table: &self.table,
+            instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);

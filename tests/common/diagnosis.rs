@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
-    Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member,
-    Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
+    Account, AccountLine, Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind,
+    LedgerLine, Load, Member, Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup,
+    Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -129,6 +130,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             backup: None,
             confidence: 0.9,
             since: Some(at(-4000)),
+            evidence: Vec::new(),
             waiting: 0.0,
         },
         jobs,
@@ -373,14 +375,15 @@ pub fn outage() -> Diagnosis {
             tasks: 36,
             syscall: Some("openat".into()),
             wchan: Some("folio_wait_bit_common".into()),
-            path: None,
+            path: Some("/srv/site/www".into()),
             device: Some("sda".into()),
+            devices: vec!["dm-0".into(), "sda2".into(), "sda".into()],
             meaning: Some("waits for the disk".into()),
             longest: Some(9.4),
             resource: None,
             helps: Some("slow or stop the disk's heaviest user"),
-            mount: None,
-            filesystem: None,
+            mount: Some("/srv".into()),
+            filesystem: Some("ext4".into()),
             shortest: None,
             examples: vec![StuckTask {
                 pid: 4711,
@@ -396,12 +399,13 @@ pub fn outage() -> Diagnosis {
             wchan: Some("jbd2_log_wait_commit".into()),
             path: Some("/srv/site/var/session.db".into()),
             device: None,
+            devices: Vec::new(),
             meaning: Some("waits for the filesystem journal".into()),
             longest: Some(4.1),
             resource: None,
             helps: None,
-            mount: None,
-            filesystem: None,
+            mount: Some("/srv".into()),
+            filesystem: Some("ext4".into()),
             shortest: None,
             examples: Vec::new(),
         },
@@ -412,6 +416,7 @@ pub fn outage() -> Diagnosis {
             wchan: Some("io_schedule".into()),
             path: None,
             device: Some("sda".into()),
+            devices: Vec::new(),
             meaning: Some("waits for the disk".into()),
             longest: Some(0.2),
             resource: None,
@@ -428,6 +433,7 @@ pub fn outage() -> Diagnosis {
             wchan: None,
             path: None,
             device: None,
+            devices: Vec::new(),
             meaning: None,
             longest: None,
             resource: None,
@@ -438,6 +444,17 @@ pub fn outage() -> Diagnosis {
             examples: Vec::new(),
         },
     ];
+    let part = |job, name: &str, average| AccountLine { job, name: name.to_owned(), average };
+    scene.load.account = Some(Account {
+        average: 40.1,
+        lines: vec![
+            part(site_id(), "site-worker", 35.2),
+            part(nightly_id(), "nightly.sh", 2.9),
+            part(database_id(), "postgresql", 0.9),
+        ],
+        before: 0.4,
+        unseen: 0.7,
+    });
     scene.verdict = Verdict {
         device: None,
         also: Vec::new(),
@@ -454,6 +471,12 @@ pub fn outage() -> Diagnosis {
         backup: Some(nightly_id()),
         confidence: 0.94,
         since: Some(at(-10)),
+        evidence: vec![
+            "38 tasks of site-worker in pread64 on /srv/site/www (ext4 on sda): waits for the disk, the longest for 10 s".into(),
+            "sda is 98 % busy: 380 requests/s take 42 ms each, 31 in flight, reads 8.1 MB/s, writes 2.1 MB/s".into(),
+            "nightly.sh moves 9.3 MB/s, its files are on sda".into(),
+            "somebody waited for I/O in 93 % of the last ten seconds".into(),
+        ],
         waiting: 39.0,
     };
     scene

@@ -1,15 +1,20 @@
 //! Blame: joins those who wait with those who take, and says it in one sentence.
 //!
-//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`cpu`] those that are runnable without a CPU,
-//! [`words`] the sentence. Every threshold is a constant, and `tests/scenarios.rs` pins it.
+//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`filesystem`] who keeps a filesystem from answering,
+//! [`cpu`] those that are runnable without a CPU, [`words`] the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
 
 mod cpu;
+mod filesystem;
+mod proof;
 mod stuck;
 mod words;
 
 use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
+use crate::analysis::freezes::Freezes;
+use crate::analysis::jobs::Instant;
+use crate::analysis::table::Table;
 use crate::analysis::wedge;
-use crate::sample::Pressure;
+use crate::sample::{Memory, Pressure};
 
 /// From this many waiting tasks on (an average over the window) it is worth a look.
 const WATCH_TASKS: f64 = 0.7;
@@ -55,12 +60,20 @@ pub struct Totals<'a> {
     pub io_hidden: bool,
     /// Some disk is busy, or tasks wait for I/O; or neither can be told.
     pub disk_pressed: bool,
-    /// Memory of the host, in bytes.
-    pub memory: Option<u64>,
+    /// Memory of the host.
+    pub memory: Option<Memory>,
+    /// Who was held up lately.
+    pub pressure: Option<Pressure>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
     /// Who was accused at the sample before, of what counted most first.
     pub incumbents: &'a [Incumbent],
+    /// Freeze commands that were seen.
+    pub freezes: &'a Freezes,
+    /// All processes.
+    pub table: &'a Table,
+    /// Now.
+    pub instant: Instant,
 }
 
 /// Who is accused, of what: it takes less to go on than to begin, or the verdict would turn with each burst.
@@ -115,7 +128,7 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
         case.weight() * if leads { INCUMBENT } else { 1.0 }
     };
     cases.sort_by(|a, b| blocks(b).cmp(&blocks(a)).then(weight(b).total_cmp(&weight(a))));
-    let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
+    let mut told = cases.iter().map(|case| words::tell(jobs, waits, case, totals));
     let verdict = match told.next() {
         None => {
             wedged.first().map_or_else(|| words::calm(jobs, backup, totals), |first| words::blocked(first, jobs, backup, totals))
@@ -136,7 +149,7 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
 }
 
 fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) -> Verdict {
-    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting } = first;
+    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting, evidence } = first;
     Verdict {
         severity,
         resource,
@@ -150,6 +163,7 @@ fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) ->
         confidence,
         since: None,
         waiting,
+        evidence,
         others,
     }
 }
@@ -172,6 +186,10 @@ struct Case {
     share: Option<f64>,
     /// Whether the waits themselves say what they wait for, or only the circumstances do.
     seen: bool,
+    /// Those who wait have come to limits of their own: nobody takes it from them.
+    own_limit: bool,
+    /// What the culprit is told from, where it is not what it takes.
+    because: Option<String>,
     confidence: f64,
 }
 
