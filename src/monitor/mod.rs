@@ -140,7 +140,7 @@ impl Monitor {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
-            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
+            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure, self.io_stalled(&sample, seconds)),
             memory: sample.host.memory,
             pressure: sample.host.pressure,
             disks: &disks,
@@ -289,6 +289,13 @@ impl Monitor {
             iowait: cpus(old.iowait, new.iowait)?,
             steal: cpus(old.steal, new.steal)?,
         })
+    }
+
+    /// The part of the newest interval in which I/O held somebody up.
+    fn io_stalled(&self, sample: &Sample, seconds: f64) -> Option<f64> {
+        let (_, before) = self.before.as_ref().filter(|_| seconds > 0.0)?;
+        let (old, new) = before.pressure?.totals.zip(sample.host.pressure?.totals)?;
+        Some(new.io.checked_sub(old.io)? as f64 / SECOND as f64 / seconds)
     }
 
     fn disk_use(&self, sample: &Sample, seconds: f64) -> Vec<DiskUse> {

@@ -115,7 +115,14 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             account: None,
         },
         cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),
-        pressure: Some(Pressure { cpu_some10: 0.4, io_some10: 0.1, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 }),
+        pressure: Some(Pressure {
+            cpu_some10: 0.4,
+            io_some10: 0.1,
+            io_full10: 0.0,
+            memory_some10: 0.0,
+            memory_full10: 0.0,
+            totals: None,
+        }),
         memory: Some(Memory { total: 8_200_000_000, available: Some(3_200_000_000), swap_total: 0, swap_free: 0 }),
         verdict: Verdict {
             device: None,
@@ -358,8 +365,14 @@ pub fn outage() -> Diagnosis {
     let mut scene = around(jobs);
     scene.activity = activity;
     scene.load.averages = Some(LoadAverage { avg1: 40.12, avg5: 31.2, avg15: 14.83 });
-    scene.pressure =
-        Some(Pressure { cpu_some10: 12.0, io_some10: 97.0, io_full10: 93.0, memory_some10: 0.0, memory_full10: 0.0 });
+    scene.pressure = Some(Pressure {
+        cpu_some10: 12.0,
+        io_some10: 97.0,
+        io_full10: 93.0,
+        memory_some10: 0.0,
+        memory_full10: 0.0,
+        totals: None,
+    });
     scene.disks = vec![disk(0.98, 42.0, 7_210_000.0, 1_261_000.0)];
     scene.trend = trend(
         |n| if n < 14 { 2 + n % 2 } else { n % 2 },
@@ -509,7 +522,8 @@ pub fn cpu_backup() -> Diagnosis {
     let jobs = std::mem::take(&mut scene.jobs);
     let mut around = around(jobs);
     around.load.averages = Some(LoadAverage { avg1: 12.4, avg5: 6.02, avg15: 2.11 });
-    around.pressure = Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 });
+    around.pressure =
+        Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0, totals: None });
     around.trend = trend(|n| if n < 30 { 13 - n % 3 } else { 1 }, |_| 0);
     around.disks = vec![disk(0.11, 2.0, 2_700_000.0, 380_000.0)];
     around.verdict = Verdict {

@@ -348,6 +348,7 @@ impl<'a> Play<'a> {
                 io_full10: io,
                 memory_some10: memory,
                 memory_full10: memory,
+                totals: None,
             }),
             memory: memory_mb.map(|mb| Memory { total: (mb * 1e6) as u64, available: None, swap_total: 0, swap_free: 0 }),
             disks: self.scenario.disk.iter().map(|disk| self.disk(disk, k)).collect(),

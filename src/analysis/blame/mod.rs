@@ -34,7 +34,8 @@ const WEDGED_SURE: f64 = 0.8;
 pub const DISK_NOISE: f64 = 200_000.0;
 /// A disk with requests in flight for less than this share of the time keeps nobody waiting.
 pub const DISK_BUSY: f64 = 0.2;
-/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, in percent.
+/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, and of those since the sample
+/// before, in percent.
 const IO_PRESSURE: f64 = 5.0;
 
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
@@ -108,10 +109,11 @@ impl Totals<'_> {
     }
 }
 
-/// Whether disks could be what anybody waits for.
-pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
+/// Whether disks could be what anybody waits for. `lately`: the part of the time since the sample before in which I/O held somebody up.
+pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>, lately: Option<f64>) -> bool {
     let busy = disks.iter().any(|disk| disk.util >= DISK_BUSY);
-    busy || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
+    let now = lately.is_some_and(|part| part * 100.0 >= IO_PRESSURE);
+    busy || now || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
 }
 
 /// Judges the jobs, sets their roles, and puts culprit and victims first.

@@ -306,11 +306,10 @@ fn disk_culprit(
     may_be: fn(Kind) -> bool,
     totals: Totals<'_>,
 ) -> (Option<usize>, Vec<usize>) {
-    // A disk that is seen to rest keeps nobody waiting.
+    // A disk that is seen to rest keeps nobody waiting, but for one that is throttled: what a control group holds back is not counted as
+    // in flight. Then whoever is to blame has to be seen with files on it.
     let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
-    if device.is_some_and(rests) && !totals.disk_pressed {
-        return (None, Vec::new());
-    }
+    let rests = device.is_some_and(rests) && !totals.disk_pressed;
     let shortest = |v: usize| {
         let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
         own.reduce(f64::min).unwrap_or_default()
@@ -327,11 +326,17 @@ fn disk_culprit(
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
     let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk, device).is_some();
-    let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
+    let moves = |job: &Job| {
+        (!rests || job.disks.is_some()) && on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job))
+    };
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
     let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
-    if let Some((culprit, also)) = taking.most(candidate) {
+    let taken = taking.most(candidate);
+    if taken.is_none() && rests {
+        return (None, Vec::new());
+    }
+    if let Some((culprit, also)) = taken {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
         return (Some(culprit), also.into_iter().filter(|i| !robbed(i)).collect());
