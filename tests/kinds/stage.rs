@@ -255,6 +255,7 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
             })
             .collect(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: actors
             .iter()
             .map(|actor| {
