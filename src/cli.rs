@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use crate::kernel::Choice;
 use crate::probe::Address;
+use crate::units::Pid;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_mins(1);
@@ -40,6 +41,9 @@ pub struct Cli {
     /// Append what was done to this file [default: /var/log/whytop.log as root, else whytop/actions.log below `$XDG_STATE_HOME`]
     #[arg(long, global = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Add the tools of this rules file to those that are known; may be given more than once
+    #[arg(long, global = true, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
     /// What to do instead of opening the screen
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -50,6 +54,15 @@ pub struct Cli {
 pub enum Command {
     /// Look for a second, print the verdict and leave
     Once {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a process's job is taken for, with every piece of evidence
+    Explain {
+        /// The process
+        #[arg(value_parser = clap::value_parser!(Pid).range(1..))]
+        pid: Pid,
         /// As one JSON object
         #[arg(long)]
         json: bool,

@@ -20,7 +20,10 @@
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
 //! | what a job is called | `analysis::name` |
-//! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools.toml` |
+//! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
+//! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
+//! | what `explain` says of a process | `report::explain` |
+//! | how long earlier runs took | `analysis::past` |
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words | `analysis::blame` |
@@ -51,6 +54,7 @@ pub mod action;
 pub mod analysis;
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod grounds;
 pub mod history;
 pub mod kernel;

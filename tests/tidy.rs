@@ -33,9 +33,9 @@ const HOMES: &[(&[&str], &[&str])] = &[
         &["Instant::now", "SystemTime::now", "Timestamp::now", "thread::sleep"],
         &["kernel", "sampler", "act", "app", "probe", "trace"],
     ),
-    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "trace"]),
+    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "config", "trace"]),
     (&["std::process", "rustix::process"], &["kernel", "act", "app", "main", "trace"]),
-    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "ui", "probe", "trace"]),
+    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "ui", "probe", "trace"]),
     (&["unsafe"], &[]),
 ];
 

@@ -12,7 +12,6 @@ use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Severity};
 use crate::cli::Cli;
-use crate::history::Limits;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::probe::{Address, DEADLINE, Probe};
@@ -29,9 +28,21 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
-pub fn run(mut reader: WatchedReader, cli: &Cli, json: bool) -> Result<u8> {
+pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, json: bool) -> Result<u8> {
     let asked = cli.probe.clone().map(Asked::start).transpose()?;
-    let mut monitor = Monitor::new(&reader.facts()?, Limits::default());
+    let diagnosis = look(&mut reader, &mut monitor)?;
+    let site = asked.map(Asked::wait);
+    let text = if json {
+        report::json(&diagnosis, site.as_ref()).context("put the diagnosis into JSON")?
+    } else {
+        report::text(&diagnosis, site.as_ref(), &TimeZone::system())
+    };
+    print(&text)?;
+    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+}
+
+/// Looks for a second.
+pub fn look(reader: &mut WatchedReader, monitor: &mut Monitor) -> Result<Diagnosis> {
     let mut begun = Instant::now();
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {
@@ -46,9 +57,7 @@ pub fn run(mut reader: WatchedReader, cli: &Cli, json: bool) -> Result<u8> {
         sample.cost.pace = Some(Pace { look, interval, stretched: false });
         diagnosis = monitor.ingest(sample);
     }
-    let site = asked.map(Asked::wait);
-    print(&diagnosis, site.as_ref(), json)?;
-    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+    Ok(diagnosis)
 }
 
 /// A site that was asked once, while the host is looked at.
@@ -82,12 +91,8 @@ impl Asked {
     }
 }
 
-fn print(diagnosis: &Diagnosis, site: Option<&Site>, json: bool) -> Result<()> {
-    let text = if json {
-        report::json(diagnosis, site).context("put the diagnosis into JSON")?
-    } else {
-        report::text(diagnosis, site, &TimeZone::system())
-    };
+/// Prints a report.
+pub fn print(text: &str) -> Result<()> {
     // Strips colours where no terminal is, or NO_COLOR is set.
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
