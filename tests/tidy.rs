@@ -17,10 +17,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("monitor", &["units", "sample", "analysis", "history"]),
     ("recovery", &["units", "action", "analysis"]),
     ("proof", &["units", "action", "analysis"]),
+    ("landing", &["units", "action", "analysis"]),
     ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
-    ("report", &["units", "sample", "analysis"]),
-    ("ui", &["units", "sample", "action", "analysis", "proof", "recovery", "subject"]),
+    ("report", &["units", "sample", "action", "analysis", "landing", "proof"]),
+    ("ui", &["units", "sample", "action", "analysis", "landing", "proof", "recovery", "subject"]),
 ];
 
 /// Words that may stand only in these rooms.

@@ -1,8 +1,9 @@
-//! Puts the rooms together: reader and monitor for [`once`], and with them screen, keys and actions for [`screen`].
+//! Puts the rooms together: reader and monitor for [`once`], with them actions for [`headless`], and screen and keys for [`screen`].
 //!
 //! The only place that knows all rooms. Decides nothing about the host. Tested by `tests/once.rs` and `tests/outage.rs`, which
-//! run the binary.
+//! run the binary, and by `tests/headless.rs`.
 
+mod headless;
 mod once;
 mod screen;
 
@@ -25,8 +26,9 @@ pub fn run(cli: &Cli) -> Result<u8> {
             Ok(reader.keeping(own.clone()))
         })
     };
-    match cli.command {
-        Some(Command::Once { json }) => once::run(reader()?, json),
+    match &cli.command {
+        Some(Command::Once { json }) => once::run(reader()?, *json),
+        Some(Command::Act(act)) => headless::run(reader()?, act),
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
         Some(Command::Watchdog) => {
             // What it needs to let a job go on must not have to come from a stuck disk.
