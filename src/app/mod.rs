@@ -1,7 +1,7 @@
 //! Puts the rooms together: reader and monitor for [`once`], with them actions for [`headless`], and screen and keys for [`screen`].
 //!
 //! The only place that knows all rooms. Decides nothing about the host. Tested by `tests/once.rs` and `tests/outage.rs`, which
-//! run the binary, and by `tests/headless.rs`.
+//! run the binary, and by `tests/act/headless.rs`.
 
 mod headless;
 mod once;

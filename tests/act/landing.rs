@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{geteuid, getuid};
 use whytop::action::{Action, Frozen, Landing, Order, Report, Signal, Still, Subject};
@@ -20,6 +21,8 @@ pub fn neglect() {
 /// Waits in the kernel for a child that does not start a program.
 #[allow(unsafe_code, reason = "state D without root takes clone(CLONE_VFORK), for which no safe wrapper exists")]
 pub fn vfork() {
+    // A signal that would end it at once is taken even here; one that has a handler waits.
+    let _handler = signal_hook::flag::register(15, Arc::default()).unwrap();
     // SAFETY: without CLONE_VM the child has its own copy of everything, and only sleeps.
     unsafe {
         if libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) == 0 {
