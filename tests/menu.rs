@@ -339,24 +339,26 @@ fn a_signal_that_cannot_land_says_what_it_waits_for() {
     (task.pid, task.tid) = (4712, 4712);
     let pending = Still::Pending { tid: 4712, wchan: Some("folio_wait_bit_common".into()) };
     let ended = killed().reports(Report::Landing(left(pending.clone(), 40))).sees(stuck).ends();
-    ended.shows("tar 4712: SIGKILL is pending, it waits for the disk, for 9.4 s");
+    ended.shows("tar 4712: SIGKILL is pending for 39 s; it waits for the disk for 9.4 s");
     let hidden = killed().reports(Report::Landing(left(Still::Pending { tid: 1, wchan: None }, 5))).ends();
-    hidden.shows("tar 4712: SIGKILL is pending, it is stuck in the kernel");
+    hidden.shows("tar 4712: SIGKILL is pending for 4 s; it is in a system call that does not return");
     let parent = Still::Zombie { parent: member(4700), parent_name: "cron".into() };
     killed()
         .reports(Report::Landing(left(parent, 5)))
         .ends()
-        .shows("tar 4712 is a zombie: its parent cron 4700 does not reap it");
+        .shows("tar 4712 has ended and is a zombie: its parent cron 4700 does not reap it");
 }
 
 #[test]
 fn it_is_watched_until_it_is_gone_also_behind_other_screens() {
     let pending = || Still::Pending { tid: 4712, wchan: Some("folio_wait_bit_common".into()) };
     let dismissed = || killed().reports(Report::Landing(left(pending(), 5))).types("<esc>");
-    dismissed().ends().shows("SIGKILL  nightly.sh: tar 4712: SIGKILL is pending, it is stuck in folio_wait_bit_common");
+    dismissed()
+        .ends()
+        .shows("SIGKILL  1 process of nightly.sh left: tar 4712: SIGKILL is pending for 4 s; it waits for the disk");
     let gone = dismissed().reports(Report::Landing(Landing { left: vec![], ..left(pending(), 42) })).ends();
     gone.hides("is pending");
-    gone.shows("nightly.sh is gone: SIGKILL took 41 s");
+    gone.shows("nightly.sh is gone, 41 s after SIGKILL");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The parent's side of a pause that ends by itself: starts the watchdog, listens to it, and stands in for it should it be lost.
 //!
-//! What a pause proves is judged elsewhere ([`crate::proof`]). One of the homes of clocks. Tested by `tests/pause.rs`.
+//! What a pause proves is judged elsewhere ([`crate::proof`]). One of the homes of clocks. Tested by `tests/act/pause.rs`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -127,7 +127,8 @@ impl Salvo<'_> {
     /// Where a control group holds the job and nobody else, all of it is killed, frozen or let go in one stroke.
     fn strike_group(&mut self, targets: &[Target], born: &mut Vec<(Stat, Kin)>) {
         let Blow::Signal(signal @ (Signal::Kill | Signal::Stop | Signal::Continue)) = self.blow else { return };
-        let pids: Vec<Pid> = targets.iter().filter_map(|target| Some(target.held.as_ref().ok()?.id.pid)).collect();
+        let held = targets.iter().filter_map(|target| target.held.as_ref().ok());
+        let pids: Vec<Pid> = held.filter(|held| !held.has_ended()).map(|held| held.id.pid).collect();
         let Some(group) = self.own_group(&pids) else { return };
         if signal == Signal::Continue && !group.is_frozen() {
             return;

@@ -1,6 +1,6 @@
 //! What systemd says of a job's unit: whether it brings it back, and what else starts it; and stopping it.
 //!
-//! Asked through `systemctl`, which is the interface that stays the same from version to version. Tested by `tests/units.rs` with a
+//! Asked through `systemctl`, which is the interface that stays the same from version to version. Tested by `tests/act/units.rs` with a
 //! made-up `systemctl`.
 
 use std::collections::HashMap;

@@ -121,10 +121,10 @@ impl Dialog {
         !matches!(self.chosen, Action::Thaw { .. } | Action::StopUnit { .. } | Action::Undo)
     }
 
-    /// Whether this process would be hit.
+    /// Whether this process would be hit. A thaw hits none.
     pub fn hits(&self, aimed: &Aimed) -> bool {
         let meant = self.picked.is_empty() || !self.is_by_process() || self.picked.contains(&aimed.candidate.id);
-        aimed.check.is_ok() && meant
+        aimed.check.is_ok() && meant && !matches!(self.chosen, Action::Thaw { .. })
     }
 
     /// How many processes would be hit.

@@ -94,7 +94,8 @@ impl World for FakeWorld {
             Some((_, why)) => Err(why.clone()),
             None => self.refuse_all.clone().map_or(Ok(()), Err),
         };
-        let targets = subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
+        let targets: Vec<Aimed> =
+            subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
         let offers = offers(subject, &targets);
         Aim { job: subject.name.clone(), targets, offers }
     }

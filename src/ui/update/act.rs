@@ -7,13 +7,14 @@ use crate::action::{Action, Aim, Confirmation, Landing, Order, Outcome, Report, 
 use crate::analysis::advice;
 use crate::analysis::diagnosis::JobId;
 use crate::grounds::Grounds;
+use crate::landing;
 use crate::proof::Proof;
 use crate::recovery::Recovery;
 use crate::ui::dialog::{Dialog, doing};
 use crate::ui::keys::Choice;
 use crate::ui::state::{Mode, Pending, State, Target, Tone, Trial, Watch, is_kernel};
 use crate::ui::view;
-use crate::units::{count, span};
+use crate::units::count;
 
 /// Longest word that is taken from the keyboard; those that are asked for are shorter.
 const LONGEST_WORD: usize = 64;
@@ -224,8 +225,7 @@ fn land(state: &mut State, landing: Landing) {
     }
     let waited = before.is_some_and(|before| before.left.iter().any(|left| !matches!(left.still, Still::Runs)));
     if waited {
-        let took = landing.at.duration_since(landing.sent_at).as_secs_f64();
-        state.say(format!("{} is gone: {} took {}", landing.job, landing.signal, span(took)), Tone::Good);
+        state.say(landing::sentence(&landing, None), Tone::Good);
     }
 }
 

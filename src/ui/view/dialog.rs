@@ -20,7 +20,7 @@ use crate::units::count;
 /// Cells of the box at most; wider lines are hard to read.
 const WIDEST: u16 = 110;
 /// Cells of an action's name.
-const NAME: usize = 13;
+const NAME: usize = 14;
 /// Rows of the actions that stay, however small the screen: the chosen one and its neighbours.
 const FEWEST_ACTIONS: usize = 3;
 /// Processes that are shown before there is room for all else.
@@ -119,6 +119,9 @@ fn heading(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
     let reachable = dialog.aim.reachable().count();
     let hit = dialog.reach();
     let text = match (reachable, all - reachable) {
+        _ if matches!(dialog.chosen, Action::Thaw { .. }) => {
+            "no process is hit: whoever waits for the filesystem goes on".to_owned()
+        }
         (0, _) if is_denied(dialog) => format!("you lack the rights to act on any of {}", count(all, "process")),
         (0, _) => format!("nothing would be hit: none can be reached of {}", count(all, "process")),
         _ if hit < reachable => {
@@ -127,7 +130,7 @@ fn heading(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
         (_, 0) => format!("{} would be hit, in this order", count(all, "process")),
         (_, missed) => format!("{hit} of {} would be hit, {missed} not", count(all, "process")),
     };
-    let style = if hit == 0 { theme.culprit } else { theme.strong };
+    let style = if reachable == 0 { theme.culprit } else { theme.strong };
     text_lines(&text, style, inner, 2)
 }
 
@@ -272,7 +275,7 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
         if dialog.is_by_process() && dialog.aim.targets.len() > 1 {
             line.push_whole(&[(tab, theme.key), (" picks some   ", theme.plain)]);
         }
-        line.push(shown(Screen::Dialog, Command::Back), theme.key).push(" leaves", theme.plain);
+        line.push_whole(&[(shown(Screen::Dialog, Command::Back), theme.key), (" leaves", theme.plain)]);
     } else {
         line.push(shown(Screen::Dialog, Command::Back), theme.key).push(" leaves; this cannot be done here", theme.plain);
     }
@@ -283,7 +286,7 @@ fn to_type(theme: &Theme, dialog: &Dialog, asked: &Confirmation, typed: &str, in
     let mut out = text_lines(&format!("{}.", asked.why), theme.culprit, inner, 3);
     let mut line = Pieces::new(inner);
     line.push("  Type ", theme.plain).push(&asked.word, theme.strong);
-    line.push(&format!(" for what {} all the same: ", does(dialog)), theme.plain);
+    line.push(&format!(" to do it all the same: it {}", does(dialog)), theme.plain);
     out.push(line.line());
     let mut line = Pieces::new(inner);
     let met = asked.is_met_by(Some(typed));

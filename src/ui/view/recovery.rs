@@ -3,10 +3,10 @@
 use ratatui::style::Style;
 
 use super::panel::{Panel, Row, gauge};
-use super::standing;
 use super::text::{UNKNOWN, clock, tasks};
-use crate::action::{Action, Signal, Still};
+use crate::action::{Action, Landing, Signal, Still};
 use crate::analysis::diagnosis::Resource;
+use crate::landing;
 use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange, Victim};
 use crate::ui::keys::{Choice, Command, Screen, shown};
 use crate::ui::state::{State, Watch};
@@ -138,9 +138,9 @@ fn remains(state: &State, recovery: &Recovery) -> Vec<(String, Style)> {
         }
         (Action::Thaw { mount }, _) => (format!("{mount} is thawed"), good),
         (_, []) => ("nothing of it runs any more".to_owned(), good),
-        // Why it is still there is known better than that it is.
+        // Why it is still there says more than that it is.
         (_, _) if landing.is_some_and(|landing| landing.left.iter().any(|left| left.still != Still::Runs)) => {
-            (landing.map(|landing| standing::left(landing, state.diagnosis.as_deref())).unwrap_or_default(), amber)
+            (landing.map(|landing| left(landing, state)).unwrap_or_default(), amber)
         }
         (_, alive) => {
             let verb = if alive.len() == 1 { "runs" } else { "run" };
@@ -148,6 +148,16 @@ fn remains(state: &State, recovery: &Recovery) -> Vec<(String, Style)> {
         }
     };
     vec![text]
+}
+
+/// The first of those that are left, with why, and how many more there are.
+fn left(landing: &Landing, state: &State) -> String {
+    let stuck = landing.left.iter().find(|left| left.still != Still::Runs);
+    let first = stuck.map(|left| landing::of_one(left, landing, state.diagnosis.as_deref())).unwrap_or_default();
+    match landing.left.len() {
+        0 | 1 => first,
+        all => format!("{first}; and {} more", all - 1),
+    }
 }
 
 /// `tar 4712, gzip 4713 and 3 more`

@@ -4,16 +4,14 @@ use ratatui::text::Line;
 
 use super::text::{Pieces, clock};
 use super::trial;
-use crate::action::{Landing, Remaining, Signal, Standing, Still};
-use crate::analysis::diagnosis::Diagnosis;
+use crate::action::{Landing, Standing};
+use crate::landing;
 use crate::ui::keys::{Choice, Command, Rights, Screen, shown};
 use crate::ui::state::State;
 use crate::units::{count, span};
 
 /// Lines at the most.
 const MOST: usize = 3;
-/// Processes of one job that are told by name.
-const NAMED: usize = 2;
 
 /// One line each: paused jobs before slowed ones, then signals on their way that no panel shows.
 pub fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
@@ -29,7 +27,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     out.extend(landings.into_iter().map(|landing| {
         let mut line = Pieces::new(width);
         line.push(&format!(" {} ", landing.signal), theme.amber_bar).push(" ", theme.plain);
-        line.push(&format!("{}: {}", landing.job, left(landing, state.diagnosis.as_deref())), theme.amber);
+        line.push(&landing::sentence(landing, state.diagnosis.as_deref()), theme.amber);
         line.line()
     }));
     if all > MOST {
@@ -61,36 +59,4 @@ fn stands(state: &State, standing: &Standing, width: usize) -> Line<'static> {
         line.push_whole(&[("   ", theme.plain), (hint.0, theme.key), (hint.1, theme.plain)]);
     }
     line.line()
-}
-
-/// Who is left and why: `tar 4712: SIGKILL is pending, it waits for the disk, for 40 s`.
-pub fn left(landing: &Landing, diagnosis: Option<&Diagnosis>) -> String {
-    let told: Vec<String> = landing.left.iter().take(NAMED).map(|left| one(left, landing.signal, diagnosis)).collect();
-    let more = landing.left.len().saturating_sub(NAMED);
-    let told = told.join("; ");
-    if more > 0 { format!("{told}; and {more} more") } else { told }
-}
-
-fn one(left: &Remaining, signal: Signal, diagnosis: Option<&Diagnosis>) -> String {
-    let who = format!("{} {}", left.name, left.id.pid);
-    match &left.still {
-        Still::Runs => format!("{who} still runs"),
-        Still::Ignores => format!("{who} ignores {signal}: only SIGKILL ends it"),
-        Still::Blocks => format!("{who} blocks {signal} for now"),
-        Still::Stopped => format!("{who} is stopped: {signal} waits until it goes on"),
-        Still::Zombie { parent, parent_name } => {
-            format!("{who} is a zombie: its parent {parent_name} {} does not reap it", parent.pid)
-        }
-        Still::Pending { tid, wchan } => {
-            let group = diagnosis.and_then(|diagnosis| {
-                diagnosis.waits.iter().find(|group| group.examples.iter().any(|task| task.tid == *tid || task.pid == left.id.pid))
-            });
-            let meaning = group.and_then(|group| group.meaning.clone());
-            let place = meaning.or_else(|| wchan.as_ref().map(|wchan| format!("is stuck in {wchan}")));
-            let place = place.unwrap_or_else(|| "is stuck in the kernel".to_owned());
-            let task = group.and_then(|group| group.examples.iter().find(|task| task.tid == *tid || task.pid == left.id.pid));
-            let long = task.and_then(|task| task.stuck_for).map(|stuck| format!(", for {}", span(stuck.seconds)));
-            format!("{who}: {signal} is pending, it {place}{}", long.unwrap_or_default())
-        }
-    }
 }

@@ -24,7 +24,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let now = if trial.is_running() { proof.waiting_now } else { proof.waiting_during().unwrap_or(proof.waiting_now) };
     let done = if proof.waiting_before > 0.0 { 1.0 - now / proof.waiting_before } else { 0.0 };
     let style = if matches!(result, Shown::Cause) { theme.good } else { theme.victim };
-    let mut numbers = vec![(format!("waiting {} → {}   ", whole(proof.waiting_before), tasks(now.round())), style)];
+    let mut numbers = vec![(format!("waiting tasks {} → {}   ", tasks(proof.waiting_before.round()), tasks(now.round())), style)];
     let bar_cells = width.saturating_sub(48).clamp(8, 40);
     numbers.extend(gauge(done, bar_cells, style, theme.dim).into_iter().map(|span| (span.content.into_owned(), span.style)));
     let mut rows = vec![row(0, "", numbers)];
