@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use crate::action::{PROOF_SECONDS, Signal};
 use crate::kernel::Choice;
+use crate::probe::Address;
 use crate::units::Pid;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
@@ -33,6 +34,18 @@ pub struct Cli {
     /// How to read tasks
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub tier: Choice,
+    /// Ask this web site each two seconds, and show beside the load how it answers
+    #[arg(long, global = true, value_name = "URL")]
+    pub probe: Option<Address>,
+    /// Only look: no key and no command acts on a process
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Append what was done to this file [default: /var/log/whytop.log as root, else whytop/actions.log below `$XDG_STATE_HOME`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Add the tools of this rules file to those that are known; may be given more than once
+    #[arg(long, global = true, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
     /// What to do instead of opening the screen
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -43,6 +56,15 @@ pub struct Cli {
 pub enum Command {
     /// Look for a second, print the verdict and leave
     Once {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a process's job is taken for, with every piece of evidence
+    Explain {
+        /// The process
+        #[arg(value_parser = clap::value_parser!(Pid).range(1..))]
+        pid: Pid,
         /// As one JSON object
         #[arg(long)]
         json: bool,

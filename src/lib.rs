@@ -20,7 +20,10 @@
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
 //! | what a job is called | `analysis::name` |
-//! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools.toml` |
+//! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
+//! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
+//! | what `explain` says of a process | `report::explain` |
+//! | how long earlier runs took | `analysis::past` |
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words | `analysis::blame` |
@@ -28,12 +31,14 @@
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |
 //! | what a pause has shown | [`proof`] |
+//! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
 //! | why a process is still there after its signal | [`landing`], `act::landing` |
 //! | what is known of a job before an action on it | [`subject`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
 //! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
 //! | what asks for a word to be typed first | `act::orders`, `act::ports` |
 //! | a pause that ends though whytop was killed; what is left standing | [`act::watchdog`], `act::proof`; `act::ledger` |
+//! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`] |
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`] |
 //! | a region of the screen | [`ui::view`], one file each |
@@ -51,15 +56,20 @@ pub mod action;
 pub mod analysis;
 pub mod app;
 pub mod cli;
+pub mod config;
+pub mod grounds;
 pub mod history;
 pub mod kernel;
 pub mod landing;
 pub mod monitor;
+pub mod probe;
 pub mod proof;
 pub mod recovery;
 pub mod report;
 pub mod sample;
 pub mod sampler;
+pub mod site;
 pub mod subject;
+pub mod trace;
 pub mod ui;
 pub mod units;

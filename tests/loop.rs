@@ -11,6 +11,7 @@ use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{Action, Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::{JobId, Kind};
 use whytop::sample::Gap;
+use whytop::site::{Failure, News, Reply};
 use whytop::ui::event::Event;
 
 const JOB: [(i32, &str); 3] = [(4711, "nightly.sh"), (4712, "tar"), (4713, "gzip")];
@@ -23,15 +24,14 @@ fn aim(job: &str, pids: &[i32]) -> Call {
     Call::Aim(job.into(), pids.to_vec())
 }
 
-/// Says what was on the screen if a text is not on it.
 #[track_caller]
 fn shows(ended: &Ended, text: &str) {
-    assert!(ended.screen.contains(text), "{text:?} is not on the screen:\n{}", ended.screen);
+    ended.shows(text);
 }
 
 #[track_caller]
 fn hides(ended: &Ended, text: &str) {
-    assert!(!ended.screen.contains(text), "{text:?} is on the screen:\n{}", ended.screen);
+    ended.hides(text);
 }
 
 #[test]
@@ -78,12 +78,12 @@ fn capital_k_proposes_sigkill() {
 }
 
 #[test]
-fn the_arrows_choose_the_signal() {
+fn the_arrows_choose_the_action() {
     for (keys, action) in [
         ("k<enter>", Action::End(Signal::Terminate)),
         ("k<down><enter>", Action::End(Signal::Interrupt)),
         ("k<down><down><up><enter>", Action::End(Signal::Interrupt)),
-        ("k<down><down><down><down><down><enter>", Action::Resume),
+        ("k<down><down><down><down><down><enter>", Action::Pause),
         ("K<up><up><up><up><enter>", Action::End(Signal::Terminate)),
     ] {
         let ended = play().sees(outage()).types(keys).ends();
@@ -162,9 +162,9 @@ fn the_dialog_is_frozen_while_answers_arrive() {
 fn a_job_that_cannot_be_reached_gets_nothing() {
     let ended = play().refusing_all(Refusal::NotPermitted).sees(outage()).types("k<enter>").ends();
     assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713])]);
-    shows(&ended, "you lack the rights");
+    shows(&ended, "you lack the rights to act");
     shows(&ended, "sudo kill -TERM 4711 4712 4713");
-    shows(&ended, "nothing sent: nightly.sh 4711 belongs to another user");
+    shows(&ended, "nothing done: nightly.sh 4711 belongs to another user");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn the_line_for_root_names_the_chosen_signal() {
 #[test]
 fn who_is_not_hit_is_named_with_the_reason() {
     let ended = play().refusing(4711, Refusal::Ancestor).sees(outage()).types("k").ends();
-    shows(&ended, "2 of 3 processes get the signal, 1 will not");
+    shows(&ended, "2 of 3 processes would be hit, 1 not");
     shows(&ended, "is what whytop runs in");
     shows(&ended, "The archive it is writing stays behind");
 }
@@ -207,7 +207,7 @@ fn k_on_a_calm_host_ends_nobody() {
 fn outcomes_belong_to_the_signals_in_their_order() {
     let ended = play()
         .sees(outage())
-        .types("k<enter><down><down><down>k<enter>")
+        .types("k<enter><down><down><down>k<enter>postgresql<enter>")
         .hears(outcome(Signal::Terminate, 1, &JOB))
         .sees(after(13, 30, &[4712]))
         .types("K")
@@ -257,7 +257,7 @@ fn the_recovery_reaches_recovered() {
     shows(&ended, "RECOVERING");
     shows(&ended, "stuck tasks 38 → 21");
     shows(&ended, "tar 4712 still runs");
-    shows(&ended, "the load average will read");
+    shows(&ended, "40.1 → 40.1; the average will read 29");
     let ended = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[])).ends();
     shows(&ended, "RECOVERED after 8 s");
     shows(&ended, "stuck tasks 38 → 3");
@@ -409,4 +409,73 @@ fn an_old_verdict_is_not_shown_as_if_it_were_new() {
     let silent = |seconds| play().sees(outage()).then(Event::Tick(at(seconds))).ends();
     hides(&silent(4), "no look for");
     shows(&silent(12), "no look for 12 s");
+}
+
+/// The answer of a site that is well.
+const fn reply(status: u16, seconds: f64) -> Reply {
+    Reply { status, seconds }
+}
+
+#[test]
+fn the_site_stands_beside_the_load() {
+    let probed = || play().probing("http://localhost/").sees(outage());
+    shows(&probed().ends(), "SITE asked…");
+    let good = || probed().site_answers(0, Ok(reply(200, 0.038)));
+    shows(&good().ends(), "SITE 200 in 38 ms");
+    let silent = good().then(Event::Site(News::Asked(at(2)))).then(Event::Tick(at(14))).ends();
+    shows(&silent, "SITE no answer for 12 s");
+    shows(&silent, "http://localhost/  no answer for 12 s, since 14:27:33; before: 200 in 38 ms");
+    shows(&good().site_answers(2, Ok(reply(503, 0.01))).then(Event::Tick(at(9))).ends(), "SITE 503 for 7 s");
+    shows(&good().site_answers(2, Err(Failure::Refused)).then(Event::Tick(at(9))).ends(), "SITE connection refused for 7 s");
+    hides(&play().sees(outage()).ends(), "SITE");
+}
+
+#[test]
+fn the_recovery_names_the_site_with_its_numbers() {
+    let acted = || {
+        play()
+            .probing("http://localhost/")
+            .sees(outage())
+            .site_answers(-40, Err(Failure::NoAnswer))
+            .types("k<enter>")
+            .hears(outcome(Signal::Terminate, 1, &JOB))
+    };
+    let tasks_only = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[]));
+    shows(&tasks_only.ends(), "TASKS RECOVERED after 8 s, the site has not yet");
+    let all = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[])).site_answers(10, Ok(reply(200, 0.038))).ends();
+    shows(&all, "RECOVERED after 9 s");
+    shows(&all, "the site answers again: 200 in 38 ms; before: no answer for 40 s");
+    shows(&all, "40.1 → 40.1");
+    shows(&all, "site-worker 38 → 3, postgresql 0.7 → 0");
+}
+
+#[test]
+fn an_order_carries_what_was_known() {
+    let probed = play().probing("http://localhost/").sees(outage()).site_answers(-40, Err(Failure::NoAnswer));
+    let ended = probed.types("k<enter>").ends();
+    assert_eq!(ended.grounds.len(), 1);
+    let grounds = &ended.grounds[0];
+    assert_eq!(grounds.job, nightly_id().to_string());
+    assert_eq!((grounds.load1, grounds.kind, grounds.site.as_deref()), (Some(40.12), Some("backup"), Some("no answer for 40 s")));
+}
+
+#[test]
+fn who_may_only_look_cannot_act_and_is_not_told_how() {
+    for script in ["", "k<enter>", "K<enter>", "<down>k<enter>", "<enter>k<enter>", "?"] {
+        let ended = play().read_only().sees(outage()).types(script).ends();
+        assert_eq!(ended.calls, [], "{script}");
+        shows(&ended, "read-only");
+        hides(&ended, "k end");
+        hides(&ended, "acts on processes");
+    }
+}
+
+#[test]
+fn a_trace_that_is_not_written_is_told_until_it_is() {
+    let untraced = || play().sees(outage()).then(Event::Trace(Some("the trace is not written yet".into())));
+    let acted = || untraced().hears(outcome(Signal::Terminate, 0, &JOB));
+    shows(&acted().ends(), "the trace is not written yet");
+    shows(&acted().ends(), "SIGTERM sent to nightly.sh");
+    shows(&untraced().types("<down>").ends(), "the trace is not written yet");
+    hides(&untraced().then(Event::Trace(None)).ends(), "the trace is not written yet");
 }

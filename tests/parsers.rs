@@ -20,7 +20,7 @@ use common::fake_proc::FakeProc;
 use jiff::tz::TimeZone;
 use proptest::{collection::vec, prelude::*, sample::select};
 use whytop::{
-    analysis::kind::tools::{DATA, tools},
+    analysis::kind::{Catalogue, catalogue::DATA},
     cli::Cli,
     history::Limits,
     kernel::{ProcRoot, Reader},
@@ -64,9 +64,9 @@ fn strings(value: &serde_json::Value) -> Vec<&str> {
 /// Folds a sample into a verdict and prints it both ways.
 fn digest(monitor: &mut Monitor, sample: Sample) -> Result<(), TestCaseError> {
     let diagnosis = monitor.ingest(sample);
-    let text = without_styles(&report::text(&diagnosis, &TimeZone::UTC));
+    let text = without_styles(&report::text(&diagnosis, None, &TimeZone::UTC));
     prop_assert!(is_harmless(&text), "{:?}", text);
-    let json = report::json(&diagnosis).expect("it can be told in JSON");
+    let json = report::json(&diagnosis, None).expect("it can be told in JSON");
     let value: serde_json::Value = serde_json::from_str(&json).expect("what is printed is JSON");
     prop_assert_eq!(&value["schema"], 1);
     prop_assert!(strings(&value).iter().all(|text| is_harmless(text) && !text.contains('\n')), "{:#}", value);
@@ -298,8 +298,9 @@ proptest! {
 
 /// Every name that the catalogue knows, and words that command lines are made of.
 fn vocabulary() -> Vec<String> {
-    assert!(!tools().is_empty());
-    let quoted = DATA.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split('"').skip(1).step_by(2));
+    assert!(!Catalogue::built_in().is_empty());
+    let lines = DATA.iter().flat_map(|(_, text)| text.lines());
+    let quoted = lines.filter(|line| !line.starts_with('#')).flat_map(|line| line.split('"').skip(1).step_by(2));
     let mut words: Vec<String> = quoted.filter(|word| word.len() < 24).map(str::to_owned).collect();
     let more = [
         "sh",
@@ -460,6 +461,7 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: Vec::new(),
         gaps: Vec::new(),
         cost: whytop::sample::Cost::default(),

@@ -17,6 +17,7 @@ use common::stage::FakeWorld;
 use jiff::tz::TimeZone;
 use pty_process::blocking::{Command, Pty, open};
 use whytop::action::{Aim, Order, Subject};
+use whytop::grounds::Grounds;
 use whytop::ui::event::Event;
 use whytop::ui::state::State;
 use whytop::ui::terminal::{Guard, is_gone, spawn_input};
@@ -65,7 +66,7 @@ impl World for Clumsy {
         panic!("clumsy")
     }
 
-    fn order(&mut self, _order: Order) {}
+    fn order(&mut self, _order: Order, _grounds: Grounds) {}
 
     fn release(&mut self) {}
 

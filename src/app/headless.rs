@@ -9,18 +9,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 
 use super::once;
 use crate::act::{Armed, Hand, Tools, Worker};
 use crate::action::{Action, Aim, Confirmation, Landing, Offers, Order, Outcome, Report, Standing, Subject};
 use crate::analysis::diagnosis::Diagnosis;
-use crate::cli::{Act, Manner};
-use crate::history::Limits;
+use crate::cli::{Act, Cli, Manner};
+use crate::grounds::Grounds;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::proof::Proof;
 use crate::report::{self, Plan};
 use crate::subject;
+use crate::trace::{Entry, Places, Trace};
 use crate::units::ProcessId;
 
 /// For how long systemd and cron's tables are waited for before the rest is enough.
@@ -40,10 +42,9 @@ const DONE: u8 = 0;
 const REFUSED: u8 = 1;
 
 /// Does what is asked; answers the exit code.
-pub fn run(mut reader: WatchedReader, act: &Act) -> Result<u8> {
+pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act) -> Result<u8> {
     let manner = act.manner();
     let facts = reader.facts()?;
-    let mut monitor = Monitor::new(&facts, Limits::default());
     let before = once::look(&mut reader, &mut monitor)?;
     let (reports, inbox) = channel();
     let worker = Worker::start(Tools::of_this_host(), move |report| {
@@ -79,14 +80,23 @@ pub fn run(mut reader: WatchedReader, act: &Act) -> Result<u8> {
     };
     let Some(armed) = hand.arm() else { bail!("nothing is held to act on") };
     let order = Order { ticket: TICKET, action: action.clone(), only, confirmed };
+    let trace = Trace::start(Places::usual(cli.trace.as_deref()), |_| ());
+    trace.note(Entry::asked(Timestamp::now(), &order, &aim, Grounds::of(&subject.job, Some(&before), None)));
     let mut watching = Watching { reader, monitor, before, subject: &subject };
     let done = carry_out(&worker, &inbox, armed, order, &mut watching)?;
+    trace.note(Entry::result(&done.outcome));
+    if let Some(gone_on) = &done.gone_on {
+        trace.note(Entry::result(gone_on));
+    }
     drop(worker);
     once::print(&if manner.json {
         report::done_json(&plan, &done, &watching.before)?
     } else {
         report::done_text(&done, &watching.before)
     })?;
+    if let Some(words) = trace.finish() {
+        writeln!(anstream::stderr().lock(), "whytop: {words}").context("write to standard error")?;
+    }
     let whole = done.outcome.worked_wholly() && done.left.as_ref().is_none_or(|landing| landing.left.is_empty());
     Ok(if whole { DONE } else { REFUSED })
 }

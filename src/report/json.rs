@@ -2,12 +2,14 @@
 //!
 //! `null` is "not known", a number is measured. Tested by `tests/once.rs`, which walks the contract.
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, StuckTask};
+use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, Stalls, StuckTask};
 use crate::analysis::gap;
 use crate::sample::Tier;
+use crate::site::{Reply, Site};
 use crate::units::{Pid, SECOND};
 
 /// The version of the contract.
@@ -25,8 +27,19 @@ struct Document<'a> {
     waits: Vec<Wait<'a>>,
     wedged: Vec<WedgedOut<'a>>,
     disks: Vec<Disk<'a>>,
+    probe: Option<Probe<'a>>,
     gaps: Vec<String>,
     cost: Cost,
+}
+
+/// How the site under probe answered.
+#[derive(Serialize)]
+struct Probe<'a> {
+    url: &'a str,
+    well: bool,
+    status: Option<u16>,
+    latency_ms: Option<f64>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +112,7 @@ struct Verdict<'a> {
     share: Option<f64>,
     victims: Vec<&'a str>,
     waiting: f64,
+    evidence: Vec<&'a str>,
     backup: Option<&'a str>,
     confidence: f64,
     since: Option<Timestamp>,
@@ -115,15 +129,18 @@ struct Other<'a> {
     culprit: Option<&'a str>,
     also: Vec<&'a str>,
     victims: Vec<&'a str>,
+    evidence: Vec<&'a str>,
     confidence: f64,
 }
 
+/// A job, as the contract has it.
 #[derive(Serialize)]
-struct JobOut<'a> {
+pub(super) struct JobOut<'a> {
     id: &'a str,
     name: &'a str,
     kind: &'static str,
     tool: Option<&'a str>,
+    work: Option<&'a str>,
     confidence: f64,
     evidence: Vec<&'a str>,
     launched_by: Option<&'a str>,
@@ -141,6 +158,27 @@ struct JobOut<'a> {
     runnable: u32,
     uninterruptible: u32,
     share: Share,
+    resident_bytes: Option<u64>,
+    disks: Option<Vec<&'a str>>,
+    stalls: StallsOut,
+    usual: Option<UsualOut>,
+}
+
+/// How long earlier runs took.
+#[derive(Serialize)]
+struct UsualOut {
+    runs: usize,
+    seconds: f64,
+}
+
+/// How its own control group was held up.
+#[derive(Serialize)]
+struct StallsOut {
+    cpu: Option<f64>,
+    io: Option<f64>,
+    memory: Option<f64>,
+    throttled_s_per_s: Option<f64>,
+    limit_hits_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +195,7 @@ struct Wait<'a> {
     wchan: Option<&'a str>,
     path: Option<&'a str>,
     device: Option<&'a str>,
+    devices: Vec<&'a str>,
     meaning: Option<&'a str>,
     longest_s: Option<f64>,
     resource: Option<&'static str>,
@@ -191,7 +230,10 @@ struct Disk<'a> {
     name: &'a str,
     read_bytes_s: f64,
     write_bytes_s: f64,
+    reads_s: f64,
+    writes_s: f64,
     util: f64,
+    queue: f64,
     await_ms: Option<f64>,
     scheduler: Option<&'a str>,
 }
@@ -208,13 +250,13 @@ struct Cost {
 }
 
 /// The whole diagnosis as one JSON object, with a line end.
-pub fn json(diagnosis: &Diagnosis) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(&document(diagnosis))?;
+pub fn json(diagnosis: &Diagnosis, site: Option<&Site>) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(&document(diagnosis, site))?;
     text.push('\n');
     Ok(text)
 }
 
-fn document(diagnosis: &Diagnosis) -> Document<'_> {
+fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a> {
     let averages = diagnosis.load.averages;
     let verdict = &diagnosis.verdict;
     Document {
@@ -256,12 +298,13 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             share: verdict.share.map(|share| rounded(share, 3)),
             victims: ids(&verdict.victims),
             waiting: rounded(verdict.waiting, 2),
+            evidence: texts(&verdict.evidence),
             backup: verdict.backup.as_ref().map(JobId::as_str),
             confidence: rounded(verdict.confidence, 2),
             since: verdict.since,
             others: verdict.others.iter().map(other).collect(),
         },
-        jobs: diagnosis.jobs.iter().map(job).collect(),
+        jobs: diagnosis.jobs.iter().map(job_out).collect(),
         waits: diagnosis
             .waits
             .iter()
@@ -272,6 +315,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 wchan: wait.wchan.as_deref(),
                 path: wait.path.as_deref(),
                 device: wait.device.as_deref(),
+                devices: texts(&wait.devices),
                 meaning: wait.meaning.as_deref(),
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
@@ -300,11 +344,15 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 name: &disk.name,
                 read_bytes_s: disk.read_bytes.round(),
                 write_bytes_s: disk.write_bytes.round(),
+                reads_s: rounded(disk.reads, 1),
+                writes_s: rounded(disk.writes, 1),
                 util: rounded(disk.util, 3),
+                queue: rounded(disk.queue, 2),
                 await_ms: disk.await_ms.map(|ms| rounded(ms, 2)),
                 scheduler: disk.scheduler.as_deref(),
             })
             .collect(),
+        probe: site.and_then(probe),
         gaps: diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect(),
         cost: Cost {
             tier: match diagnosis.cost.tier {
@@ -321,8 +369,24 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
     }
 }
 
+fn probe(site: &Site) -> Option<Probe<'_>> {
+    let result = &site.last()?.result;
+    let reply = result.as_ref().ok();
+    Some(Probe {
+        url: &site.url,
+        well: reply.is_some_and(Reply::is_well),
+        status: reply.map(|reply| reply.status),
+        latency_ms: reply.map(|reply| rounded(reply.seconds * 1000.0, 1)),
+        error: result.as_ref().err().map(ToString::to_string),
+    })
+}
+
 fn ids(jobs: &[JobId]) -> Vec<&str> {
     jobs.iter().map(JobId::as_str).collect()
+}
+
+fn texts(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
 }
 
 fn other(contention: &Contention) -> Other<'_> {
@@ -334,6 +398,7 @@ fn other(contention: &Contention) -> Other<'_> {
         culprit: contention.culprit.as_ref().map(JobId::as_str),
         also: ids(&contention.also),
         victims: ids(&contention.victims),
+        evidence: texts(&contention.evidence),
         confidence: rounded(contention.confidence, 2),
     }
 }
@@ -357,13 +422,15 @@ fn stuck(task: &StuckTask) -> Stuck<'_> {
     }
 }
 
-fn job(job: &Job) -> JobOut<'_> {
+/// A job, as the contract has it.
+pub(super) fn job_out(job: &Job) -> JobOut<'_> {
     let facts = &job.facts;
     JobOut {
         id: facts.id.as_str(),
         name: &facts.name,
         kind: facts.finding.kind.name(),
         tool: facts.finding.tool.as_deref(),
+        work: facts.finding.work.as_deref(),
         confidence: rounded(facts.finding.confidence, 2),
         evidence: facts.finding.evidence.iter().map(|evidence| evidence.text.as_str()).collect(),
         launched_by: facts.launched_by.as_deref(),
@@ -385,11 +452,26 @@ fn job(job: &Job) -> JobOut<'_> {
         runnable: job.runnable,
         uninterruptible: job.uninterruptible,
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
+        usual: job.usual.map(|usual| UsualOut { runs: usual.runs, seconds: rounded(usual.seconds, 1) }),
+        resident_bytes: job.usage.resident,
+        disks: job.disks.as_ref().map(|disks| disks.iter().map(CompactString::as_str).collect()),
+        stalls: stalls(job.stalls),
+    }
+}
+
+fn stalls(stalls: Stalls) -> StallsOut {
+    let part = |part: Option<f64>| part.map(|part| rounded(part, 3));
+    StallsOut {
+        cpu: part(stalls.cpu),
+        io: part(stalls.io),
+        memory: part(stalls.memory),
+        throttled_s_per_s: part(stalls.throttled),
+        limit_hits_s: part(stalls.limited),
     }
 }
 
 /// Digits that were not measured are not printed.
-fn rounded(value: f64, digits: i32) -> f64 {
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::action::Report;
 use crate::analysis::diagnosis::Diagnosis;
 use crate::sample::{Glance, HostFacts};
+use crate::site::News;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -28,6 +29,10 @@ pub enum Event {
     Tick(Timestamp),
     /// What comes back from acting.
     Report(Report),
+    /// What the probe of a web site tells.
+    Site(News),
+    /// That what was done is not written down, or `None`: it is again.
+    Trace(Option<String>),
     /// Somebody asked to suspend (SIGTSTP).
     Suspend,
     /// Somebody asked to end (SIGTERM, SIGINT, SIGHUP, or the terminal is gone).

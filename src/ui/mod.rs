@@ -4,6 +4,7 @@
 //! ([`World`]) passed in, so tests run this very loop on a `TestBackend` with scripted events. Nothing in here reads a
 //! clock, a file or a process.
 
+pub mod dialog;
 pub mod event;
 pub mod keys;
 pub mod state;
@@ -18,6 +19,7 @@ use ratatui::backend::Backend;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Aim, Order, Subject};
+use crate::grounds::Grounds;
 use event::Events;
 use state::State;
 use update::{Effect, aimed, suspend_failed, update};
@@ -31,8 +33,8 @@ pub trait World {
     /// Checks the processes of this job and holds them until [`World::order`] or [`World::release`]. Must be quick: a key waits for
     /// it. What takes longer to find out about the actions follows as a report.
     fn aim(&mut self, subject: &Subject) -> Aim;
-    /// Orders an action on what is held, and lets go of it. What becomes of it comes as a report.
-    fn order(&mut self, order: Order);
+    /// Orders an action on what is held, for this reason, and lets go of it. What becomes of it comes as a report.
+    fn order(&mut self, order: Order, grounds: Grounds);
     /// Lets go of what is held.
     fn release(&mut self);
     /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
@@ -59,11 +61,15 @@ where
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Quit => return Ok(()),
-                    Effect::Aim { job, subject, preselect } => {
+                    Effect::Aim { job, subject, choice } => {
                         let aim = world.aim(&subject);
-                        aimed(&mut state, job, preselect, aim);
+                        aimed(&mut state, job, choice, aim);
                     }
-                    Effect::Order(order) => world.order(order),
+                    Effect::Act { subject, order, grounds } => {
+                        world.aim(&subject);
+                        world.order(order, *grounds);
+                    }
+                    Effect::Order { order, grounds } => world.order(order, *grounds),
                     Effect::Release => world.release(),
                     Effect::Suspend => {
                         if let Err(error) = world.suspend() {

@@ -3,9 +3,8 @@
 use ratatui::text::Line;
 
 use super::text::{Pieces, fit, width as cells, wrap};
-use crate::action::Signal;
 use crate::analysis::gap;
-use crate::ui::keys::{BINDINGS, Binding, Command, Screen};
+use crate::ui::keys::{Binding, Choice, Command, Screen, bindings};
 use crate::ui::state::{State, Tone};
 
 /// The keys of this screen. The one that acts says on whom.
@@ -13,12 +12,16 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let screen = state.mode.screen();
     let mut hints: Vec<(&Binding, String)> = Vec::new();
-    for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
+    for binding in bindings(state.rights).filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
         let hint = match binding.command {
-            Command::Aim(Signal::Terminate) => match state.target() {
+            Command::Choose(Choice::End(_)) => match state.target() {
+                Some(_) if screen == Screen::Dialog => continue,
                 Some(target) => format!("{} {}", binding.hint, fit(&target.name, 20)),
                 None => continue,
             },
+            Command::Choose(Choice::Resume) if !state.has_paused() || screen == Screen::Dialog => continue,
+            Command::Choose(Choice::Undo) if state.standing.is_empty() || screen == Screen::Dialog => continue,
+            Command::Choose(Choice::Prove | Choice::Any) if state.target().is_none() || screen == Screen::Dialog => continue,
             Command::Back if screen == Screen::Overview => match (&state.watch, &state.selected) {
                 (Some(_), _) => "dismiss".to_owned(),
                 (None, Some(_)) => "unselect".to_owned(),
@@ -27,7 +30,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             Command::Help | Command::Quit => binding.hint.to_owned(),
             _ if state.diagnosis.is_none() => continue,
             Command::Down if matches!(screen, Screen::Detail | Screen::Help) => "scroll".to_owned(),
-            Command::Down if screen == Screen::Dialog => "signal".to_owned(),
+            Command::Down if screen == Screen::Dialog => "choose".to_owned(),
             Command::Detail if state.shown().is_none() => continue,
             _ => binding.hint.to_owned(),
         };
@@ -38,7 +41,9 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
         hints.iter().map(|(binding, hint)| cells(binding.shown) + cells(hint) + 3).sum()
     };
     while needed(&hints) > width + 1 {
-        let spare = |binding: &Binding| matches!(binding.command, Command::SwitchList | Command::Down | Command::Detail);
+        let spare = |binding: &Binding| {
+            matches!(binding.command, Command::Switch | Command::Down | Command::Detail | Command::Choose(Choice::Prove))
+        };
         match hints.iter().rposition(|(binding, _)| spare(binding)) {
             Some(last) => hints.remove(last),
             None => break,
@@ -55,7 +60,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
 /// The visible line: what just happened, else that the samples stopped, else what cannot be seen.
 pub fn message(state: &State, width: usize, lines: usize) -> Vec<Line<'static>> {
     let theme = &state.theme;
-    let (text, style) = match (&state.message, &state.failed) {
+    let said = match (&state.message, &state.failed) {
         (Some(message), _) => match message.tone {
             Tone::Plain => (message.text.clone(), theme.plain),
             Tone::Good => (message.text.clone(), theme.good),
@@ -64,14 +69,17 @@ pub fn message(state: &State, width: usize, lines: usize) -> Vec<Line<'static>> 
         (None, Some(why)) => (format!("no new samples: {why}"), theme.culprit),
         (None, None) => (gaps(state), theme.dim),
     };
-    wrap(&text, width.saturating_sub(2), lines)
-        .into_iter()
-        .map(|text| {
+    // That a trace is missing stays, whatever is said beside it.
+    let untraced = state.untraced.as_ref().map(|untraced| (untraced.clone(), theme.amber));
+    let mut out = Vec::new();
+    for (text, style) in untraced.into_iter().chain([said]) {
+        for text in wrap(&text, width.saturating_sub(2), lines.saturating_sub(out.len())) {
             let mut line = Pieces::new(width);
             line.push(" ", theme.plain).push(&text, style);
-            line.line()
-        })
-        .collect()
+            out.push(line.line());
+        }
+    }
+    out
 }
 
 /// How many lines the message would like, at most three.

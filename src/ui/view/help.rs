@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use super::text::{Pieces, left, wrap};
-use crate::ui::keys::BINDINGS;
+use crate::ui::keys::bindings;
 use crate::ui::state::State;
 
 /// What the words on the screen mean.
@@ -15,6 +15,7 @@ const WORDS: &[(&str, &str)] = &[
     ("victim", "a job whose tasks wait because of others"),
     ("STALL", "share of the last ten seconds in which somebody was held up (PSI)"),
     ("cpu", "in WAITS: tasks that want a CPU and have none; in TAKES: CPUs in use"),
+    ("‖", "before a job: it is paused, and goes on when it is told to"),
     ("n/a", "not known; never a zero"),
 ];
 
@@ -30,7 +31,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
             out.push(line.line());
         }
     };
-    for binding in BINDINGS {
+    for binding in bindings(state.rights) {
         let note = if binding.acts { " (acts on processes)" } else { "" };
         entry(binding.shown, 9, &format!("{}{note}", binding.help), theme.key);
     }

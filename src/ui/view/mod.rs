@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  whytop  web-07  Linux 6.18  2 CPUs  up 12 d 4 h         self 1.2 % cpu  14:27:31   header
-//!  LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   STALL cpu 12 %  io 93 %  mem 0 %
+//!  LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   SITE no answer for 12 s   STALL io 93 %
+//!  SITE http://localhost/  no answer for 12 s, since 14:27:19, before: 200 in 38 ms   (tall screens, --probe)
 //!  DISK sda 98 % busy  42 ms a request  reads 8.1 MB/s  writes 2.1 MB/s               (tall screens)
 //!  41 = site-worker 38 + nightly.sh 3                                                 verdict (ledger)
+//!  1 min 40.1 = site-worker 35.2 + nightly.sh 2.9 + 1.1 from before + 0.9 unseen      verdict (account)
 //!   CONTENTION  nightly.sh takes 91 % of sda: 38 tasks of site-worker wait for it     verdict
 //!  site-worker 4711 blocks whoever looks at it (mmap_lock held): ps, htop and t…      verdict (wedged)
+//!   PAUSED  rsync since 14:20:03 (7 m 28 s) by ann: 1 process   r lets it go on      standing
 //!  CO-LOCATED BACKUP DETECTED: IT TAKES THE DISK                            96 % sure suspect, or
 //!  ▌ who      nightly.sh (tar)   nightly.sh 4711 → tar 4712 | gzip 4713               recovery
 //!  ▌ …
@@ -30,9 +33,12 @@ mod help;
 mod lists;
 mod panel;
 mod recovery;
+mod site;
+mod standing;
 mod suspect;
 mod text;
 mod trend;
+mod trial;
 mod verdict;
 
 use ratatui::Frame;
@@ -41,8 +47,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use crate::analysis::diagnosis::{Diagnosis, Job};
+use crate::ui::dialog::Dialog;
 use crate::ui::keys::{Command, shown};
-use crate::ui::state::{Detail, Dialog, Mode, State};
+use crate::ui::state::{Detail, Mode, State};
 use crate::units::count;
 use panel::Panel;
 use text::Pieces;
@@ -114,10 +121,13 @@ pub const fn shows_dialog(area: Rect) -> bool {
 struct Regions {
     header: Rect,
     load: Rect,
+    site: Rect,
     disks: Rect,
     ledger: Rect,
+    account: Rect,
     verdict: Rect,
     beside: Rect,
+    standing: Rect,
     panel: Rect,
     lists: Rect,
     trend_title: Rect,
@@ -133,6 +143,7 @@ impl Regions {
         let header = u16::from(height >= 9);
         let load = u16::from(height >= 7);
         let ledger = u16::from(height >= 11);
+        let site = u16::from(tall && state.site.is_some());
         let disks = u16::from(tall);
         let message = if height < 9 { u16::from(state.message.is_some()) } else { footer::wanted(state, width) as u16 };
         let wish = verdict::wanted(diagnosis, width) as u16;
@@ -142,8 +153,10 @@ impl Regions {
             _ => wish + 1,
         };
         let beside = if height < 9 { 0 } else { verdict::beside(state, diagnosis, width, 2).len() as u16 };
+        let standing = if height < 9 { 0 } else { standing::lines(state, width).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys);
+        let mut rest =
+            height.saturating_sub(header + load + site + disks + ledger + verdict + beside + standing + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -164,12 +177,14 @@ impl Regions {
             taken => taken,
         };
         let trend_title = if tall && trend > 0 { take(1, lists_wish) } else { 0 };
+        let account = if diagnosis.load.account.is_some() { take(1, lists_wish) } else { 0 };
         let gap_lists = take(1, lists_wish);
         let gap_panel = if panel > 0 { take(1, lists_wish) } else { 0 };
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
-        let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys + used);
+        let used = account + trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
+        let lists =
+            height.saturating_sub(header + load + site + disks + ledger + verdict + beside + standing + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -179,10 +194,13 @@ impl Regions {
         Self {
             header: next(0, header),
             load: next(0, load),
+            site: next(0, site),
             disks: next(0, disks),
             ledger: next(0, ledger),
+            account: next(0, account),
             verdict: next(gap_verdict, verdict),
             beside: next(0, beside),
+            standing: next(0, standing),
             panel: next(gap_panel, panel),
             lists: next(gap_lists, lists),
             trend_title: next(gap_trend, trend_title),
@@ -193,9 +211,9 @@ impl Regions {
     }
 }
 
-/// The panel that is due: what became of an action, else the suspect.
+/// The panel that is due: a proof by pause, what became of an action, else the suspect.
 fn panel(state: &State, width: usize) -> Option<Panel> {
-    recovery::panel(state, width).or_else(|| suspect::panel(state, width))
+    trial::panel(state, width).or_else(|| recovery::panel(state, width)).or_else(|| suspect::panel(state, width))
 }
 
 fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
@@ -207,10 +225,13 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     let at = Regions::new(state, diagnosis, area);
     paint(buffer, at.header, [header::host(state, width)]);
     paint(buffer, at.load, [header::load(state, width)]);
+    paint(buffer, at.site, site::line(state, width));
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
+    paint(buffer, at.account, verdict::account(state, diagnosis, width));
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
     paint(buffer, at.beside, verdict::beside(state, diagnosis, width, usize::from(at.beside.height)));
+    paint(buffer, at.standing, standing::lines(state, width));
     if let Some(panel) = panel(state, width) {
         paint(buffer, at.panel, panel.lines(width, usize::from(at.panel.height)));
     }

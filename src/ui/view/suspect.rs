@@ -6,7 +6,7 @@ use super::panel::{Panel, Row};
 use super::text::{UNKNOWN, ago, clock, cores, known, of_all, percent, tasks, width as cells};
 use crate::action::Signal;
 use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, Role};
-use crate::ui::keys::{Command, Screen, shown};
+use crate::ui::keys::{Choice, Command, Rights, Screen, shown};
 use crate::ui::state::State;
 use crate::units::{count, rate, span};
 
@@ -34,6 +34,9 @@ pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
     };
     if backup {
         return format!("CO-LOCATED BACKUP DETECTED: IT {takes}");
+    }
+    if let Some(work) = &job.facts.finding.work {
+        return format!("CO-LOCATED {} DETECTED: IT {takes}", work.to_uppercase());
     }
     let kind = match job.facts.finding.kind {
         Kind::Batch | Kind::Backup => "BATCH JOB",
@@ -192,14 +195,11 @@ fn hints(state: &State, job: &Job) -> Vec<(String, Style)> {
             (format!(" unselects {name}; then the keys act on {} again", job.facts.name), theme.dim),
         ];
     }
-    let end = shown(Screen::Overview, Command::Aim(Signal::Terminate));
-    let evidence = shown(Screen::Overview, Command::Detail);
-    vec![
-        (end.to_owned(), theme.key),
-        (" end it   ".to_owned(), theme.strong),
-        (evidence.to_owned(), theme.key),
-        (" evidence".to_owned(), theme.strong),
-    ]
+    let end = (shown(Screen::Overview, Command::Choose(Choice::End(Signal::Terminate))), " end it   ");
+    let prove = (shown(Screen::Overview, Command::Choose(Choice::Prove)), " prove it by a pause   ");
+    let evidence = (shown(Screen::Overview, Command::Detail), " evidence");
+    let keys = if state.rights == Rights::Act { vec![end, prove, evidence] } else { vec![evidence] };
+    keys.into_iter().flat_map(|(key, does)| [(key.to_owned(), theme.key), (does.to_owned(), theme.strong)]).collect()
 }
 
 /// `culprit`, `victim`, or nothing.
