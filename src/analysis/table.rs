@@ -12,8 +12,11 @@ use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind;
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Resident, Sample, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
+
+/// Who holds the memory is known for this long after the last look.
+const MEMORY_KNOWN: Nanos = 10 * SECOND;
 
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub struct Table {
     leads: FxHashMap<u32, i64>,
     structure: u64,
     before: Option<Nanos>,
+    /// When somebody last looked who holds the memory.
+    weighed: Option<Nanos>,
     /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
     /// (`kernel/exit.c`, `wait_task_zombie`), although it was seen already, in the children's. Kept for this sample and the next,
     /// because the parent may have been read before the child was reaped.
@@ -47,8 +52,8 @@ pub struct Entry {
     pub tasks: Vec<Task>,
     /// Its open files. `None`: nobody looked.
     pub files: Option<Files>,
-    /// Bytes of memory in use. `None`: nobody looked.
-    pub resident: Option<u64>,
+    /// Memory in use. `None`: nobody looked.
+    pub resident: Option<Resident>,
     /// How it stands among jobs.
     pub standing: Standing,
     /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
@@ -206,9 +211,10 @@ impl Table {
             };
             entry.files = Some(Files { reading: paths(false), writing: paths(true), all: files.clone() });
         }
-        for (id, bytes) in &sample.resident {
+        for (id, resident) in &sample.resident {
+            self.weighed = Some(sample.since_boot);
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
-                entry.resident = Some(*bytes);
+                entry.resident = Some(*resident);
             }
         }
         for pid in sample
@@ -287,6 +293,11 @@ impl Table {
             (Some(exact), seen) => Some(Stuck { seconds: exact.max(seen.unwrap_or_default()), exact: true }),
             (None, seen) => seen.map(|seconds| Stuck { seconds, exact: false }),
         }
+    }
+
+    /// Whether what is known of memory was looked up lately. While memory is short somebody looks at each sample.
+    pub fn knows_memory(&self) -> bool {
+        self.before.zip(self.weighed).is_some_and(|(now, weighed)| now.saturating_sub(weighed) < MEMORY_KNOWN)
     }
 
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.

@@ -19,7 +19,9 @@ use rustix::{
 use sysinfo::System;
 
 use super::{
+    cgroups::Cgroups,
     files::Files,
+    holders::Holders,
     host::HostReader,
     identity::Identities,
     movers::Movers,
@@ -48,6 +50,8 @@ pub struct Reader {
     host: HostReader,
     identities: Identities,
     movers: Movers,
+    holders: Holders,
+    cgroups: Cgroups,
     storage: StorageReader,
     tier: KernelTier,
     own: Option<Own>,
@@ -87,6 +91,8 @@ impl Reader {
             host: HostReader::new(root.clone()),
             identities,
             movers: Movers::new(&root),
+            holders: Holders::default(),
+            cgroups: Cgroups::new(&root),
             storage: StorageReader::new(&root)?,
             tier,
             own: None,
@@ -170,6 +176,7 @@ impl Reader {
             own.complete();
         }
         let open_files = self.movers.look(&mut self.looker, &changes, since_boot, &host.disks);
+        let resident = self.holders.look(&mut self.looker, &self.table, &changes, since_boot, &host);
         let waits = changes.tasks.iter().filter_map(|task| Some((task.pid, task.wait.as_ref()?.file.as_ref()?)));
         let opened = open_files.iter().flat_map(|(id, files)| files.iter().map(|open| (id.pid, &open.file)));
         let storage = self.storage.update(&host.disks, waits.chain(opened), &mut gaps);
@@ -191,7 +198,9 @@ impl Reader {
             self.identities.settle(IDENTITY_GRACE);
             identities.extend(self.identities.collect());
         }
-        let identities = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
+        let identities: Vec<_> = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
+        self.cgroups.note(&identities, &changes.gone_processes);
+        let cgroups = self.cgroups.look(table, &changes, &host);
 
         gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));
         gaps.extend((changes.wait_denied > 0).then_some(Gap::WaitDenied { tasks: changes.wait_denied }));
@@ -227,7 +236,8 @@ impl Reader {
             clocks: changes.clocks,
             storage,
             open_files,
-            resident: Vec::new(),
+            resident,
+            cgroups,
             identities,
             gaps,
             cost,

@@ -69,6 +69,17 @@ impl Table {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
     }
 
+    /// All processes but kernel threads, in no order.
+    pub fn programs(&self) -> impl Iterator<Item = ProcessId> {
+        self.processes.values().filter(|known| !known.process.kernel_thread).map(|known| known.process.id)
+    }
+
+    /// The processes, kernel threads left out, that have tasks in uninterruptible sleep.
+    pub fn stuck(&self) -> impl Iterator<Item = ProcessId> {
+        let stuck = |known: &&Known| known.watched().any(|watched| watched.task.state == TaskState::Uninterruptible);
+        self.processes.values().filter(|known| !known.process.kernel_thread).filter(stuck).map(|known| known.process.id)
+    }
+
     /// Whether a task of this process is stuck in a lock, or in what could be one: then it may be the lock that reading its command
     /// line takes. Whoever waits for a disk holds it only for others to read, too.
     pub fn may_be_wedged(&self, id: ProcessId) -> bool {

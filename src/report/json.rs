@@ -191,7 +191,10 @@ struct Disk<'a> {
     name: &'a str,
     read_bytes_s: f64,
     write_bytes_s: f64,
+    reads_s: f64,
+    writes_s: f64,
     util: f64,
+    queue: f64,
     await_ms: Option<f64>,
     scheduler: Option<&'a str>,
 }
@@ -300,7 +303,10 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 name: &disk.name,
                 read_bytes_s: disk.read_bytes.round(),
                 write_bytes_s: disk.write_bytes.round(),
+                reads_s: rounded(disk.reads, 1),
+                writes_s: rounded(disk.writes, 1),
                 util: rounded(disk.util, 3),
+                queue: rounded(disk.queue, 2),
                 await_ms: disk.await_ms.map(|ms| rounded(ms, 2)),
                 scheduler: disk.scheduler.as_deref(),
             })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
     Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member,
-    Resource, Role, Severity, Share, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
+    Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -46,6 +46,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             members,
         }),
         role: Role::Bystander,
+        stalls: Stalls::default(),
         usage: Usage {
             cpu_cores: Some(0.0),
             cpu_wait: Some(0.0),
@@ -324,7 +325,10 @@ fn disk(util: f64, await_ms: f64, read: f64, write: f64) -> DiskUse {
         name: "sda".into(),
         read_bytes: read,
         write_bytes: write,
+        reads: (read / 65_536.0).round(),
+        writes: (write / 16_384.0).round(),
         util,
+        queue: util * await_ms / 10.0,
         await_ms: Some(await_ms),
         scheduler: Some("mq-deadline".into()),
     }

@@ -276,6 +276,7 @@ impl Scenario {
                     below: names(below),
                     backing: backing.map(str::to_owned),
                     mapped: None,
+                    scheduler: None,
                 }
             })
             .collect();

@@ -7,8 +7,8 @@ use whytop::analysis::diagnosis::Diagnosis;
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Pressure, Process, Sample,
-    Task, TaskState, Wait,
+    Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Pressure, Process, Resident,
+    Sample, Task, TaskState, Wait,
 };
 use whytop::units::{Nanos, Pid, ProcessId, SECOND, TaskId};
 
@@ -270,12 +270,13 @@ impl<'a> Play<'a> {
         let (read, written) = self.traffic(disk, k);
         Disk {
             name: disk.name.as_str().into(),
-            requests: ((read + written) / 65_536.0) as u64 + busy as u64,
+            reads: (read / 65_536.0) as u64 + busy as u64,
+            writes: (written / 65_536.0) as u64,
             read_bytes: read as u64,
             write_bytes: written as u64,
             request_ms: (busy * 4.0) as u64,
             busy_ms: busy as u64,
-            scheduler: None,
+            queue_ms: (busy * 8.0) as u64,
         }
     }
 
@@ -344,7 +345,7 @@ impl<'a> Play<'a> {
         };
         let clocks = rows.iter().any(|row| row.stuck_for.is_some()) && !self.hides(CLOCKS);
         let files = rows.iter().filter(|row| !row.files.is_empty() && !self.hides(FILES) && !self.hides_io(row));
-        let resident = |row: &&Row| Some((row.id(), (row.resident_mb? * 1e6) as u64));
+        let resident = |row: &&Row| Some((row.id(), Resident { private: (row.resident_mb? * 1e6) as u64, shared: 0 }));
         Sample {
             at: "2026-11-22T15:03:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs_f64(second),
             since_boot: ((UP + second) * SECOND as f64) as u64,
@@ -358,6 +359,7 @@ impl<'a> Play<'a> {
             storage: if k == 0 && !self.hides(STORAGE) { self.scenario.storage().map(Arc::new) } else { None },
             open_files: files.map(|row| (row.id(), self.scenario.open_files(row))).collect(),
             resident: rows.iter().filter_map(resident).collect(),
+            cgroups: Vec::new(),
             identities: rows.iter().filter(|row| !row.kernel).map(|row| (row.id(), Arc::new(identity(row)))).collect(),
             gaps: if hidden > 0 { vec![Gap::IoDenied { processes: hidden }] } else { Vec::new() },
             cost: Cost::default(),
