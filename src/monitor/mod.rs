@@ -91,14 +91,15 @@ impl Monitor {
         let seconds =
             self.before.as_ref().map_or(0.0, |(before, _)| sample.since_boot.saturating_sub(*before) as f64 / SECOND as f64);
         let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
-        // whytop runs whenever it looks: it would count itself.
-        for (id, used) in &mut used {
+        let mut own_cpu = 0;
+        // whytop runs whenever it looks, and so does whoever it started to load the task iterator: it would count itself, and the job it was
+        // started from would stand accused of what it takes. Its cost has a place of its own.
+        used.retain(|id, used| {
             let parent = self.table.get(id.pid).map(|entry| entry.process.parent);
-            // And whoever it started to load the task iterator.
-            if self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own)) {
-                (used.runnable, used.stuck) = (0, 0);
-            }
-        }
+            let is_own = self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own));
+            own_cpu += if is_own { used.cpu } else { 0 };
+            !is_own
+        });
         self.window.push(seconds, used);
         let recent = self.window.recent();
         let instant = Instant {
@@ -117,7 +118,7 @@ impl Monitor {
         self.of_late.retain(|id, _| recent.contains_key(id));
 
         let cpu = self.cpu_use(&sample, seconds);
-        self.window.add_brief(self.brief(cpu, seconds, instant));
+        self.window.add_brief(self.brief(cpu, seconds, instant, own_cpu));
         if let Some(storage) = &sample.storage {
             self.layers.update(storage);
         }
@@ -257,9 +258,9 @@ impl Monitor {
     }
 
     /// CPU seconds of processes that came and went in the newest interval, by job.
-    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant, own_cpu: Nanos) -> HashMap<JobId, f64> {
         let Some(cpu) = cpu else { return HashMap::new() };
-        let seen: f64 = self.window.newest().map(|(_, used)| used.cpu as f64).sum();
+        let seen = self.window.newest().map(|(_, used)| used.cpu as f64).sum::<f64>() + own_cpu as f64;
         let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
         let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
         newest.sort_unstable();
