@@ -34,7 +34,7 @@
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none
 //! evidence                    parts of its lines        headline, unsaid            parts that are in it, and that are not        confidence = [from, to]
 //! waits = [{ job, tasks, call, meaning, path, device, mount, longest (at the first sample) }]
-//! account = { nginx = 12.0, before = 0.0 }, unseen = 0.4 (at most): the ledger
+//! account = { nginx = 12.0, before = 0.0 }, unseen = 0.4 (at most): the ledger; always: kernel threads in D
 //! really = "one|other"        who it is, where whytop cannot know, or may name either
 //! [[expect.job]]              name, pids, root, kind, launched_by, unit, tool, same_identity
 //! ```

@@ -28,6 +28,10 @@ use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
 use crate::units::{Nanos, ProcessId, SECOND, clean};
 
+/// A kernel thread that has been in uninterruptible sleep for so many seconds is one that always is: nothing that it could do for
+/// somebody takes that long.
+const ALWAYS: f64 = 120.0;
+
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
 
@@ -205,6 +209,16 @@ impl Monitor {
                 stuck_for.entry(job).or_default().push(stuck.seconds);
             }
         }
+        let (mut kernel, mut program) = (Vec::new(), 0.0_f64);
+        for (id, task) in self.table.stuck() {
+            let seconds = self.table.stuck_for(task).map_or(0.0, |stuck| stuck.seconds);
+            match self.table.get(id.pid) {
+                Some(entry) if entry.process.kernel_thread => kernel.push(seconds),
+                _ => program = program.max(seconds),
+            }
+        }
+        // One that got stuck about when programs did may well wait for the same.
+        let always = kernel.iter().filter(|seconds| **seconds >= program + ALWAYS).count() as u32;
         let account = sample.host.load.map(|averages| {
             let counted = ledger.iter().map(|line| Counted {
                 job: &line.job,
@@ -218,6 +232,7 @@ impl Monitor {
             averages: sample.host.load,
             runnable: ledger.iter().map(|line| line.runnable).sum(),
             uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
+            always,
             ledger,
             account,
         }

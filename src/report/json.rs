@@ -46,6 +46,7 @@ struct Load<'a> {
     now: u32,
     runnable: u32,
     uninterruptible: u32,
+    always: u32,
     jobs: Vec<LoadJob<'a>>,
     average: Option<Average<'a>>,
 }
@@ -253,6 +254,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             now: diagnosis.load.now(),
             runnable: diagnosis.load.runnable,
             uninterruptible: diagnosis.load.uninterruptible,
+            always: diagnosis.load.always,
             jobs: diagnosis
                 .load
                 .ledger

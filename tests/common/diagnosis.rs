@@ -112,6 +112,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             runnable,
             uninterruptible,
             ledger,
+            always: 0,
             account: None,
         },
         cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),

@@ -254,8 +254,14 @@ const fn has_usage(width: usize) -> bool {
     width >= 60
 }
 
+/// Whether there is room for how many CPUs more it wants than it has.
+const fn has_wait(width: usize) -> bool {
+    width >= 100
+}
+
 fn process_head(width: usize) -> String {
-    let usage = if has_usage(width) { "   cpu    read   write" } else { "" };
+    let wants = if has_wait(width) { "  wants" } else { "" };
+    let usage = if has_usage(width) { format!("   cpu{wants}    read   write") } else { String::new() };
     format!("{}  {} S{usage}  command", right("pid", 8), left("user", 9))
 }
 
@@ -273,6 +279,9 @@ fn process(state: &State, activity: Option<&Activity>, member: &Member, depth: u
         let column =
             |value: Option<f64>, print: fn(f64) -> String| if usage.is_some() { known(value, print) } else { "-".to_owned() };
         line.push(&right(&column(usage.and_then(|u| u.cpu_cores), cores), 6), style);
+        if has_wait(width) {
+            line.push(&right(&column(usage.and_then(|u| u.cpu_wait), cores), 7), style);
+        }
         line.push(&right(&column(usage.and_then(|u| u.read_bytes), bytes), 8), style);
         line.push(&right(&column(usage.and_then(|u| u.write_bytes), bytes), 8), style);
     }
