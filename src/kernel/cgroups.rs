@@ -16,19 +16,19 @@ use compact_str::CompactString;
 use rustc_hash::FxHashMap;
 
 use super::{
+    holders::HeldUp,
+    host::total,
     parse,
     root::ProcRoot,
     table::{Changes, Table},
 };
 use crate::{
-    sample::{Cgroup, CgroupIo, Host, Identity},
+    sample::{Cgroup, CgroupIo, Identity},
     units::{Nanos, ProcessId},
 };
 
 /// Most groups read for one sample: at five files each and 8 µs a file it takes 3 ms.
 const GROUPS: usize = 64;
-/// Somebody on the host was held up for this part of the last ten seconds, in percent: it is worth asking who.
-const HELD_UP: f64 = 1.0;
 /// Most of a file that is read: a line of `io.stat` has a hundred bytes, and a group has one for each disk.
 const BYTES: u64 = 16 * 1024;
 
@@ -52,7 +52,7 @@ struct Trees {
 /// What is worth asking for.
 #[derive(Clone, Copy, Default)]
 struct Wanted {
-    /// Bytes, of groups whose processes hide theirs.
+    /// Bytes, where those of some processes are not known.
     bytes: bool,
     cpu: bool,
     io: bool,
@@ -74,16 +74,9 @@ impl Cgroups {
     }
 
     /// The counters of those groups that are worth a look.
-    pub fn look(&mut self, table: &Table, changes: &Changes, host: &Host) -> Vec<Cgroup> {
-        let held_up = |share: fn(&crate::sample::Pressure) -> f64| {
-            host.pressure.as_ref().is_some_and(|pressure| share(pressure) >= HELD_UP)
-        };
-        let wanted = Wanted {
-            bytes: changes.io_denied > 0,
-            cpu: held_up(|pressure| pressure.cpu_some10),
-            io: held_up(|pressure| pressure.io_some10),
-            memory: held_up(|pressure| pressure.memory_some10),
-        };
+    pub fn look(&mut self, table: &Table, changes: &Changes, held_up: HeldUp) -> Vec<Cgroup> {
+        let HeldUp { cpu, io, memory } = held_up;
+        let wanted = Wanted { bytes: changes.io_unknown, cpu, io, memory };
         if !(wanted.bytes || wanted.cpu || wanted.io || wanted.memory) {
             return Vec::new();
         }
@@ -110,17 +103,17 @@ impl Cgroups {
             }
         }
         if wanted.cpu {
-            cgroup.cpu_stalled = file(&trees.unified, "cpu.pressure").and_then(|text| stalled(&text));
+            cgroup.cpu_stalled = file(&trees.unified, "cpu.pressure").and_then(|text| total(&text));
             cgroup.throttled = file(&trees.unified, "cpu.stat").and_then(|text| throttled(&text));
             if cgroup.throttled.is_none() {
                 cgroup.throttled = file(&trees.cpu, "cpu.stat").and_then(|text| throttled(&text));
             }
         }
         if wanted.io {
-            cgroup.io_stalled = file(&trees.unified, "io.pressure").and_then(|text| stalled(&text));
+            cgroup.io_stalled = file(&trees.unified, "io.pressure").and_then(|text| total(&text));
         }
         if wanted.memory {
-            cgroup.memory_stalled = file(&trees.unified, "memory.pressure").and_then(|text| stalled(&text));
+            cgroup.memory_stalled = file(&trees.unified, "memory.pressure").and_then(|text| total(&text));
             cgroup.limited = file(&trees.unified, "memory.events").and_then(|text| limited(&text));
             if cgroup.limited.is_none() {
                 cgroup.limited = file(&trees.memory, "memory.failcnt").and_then(|text| parse::number(text.trim().as_bytes()));
@@ -158,13 +151,6 @@ fn read(tree: &Path, group: &str, name: &str) -> Option<String> {
 /// The number behind this name.
 fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| parse::number(line.strip_prefix(name)?.strip_prefix(' ')?.trim().as_bytes()))
-}
-
-/// `some avg10=4.50 avg60=0.91 avg300=0.00 total=681245`: microseconds.
-fn stalled(text: &str) -> Option<Nanos> {
-    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
-    let total = line.split(' ').find_map(|word| word.strip_prefix("total="))?;
-    parse::number(total.as_bytes())?.checked_mul(1000)
 }
 
 /// Microseconds in version 2, nanoseconds in version 1. `None`: nothing limits it here.
@@ -232,10 +218,9 @@ mod tests {
 
     #[test]
     fn time_is_told_in_nanoseconds_whatever_the_version() {
-        assert_eq!(stalled("some avg10=4.50 avg60=0.91 avg300=0.00 total=681245\nfull avg10=0.00 total=3\n"), Some(681_245_000));
         assert_eq!(throttled("usage_usec 5\nnr_periods 1\nnr_throttled 1\nthrottled_usec 7\n"), Some(7000));
         assert_eq!(throttled("nr_periods 1\nnr_throttled 1\nthrottled_time 7\n"), Some(7));
-        assert_eq!((throttled("usage_usec 5\n"), stalled("full total=3")), (None, None));
+        assert_eq!(throttled("usage_usec 5\n"), None);
         assert_eq!(limited("low 0\nhigh 5\nmax 3\noom 9\n"), Some(8));
     }
 
@@ -248,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "([0-9]{1,4}:[0-9]{1,11} |some |total=|rbytes=|wbytes=|Read |high |max |[0-9]{1,21}|\n| ){0,30}") {
-            let _ = (io_stat(&text), service_bytes(&text), stalled(&text), throttled(&text), limited(&text));
+            let _ = (io_stat(&text), service_bytes(&text), total(&text), throttled(&text), limited(&text));
         }
     }
 }

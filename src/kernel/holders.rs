@@ -1,4 +1,4 @@
-//! Who holds the memory: one `statm` a process, looked up while memory is short and not at all while there is enough.
+//! What on the host is short for somebody, and who holds the memory: one `statm` a process, looked up while memory is short and not at all while there is enough.
 //!
 //! `statm` gives numbers that the kernel keeps anyway and takes no lock of the process, unlike `smaps`. When memory gets short all
 //! processes are looked at, so many a sample, and then those that ran. Tested by `tests/kernel.rs`.
@@ -12,11 +12,11 @@ use super::{
     table::{Changes, Table},
 };
 use crate::{
-    sample::{Host, Resident},
+    sample::{Host, Pressure, PressureTotals, Resident},
     units::{Nanos, ProcessId, SECOND},
 };
 
-/// Memory is short when somebody waited for it in this part of the last ten seconds, in percent.
+/// Somebody was held up when he waited in this part of the last ten seconds, in percent, or of the time since the sample before.
 const HELD_UP: f64 = 1.0;
 /// Where the kernel does not say who waits: when less than this part of all can still be had.
 const SCARCE: u64 = 10;
@@ -24,6 +24,31 @@ const SCARCE: u64 = 10;
 const LINGERS: Nanos = 30 * SECOND;
 /// Most processes looked at in one sample: at 8 µs each it takes 8 ms.
 const LOOKS: usize = 1024;
+
+/// What somebody on the host is held up by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HeldUp {
+    pub cpu: bool,
+    pub io: bool,
+    pub memory: bool,
+}
+
+impl HeldUp {
+    /// By two samples, so many nanoseconds apart.
+    pub fn between(before: Option<Pressure>, now: Option<Pressure>, span: Nanos) -> Self {
+        let Some(now) = now else { return Self::default() };
+        let totals = before.and_then(|before| before.totals).zip(now.totals);
+        let held_up = |share10: f64, total: fn(PressureTotals) -> Nanos| {
+            let lately = totals.map_or(0, |(before, now)| total(now).saturating_sub(total(before)));
+            share10 >= HELD_UP || lately as f64 * 100.0 >= HELD_UP * span as f64 && lately > 0
+        };
+        Self {
+            cpu: held_up(now.cpu_some10, |totals| totals.cpu),
+            io: held_up(now.io_some10, |totals| totals.io),
+            memory: held_up(now.memory_some10, |totals| totals.memory),
+        }
+    }
+}
 
 /// Remembers who is still to be looked at.
 #[derive(Default)]
@@ -41,8 +66,9 @@ impl Holders {
         changes: &Changes,
         now: Nanos,
         host: &Host,
+        held_up: HeldUp,
     ) -> Vec<(ProcessId, Resident)> {
-        if is_short(host) {
+        if is_short(host, held_up) {
             if self.short.replace(now).is_none() {
                 self.left = table.programs().collect();
             }
@@ -71,9 +97,9 @@ impl Holders {
     }
 }
 
-fn is_short(host: &Host) -> bool {
+fn is_short(host: &Host, held_up: HeldUp) -> bool {
     match (host.pressure, host.memory) {
-        (Some(pressure), _) => pressure.memory_some10 >= HELD_UP,
+        (Some(_), _) => held_up.memory,
         (None, Some(memory)) => memory.available.is_some_and(|available| available < memory.total / SCARCE),
         (None, None) => false,
     }

@@ -7,8 +7,8 @@ use std::{fs, io::ErrorKind};
 
 use super::{parse, root::ProcRoot};
 use crate::{
-    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure},
-    units::Pid,
+    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure, PressureTotals},
+    units::{Nanos, Pid},
 };
 
 /// The kernel counts disk traffic in these, whatever the disk's own sector size is.
@@ -95,6 +95,7 @@ impl HostReader {
                 return None;
             }
         };
+        let totals = || Some(PressureTotals { cpu: total(&cpu)?, io: total(&io)?, memory: total(&memory)? });
         let parsed = || {
             Some(Pressure {
                 // CPU has no `full` line before 5.13, and for the whole host it says nothing.
@@ -103,6 +104,7 @@ impl HostReader {
                 io_full10: avg10(&io, "full")?,
                 memory_some10: avg10(&memory, "some")?,
                 memory_full10: avg10(&memory, "full")?,
+                totals: totals(),
             })
         };
         noted(gaps, "pressure", parsed().ok_or_else(|| "a line makes no sense".to_owned()))
@@ -224,6 +226,13 @@ fn avg10(text: &str, kind: &str) -> Option<f64> {
     line.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
+/// Time in which some task was held up, since boot; in the file it is in microseconds.
+pub(super) fn total(text: &str) -> Option<Nanos> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let total = line.split(' ').find_map(|word| word.strip_prefix("total="))?;
+    parse::number(total.as_bytes())?.checked_mul(1000)
+}
+
 /// Whether a device is a partition of this disk: its name is the disk's with a number behind it, and a `p` between two digits
 /// (`disk_name`, block/partitions/core.c).
 fn is_partition(name: &str, disk: &str) -> bool {
@@ -291,5 +300,6 @@ mod tests {
     fn pressure_is_found() {
         let text = "some avg10=4.50 avg60=0.91 avg300=0.00 total=681245\nfull avg10=2.10 avg60=0.12 avg300=0.00 total=3\n";
         assert_eq!((avg10(text, "some"), avg10(text, "full"), avg10("some", "some")), (Some(4.5), Some(2.1), None));
+        assert_eq!((total(text), total("full total=3")), (Some(681_245_000), None));
     }
 }

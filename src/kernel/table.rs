@@ -34,6 +34,8 @@ pub(super) struct Changes {
     pub total: usize,
     /// Processes whose I/O is hidden.
     pub io_denied: u32,
+    /// Some program's I/O is not known: hidden, or this kernel keeps no account of it.
+    pub io_unknown: bool,
     /// Stuck user tasks whose wait channel is hidden.
     pub wait_denied: u32,
     /// The kernel keeps no run delay.
@@ -223,6 +225,7 @@ impl Table {
             changes.total += known.tasks();
             changes.io_denied += u32::from(known.io_denied);
             let user = !known.process.kernel_thread;
+            changes.io_unknown |= user && known.process.hides_io();
             for watched in std::iter::once(&mut known.leader).chain(&mut known.others) {
                 if std::mem::take(&mut watched.dirty) {
                     changes.tasks.push(watched.task.clone());

@@ -11,21 +11,26 @@ use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_BUSY, Incumbent, Totals};
-use crate::analysis::brief::{self, Young};
+use crate::analysis::brief::{self, Brief, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
+use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::{Instant, Jobs};
 use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
-use crate::analysis::table::Table;
+use crate::analysis::table::{Table, Used};
 use crate::analysis::waits;
 use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
 use crate::units::{Nanos, ProcessId, SECOND, clean};
+
+/// A kernel thread that has been in uninterruptible sleep for so many seconds is one that always is: nothing that it could do for
+/// somebody takes that long.
+const ALWAYS: f64 = 120.0;
 
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
@@ -40,6 +45,7 @@ pub struct Monitor {
     ledger: Ledger,
     layers: Layers,
     cgroups: Cgroups,
+    freezes: Freezes,
     history: History,
     before: Option<(Nanos, Host)>,
     troubles: Vec<Trouble>,
@@ -74,6 +80,7 @@ impl Monitor {
             ledger: Ledger::default(),
             layers: Layers::default(),
             cgroups: Cgroups::default(),
+            freezes: Freezes::default(),
             history: History::new(limits),
             before: None,
             troubles: Vec::new(),
@@ -130,16 +137,22 @@ impl Monitor {
         let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
+        self.freezes.update(&self.table, &self.jobs, &sample);
+        self.freezes.settle(&waits);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
-            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
-            memory: sample.host.memory.map(|memory| memory.total),
+            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure, self.io_stalled(&sample, seconds)),
+            memory: sample.host.memory,
+            pressure: sample.host.pressure,
             disks: &disks,
             incumbents: &incumbents,
+            freezes: &self.freezes,
+            table: &self.table,
+            instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);
@@ -197,6 +210,16 @@ impl Monitor {
                 stuck_for.entry(job).or_default().push(stuck.seconds);
             }
         }
+        let (mut kernel, mut program) = (Vec::new(), 0.0_f64);
+        for (id, task) in self.table.stuck() {
+            let seconds = self.table.stuck_for(task).map_or(0.0, |stuck| stuck.seconds);
+            match self.table.get(id.pid) {
+                Some(entry) if entry.process.kernel_thread => kernel.push(seconds),
+                _ => program = program.max(seconds),
+            }
+        }
+        // One that got stuck about when programs did may well wait for the same.
+        let always = kernel.iter().filter(|seconds| **seconds >= program + ALWAYS).count() as u32;
         let account = sample.host.load.map(|averages| {
             let counted = ledger.iter().map(|line| Counted {
                 job: &line.job,
@@ -210,6 +233,7 @@ impl Monitor {
             averages: sample.host.load,
             runnable: ledger.iter().map(|line| line.runnable).sum(),
             uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
+            always,
             ledger,
             account,
         }
@@ -258,17 +282,18 @@ impl Monitor {
     }
 
     /// CPU seconds of processes that came and went in the newest interval, by job.
-    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant, own_cpu: Nanos) -> HashMap<JobId, f64> {
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant, own_cpu: Nanos) -> HashMap<JobId, Brief> {
         let Some(cpu) = cpu else { return HashMap::new() };
         let seen = self.window.newest().map(|(_, used)| used.cpu as f64).sum::<f64>() + own_cpu as f64;
         let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
-        let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
+        let of = |(id, used): (ProcessId, &Used)| (id, used.cpu, used.run_delay.unwrap_or_default());
+        let mut newest: Vec<(ProcessId, Nanos, Nanos)> = self.window.newest().map(of).collect();
         newest.sort_unstable();
         let tick = 1.0 / instant.ticks_per_second as f64;
-        let young = newest
-            .into_iter()
-            .filter_map(|(id, cpu)| Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu }));
-        brief::used(young, seconds, unexplained)
+        let young = newest.into_iter().filter_map(|(id, cpu, run_delay)| {
+            Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu, run_delay })
+        });
+        brief::used(young, seconds, unexplained, tick)
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {
@@ -281,6 +306,13 @@ impl Monitor {
             iowait: cpus(old.iowait, new.iowait)?,
             steal: cpus(old.steal, new.steal)?,
         })
+    }
+
+    /// The part of the newest interval in which I/O held somebody up.
+    fn io_stalled(&self, sample: &Sample, seconds: f64) -> Option<f64> {
+        let (_, before) = self.before.as_ref().filter(|_| seconds > 0.0)?;
+        let (old, new) = before.pressure?.totals.zip(sample.host.pressure?.totals)?;
+        Some(new.io.checked_sub(old.io)? as f64 / SECOND as f64 / seconds)
     }
 
     fn disk_use(&self, sample: &Sample, seconds: f64) -> Vec<DiskUse> {

@@ -2,10 +2,11 @@
 //!
 //! `null` is "not known", a number is measured. Tested by `tests/once.rs`, which walks the contract.
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, StuckTask};
+use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, Stalls, StuckTask};
 use crate::analysis::gap;
 use crate::sample::Tier;
 use crate::units::{Pid, SECOND};
@@ -45,6 +46,7 @@ struct Load<'a> {
     now: u32,
     runnable: u32,
     uninterruptible: u32,
+    always: u32,
     jobs: Vec<LoadJob<'a>>,
     average: Option<Average<'a>>,
 }
@@ -99,6 +101,7 @@ struct Verdict<'a> {
     share: Option<f64>,
     victims: Vec<&'a str>,
     waiting: f64,
+    evidence: Vec<&'a str>,
     backup: Option<&'a str>,
     confidence: f64,
     since: Option<Timestamp>,
@@ -115,6 +118,7 @@ struct Other<'a> {
     culprit: Option<&'a str>,
     also: Vec<&'a str>,
     victims: Vec<&'a str>,
+    evidence: Vec<&'a str>,
     confidence: f64,
 }
 
@@ -141,6 +145,19 @@ struct JobOut<'a> {
     runnable: u32,
     uninterruptible: u32,
     share: Share,
+    resident_bytes: Option<u64>,
+    disks: Option<Vec<&'a str>>,
+    stalls: StallsOut,
+}
+
+/// How its own control group was held up.
+#[derive(Serialize)]
+struct StallsOut {
+    cpu: Option<f64>,
+    io: Option<f64>,
+    memory: Option<f64>,
+    throttled_s_per_s: Option<f64>,
+    limit_hits_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +174,7 @@ struct Wait<'a> {
     wchan: Option<&'a str>,
     path: Option<&'a str>,
     device: Option<&'a str>,
+    devices: Vec<&'a str>,
     meaning: Option<&'a str>,
     longest_s: Option<f64>,
     resource: Option<&'static str>,
@@ -236,6 +254,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             now: diagnosis.load.now(),
             runnable: diagnosis.load.runnable,
             uninterruptible: diagnosis.load.uninterruptible,
+            always: diagnosis.load.always,
             jobs: diagnosis
                 .load
                 .ledger
@@ -259,6 +278,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             share: verdict.share.map(|share| rounded(share, 3)),
             victims: ids(&verdict.victims),
             waiting: rounded(verdict.waiting, 2),
+            evidence: texts(&verdict.evidence),
             backup: verdict.backup.as_ref().map(JobId::as_str),
             confidence: rounded(verdict.confidence, 2),
             since: verdict.since,
@@ -275,6 +295,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 wchan: wait.wchan.as_deref(),
                 path: wait.path.as_deref(),
                 device: wait.device.as_deref(),
+                devices: texts(&wait.devices),
                 meaning: wait.meaning.as_deref(),
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
@@ -331,6 +352,10 @@ fn ids(jobs: &[JobId]) -> Vec<&str> {
     jobs.iter().map(JobId::as_str).collect()
 }
 
+fn texts(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
 fn other(contention: &Contention) -> Other<'_> {
     Other {
         severity: contention.severity.name(),
@@ -340,6 +365,7 @@ fn other(contention: &Contention) -> Other<'_> {
         culprit: contention.culprit.as_ref().map(JobId::as_str),
         also: ids(&contention.also),
         victims: ids(&contention.victims),
+        evidence: texts(&contention.evidence),
         confidence: rounded(contention.confidence, 2),
     }
 }
@@ -391,6 +417,20 @@ fn job(job: &Job) -> JobOut<'_> {
         runnable: job.runnable,
         uninterruptible: job.uninterruptible,
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
+        resident_bytes: job.usage.resident,
+        disks: job.disks.as_ref().map(|disks| disks.iter().map(CompactString::as_str).collect()),
+        stalls: stalls(job.stalls),
+    }
+}
+
+fn stalls(stalls: Stalls) -> StallsOut {
+    let part = |part: Option<f64>| part.map(|part| rounded(part, 3));
+    StallsOut {
+        cpu: part(stalls.cpu),
+        io: part(stalls.io),
+        memory: part(stalls.memory),
+        throttled_s_per_s: part(stalls.throttled),
+        limit_hits_s: part(stalls.limited),
     }
 }
 

@@ -147,6 +147,20 @@ pub struct Pressure {
     pub memory_some10: f64,
     /// All tasks that were not idle waited for memory.
     pub memory_full10: f64,
+    /// Time since boot in which some task waited: the averages above take seconds to tell what has just begun. `None`: not written down.
+    #[serde(default)]
+    pub totals: Option<PressureTotals>,
+}
+
+/// Time since boot in which some task was held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PressureTotals {
+    /// It waited for a CPU.
+    pub cpu: Nanos,
+    /// For I/O.
+    pub io: Nanos,
+    /// For memory.
+    pub memory: Nanos,
 }
 
 /// Memory, in bytes (`/proc/meminfo`).

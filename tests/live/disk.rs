@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::stage::{Stage, needs_root, retry, tool, wait_for_tasks};
+use super::stage::{Limit, Stage, Way, needs_root, retry, tool, wait_for_tasks};
 use super::truth::Truth;
 
 /// What a throttled disk gives, in bytes a second.
@@ -94,7 +94,7 @@ pub fn hog(stage: &mut Stage) -> Result<Truth, String> {
     let limits = stage.limits("blkio", "io")?;
     let site = stage.serve("site-worker", &words(&workers(WORKERS, &data)))?;
     let hog = stage.play("reindex", &hogs(&data))?;
-    stage.trouble(limits.reads(&disk.number, SLOW)?);
+    stage.trouble(limits.disk(&disk.number, Way::Reads, SLOW)?);
     stage.go(site);
     stage.go(hog);
     wait_for_tasks(site, 'D', WORKERS * 2 / 3);
@@ -109,8 +109,8 @@ pub fn two_hogs(stage: &mut Stage) -> Result<Truth, String> {
     let site = stage.serve("site-worker", &words(&workers(WORKERS, &data)))?;
     let hog = stage.play("reindex", &hogs(&data))?;
     let elsewhere = stage.play("transcode", &hogs(&other))?;
-    stage.trouble(limits.reads(&near.number, SLOW)?);
-    stage.trouble(limits.reads(&far.number, 4 * SLOW)?);
+    stage.trouble(limits.disk(&near.number, Way::Reads, SLOW)?);
+    stage.trouble(limits.disk(&far.number, Way::Reads, 4 * SLOW)?);
     stage.go(site);
     stage.go(elsewhere);
     stage.go(hog);
@@ -126,7 +126,7 @@ pub fn two_hundred_threads(stage: &mut Stage) -> Result<Truth, String> {
     let limits = stage.limits("blkio", "io")?;
     let server = stage.serve("java-server", &["role=read", "200", &data, "4096", "0"])?;
     let hog = stage.play("reindex", &hogs(&data))?;
-    stage.trouble(limits.reads(&disk.number, SLOW)?);
+    stage.trouble(limits.disk(&disk.number, Way::Reads, SLOW)?);
     stage.go(server);
     stage.go(hog);
     wait_for_tasks(server, 'D', 190);
@@ -142,10 +142,15 @@ pub fn fsync_storm(stage: &mut Stage) -> Result<Truth, String> {
         path.to_str().unwrap().to_owned()
     };
     let (queue, import) = (folder("queue"), folder("import"));
+    let slow = match Limit::writes_of_all(&disk.number, SLOW)? {
+        Some(limit) => limit,
+        None => stage.limits("blkio", "io")?.disk(&disk.number, Way::Writes, SLOW)?,
+    };
+    stage.trouble(slow);
     let mail = stage.serve("mail-queue", &["role=sync", "8", &queue, "4096", "5000"])?;
     let storm = stage.play("importer", &["role=sync", "8", &import, "131072", "0"])?;
     stage.go(mail);
     stage.go(storm);
-    wait_for_tasks(mail, 'D', 4);
-    Ok(Truth::contention("disk").through(storm).hurts(&[mail]))
+    wait_for_tasks(mail, 'D', 6);
+    Ok(Truth::contention("disk").on(&disk.device).through(storm).hurts(&[mail]))
 }

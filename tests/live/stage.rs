@@ -253,6 +253,13 @@ enum Version {
     Two,
 }
 
+/// What is limited of a disk.
+#[derive(Clone, Copy)]
+pub enum Way {
+    Reads,
+    Writes,
+}
+
 /// A control group that limits its members.
 pub struct Limits {
     path: PathBuf,
@@ -260,11 +267,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No more bytes a second from this device (`7:0`), until that ends.
-    pub fn reads(&self, number: &str, bytes: u64) -> Result<Limit, String> {
-        let (file, set, unset) = match self.version {
-            Version::One => ("blkio.throttle.read_bps_device", bytes.to_string(), "0".to_owned()),
-            Version::Two => ("io.max", format!("rbps={bytes}"), "rbps=max".to_owned()),
+    /// No more bytes a second from or to this device (`7:0`), until that ends.
+    pub fn disk(&self, number: &str, way: Way, bytes: u64) -> Result<Limit, String> {
+        let (file, set, unset) = match (self.version, way) {
+            (Version::One, Way::Reads) => ("blkio.throttle.read_bps_device", bytes.to_string(), "0"),
+            (Version::One, Way::Writes) => ("blkio.throttle.write_bps_device", bytes.to_string(), "0"),
+            (Version::Two, Way::Reads) => ("io.max", format!("rbps={bytes}"), "rbps=max"),
+            (Version::Two, Way::Writes) => ("io.max", format!("wbps={bytes}"), "wbps=max"),
         };
         Limit::set(self.path.join(file), &format!("{number} {set}"), format!("{number} {unset}"))
     }

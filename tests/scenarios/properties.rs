@@ -54,6 +54,7 @@ fn shuffled(mut sample: Sample, rng: &mut Rng) -> Sample {
     rng.shuffle(&mut sample.identities);
     rng.shuffle(&mut sample.open_files);
     rng.shuffle(&mut sample.resident);
+    rng.shuffle(&mut sample.cgroups);
     rng.shuffle(&mut sample.clocks);
     rng.shuffle(&mut sample.host.disks);
     if let Some(storage) = &mut sample.storage {

@@ -204,6 +204,8 @@ pub struct Verdict {
     pub since: Option<Timestamp>,
     /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
     pub waiting: f64,
+    /// The numbers behind it: who waits and where, how busy that is, what the culprit takes.
+    pub evidence: Vec<String>,
     /// What else is short, worst first.
     pub others: Vec<Contention>,
 }
@@ -231,6 +233,8 @@ pub struct Contention {
     pub confidence: f64,
     /// How many of the victims' tasks wait.
     pub waiting: f64,
+    /// The numbers behind it.
+    pub evidence: Vec<String>,
 }
 
 /// What kind of work a job is.

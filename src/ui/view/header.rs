@@ -144,6 +144,10 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
         (&number(numbers.counted.map(|(_, stuck)| stuck)), stuck),
         (" D", stuck),
     ]);
+    // Idle drivers of the kernel, which would make somebody look for what is stuck.
+    if let Some(always) = state.diagnosis.as_ref().map(|diagnosis| diagnosis.load.always).filter(|always| *always > 0) {
+        line.push_whole(&[(&format!(" ({always} always)"), theme.dim)]);
+    }
     // Pressure: share of the time in which somebody was held up.
     let pressure = numbers.pressure.map_or_else(
         || vec![("n/a".to_owned(), theme.dim)],
