@@ -167,6 +167,7 @@ impl Monitor {
             incumbents: &incumbents,
             freezes: &self.freezes,
             table: &self.table,
+            recent: &recent,
             instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);

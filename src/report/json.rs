@@ -189,6 +189,8 @@ struct Wait<'a> {
     longest_s: Option<f64>,
     resource: Option<&'static str>,
     mount: Option<&'a str>,
+    filesystem: Option<&'a str>,
+    source: Option<&'a str>,
     helps: Option<&'static str>,
     examples: Vec<Stuck<'a>>,
 }
@@ -310,6 +312,8 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
                 mount: wait.mount.as_deref(),
+                filesystem: wait.filesystem.as_deref(),
+                source: wait.source.as_deref(),
                 helps: wait.helps,
                 examples: wait.examples.iter().map(stuck).collect(),
             })

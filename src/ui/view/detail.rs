@@ -242,7 +242,8 @@ fn place(wait: &WaitGroup) -> Option<String> {
         Some(kind) => format!("{mount} ({kind})"),
         None => mount.clone(),
     });
-    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < "));
+    // Another host's disk has a name here, too.
+    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < ")).or(wait.source.clone());
     let below = match (mount, devices) {
         (Some(mount), Some(devices)) => Some(format!("{mount} on {devices}")),
         (mount, devices) => mount.or(devices),
