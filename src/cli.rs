@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::kernel::Choice;
+use crate::units::Pid;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_mins(1);
@@ -30,6 +31,9 @@ pub struct Cli {
     /// How to read tasks
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub tier: Choice,
+    /// Add the tools of this rules file to those that are known; may be given more than once
+    #[arg(long, global = true, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
     /// What to do instead of opening the screen
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -40,6 +44,15 @@ pub struct Cli {
 pub enum Command {
     /// Look for a second, print the verdict and leave
     Once {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a process's job is taken for, with every piece of evidence
+    Explain {
+        /// The process
+        #[arg(value_parser = clap::value_parser!(Pid).range(1..))]
+        pid: Pid,
         /// As one JSON object
         #[arg(long)]
         json: bool,

@@ -20,7 +20,7 @@ use common::fake_proc::FakeProc;
 use jiff::tz::TimeZone;
 use proptest::{collection::vec, prelude::*, sample::select};
 use whytop::{
-    analysis::kind::tools::{DATA, tools},
+    analysis::kind::{Catalogue, catalogue::DATA},
     cli::Cli,
     history::Limits,
     kernel::{ProcRoot, Reader},
@@ -298,8 +298,9 @@ proptest! {
 
 /// Every name that the catalogue knows, and words that command lines are made of.
 fn vocabulary() -> Vec<String> {
-    assert!(!tools().is_empty());
-    let quoted = DATA.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split('"').skip(1).step_by(2));
+    assert!(!Catalogue::built_in().is_empty());
+    let lines = DATA.iter().flat_map(|(_, text)| text.lines());
+    let quoted = lines.filter(|line| !line.starts_with('#')).flat_map(|line| line.split('"').skip(1).step_by(2));
     let mut words: Vec<String> = quoted.filter(|word| word.len() < 24).map(str::to_owned).collect();
     let more = [
         "sh",

@@ -24,9 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Words that may stand only in these rooms.
 const HOMES: &[(&[&str], &[&str])] = &[
     (&["Instant::now", "SystemTime::now", "Timestamp::now", "thread::sleep"], &["kernel", "sampler", "act", "app"]),
-    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act"]),
+    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "config"]),
     (&["std::process", "rustix::process"], &["kernel", "act", "app", "main"]),
-    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "ui"]),
+    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "ui"]),
     (&["unsafe"], &[]),
 ];
 

@@ -3,7 +3,7 @@
 //! Pure text. Tested through `tests/once.rs` and `tests/screens.rs`.
 
 use crate::sample::{Gap, ProcReason, Tier};
-use crate::units::count;
+use crate::units::{clean, count};
 
 /// Processes named at the most.
 const NAMED: usize = 4;
@@ -33,13 +33,14 @@ pub fn words(gap: &Gap, root: bool) -> String {
             let why = limit.map_or_else(|| "refused".to_owned(), |limit| format!("limit {} KiB", limit / 1024));
             format!("{what} is not locked in memory ({why}): it may answer late when memory is short")
         }
+        Gap::Rules { file, why } => format!("rules left out: {}: {}", clean(file), clean(why)),
         Gap::Host { file, why } => format!("{file}: {why}"),
     }
 }
 
 /// Whether it is about whytop's own footing; all others are about what it does not see.
 pub const fn is_own(gap: &Gap) -> bool {
-    matches!(gap, Gap::NotLocked { .. })
+    matches!(gap, Gap::NotLocked { .. } | Gap::Rules { .. })
 }
 
 /// Why tasks are read from `/proc`, where the kernel's iterator would cost less. `None`: they are not, or nobody knows.

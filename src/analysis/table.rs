@@ -10,9 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
-use crate::analysis::kind;
+use crate::analysis::kind::{self, Catalogue};
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Resident, Sample, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Resident, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// Who holds the memory is known for this long after the last look.
@@ -21,7 +21,8 @@ const MEMORY_KNOWN: Nanos = 10 * SECOND;
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: FxHashMap<Pid, Entry>,
+    /// In boxes: a map this large moves house now and then, and is half empty after that.
+    entries: FxHashMap<Pid, Box<Entry>>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
     /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
@@ -37,6 +38,9 @@ pub struct Table {
     /// (`kernel/exit.c`, `wait_task_zombie`), although it was seen already, in the children's. Kept for this sample and the next,
     /// because the parent may have been read before the child was reaped.
     inherited: HashMap<ProcessId, (IoBytes, u8)>,
+    /// What is known of programs.
+    catalogue: Arc<Catalogue>,
+    storage: Arc<Storage>,
 }
 
 /// One process.
@@ -69,6 +73,8 @@ pub struct Files {
     pub reading: Vec<String>,
     /// Paths of those that are written.
     pub writing: Vec<String>,
+    /// Those of them that lie on another host's disk, with what is mounted there.
+    pub away: Vec<String>,
 }
 
 /// What a process used up between two samples, and how its tasks stood at the second.
@@ -84,6 +90,8 @@ pub struct Used {
     pub written: Option<u64>,
     /// A counter went back: what it used is not known, or not all.
     pub lost: bool,
+    /// The task that waited for a CPU most, and for how long.
+    pub hungriest: Option<(Pid, Nanos)>,
     /// Tasks runnable at the second sample.
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the second sample.
@@ -91,6 +99,16 @@ pub struct Used {
 }
 
 impl Table {
+    /// An empty one, for whoever knows this of programs.
+    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, ..Self::default() }
+    }
+
+    /// What is known of programs.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// Folds one sample in; answers what each process used since the one before. Processes that did nothing are left out.
     pub fn apply(&mut self, sample: &Sample, ticks_per_second: u64) -> HashMap<ProcessId, Used> {
         let mut used: HashMap<ProcessId, Used> = HashMap::new();
@@ -144,7 +162,7 @@ impl Table {
                 }
             } else {
                 self.structure += 1;
-                self.entries.insert(process.id.pid, Entry::new(process));
+                self.entries.insert(process.id.pid, Box::new(Entry::new(process)));
             }
         }
         for tasks in sample.tasks.chunk_by(|one, other| one.pid == other.pid) {
@@ -165,6 +183,10 @@ impl Table {
                     let used = used.entry(entry.process.id).or_default();
                     used.lost |= lost;
                     used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
+                    // Of equals the one with the lowest number, in whatever order they come.
+                    let hunger = run_delay.filter(|delay| *delay > 0).map(|delay| (delay, std::cmp::Reverse(task.id.tid)));
+                    let most = used.hungriest.map(|(tid, delay)| (delay, std::cmp::Reverse(tid)));
+                    used.hungriest = most.max(hunger).map(|(delay, std::cmp::Reverse(tid))| (tid, delay));
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,
                         (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
@@ -203,13 +225,17 @@ impl Table {
                 self.structure += 1;
             }
         }
+        if let Some(storage) = &sample.storage {
+            self.storage = Arc::clone(storage);
+        }
         for (id, files) in &sample.open_files {
             let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) else { continue };
             let paths = |writing: bool| {
                 let those = files.iter().filter(|file| file.writing == writing);
                 those.map(|file| file.file.path.clone()).collect()
             };
-            entry.files = Some(Files { reading: paths(false), writing: paths(true), all: files.clone() });
+            let away = files.iter().filter(|file| file.writing).filter_map(|file| away(&self.storage, file)).collect();
+            entry.files = Some(Files { reading: paths(false), writing: paths(true), away, all: files.clone() });
         }
         for (id, resident) in &sample.resident {
             self.weighed = Some(sample.since_boot);
@@ -225,7 +251,7 @@ impl Table {
             .chain(sample.open_files.iter().map(|(id, _)| id.pid))
         {
             if let Some(entry) = self.entries.get_mut(&pid) {
-                entry.strength = kind::backup_strength(&shape(entry));
+                entry.strength = kind::backup_strength(&shape(entry), &self.catalogue);
             }
         }
         for CpuClock { cpu, clock } in &sample.clocks {
@@ -263,12 +289,12 @@ impl Table {
 
     /// The process that has this number now.
     pub fn get(&self, pid: Pid) -> Option<&Entry> {
-        self.entries.get(&pid)
+        self.entries.get(&pid).map(AsRef::as_ref)
     }
 
     /// All processes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(AsRef::as_ref)
     }
 
     /// Every task in uninterruptible sleep, with its process.
@@ -302,7 +328,7 @@ impl Table {
 
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
-        self.restless.iter().filter_map(|pid| self.entries.get(pid))
+        self.restless.iter().filter_map(|pid| self.get(*pid))
     }
 
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.
@@ -372,6 +398,28 @@ fn without(moved: IoBytes, inherited: &mut IoBytes) -> IoBytes {
         read_any: take(moved.read_any, &mut inherited.read_any),
         written_any: take(moved.written_any, &mut inherited.written_any),
     }
+}
+
+/// A file on another host's disk, with what is mounted there: `/mnt/n/site.tar (nas:/export)`.
+fn away(storage: &Storage, file: &OpenFile) -> Option<String> {
+    const KINDS: [&str; 14] = [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ceph",
+        "davfs",
+        "9p",
+        "afs",
+        "fuse.sshfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.davfs2",
+        "fuse.curlftpfs",
+    ];
+    let mount = file.file.mount.and_then(|id| storage.mount(id))?;
+    KINDS.contains(&mount.kind.as_str()).then(|| format!("{} ({})", file.file.path, mount.source))
 }
 
 /// The facts for people, made harmless.

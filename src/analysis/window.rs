@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::analysis::brief::{Brief, LEAST};
 use crate::analysis::diagnosis::{JobId, Usage};
 use crate::analysis::table::Used;
-use crate::units::{ProcessId, SECOND};
+use crate::units::{Pid, ProcessId, SECOND};
 
 /// How far back rates look, in seconds: three samples at the default interval. Long enough to even out a disk's bursts, short
 /// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
@@ -37,6 +37,8 @@ pub struct Recent {
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the newest sample.
     pub stuck: u32,
+    /// The task that waited for a CPU most in the newest interval, and in which part of that.
+    pub hungriest: Option<(Pid, f64)>,
     /// A counter went back: not all that it used is known.
     pub lost: bool,
 }
@@ -108,9 +110,13 @@ impl Window {
             let lately = newest.iter().filter_map(|interval| interval.used.get(id)).map(|used| used.stuck).max();
             recent.usage.stuck = recent.usage.stuck.min(f64::from(lately.unwrap_or_default()));
         }
-        for (id, used) in self.intervals.back().into_iter().flat_map(|newest| &newest.used) {
-            if let Some(recent) = sums.get_mut(id) {
-                (recent.runnable, recent.stuck) = (used.runnable, used.stuck);
+        if let Some(newest) = self.intervals.back() {
+            for (id, used) in &newest.used {
+                if let Some(recent) = sums.get_mut(id) {
+                    (recent.runnable, recent.stuck) = (used.runnable, used.stuck);
+                    let part = |delay: u64| (delay as f64 / SECOND as f64 / newest.seconds).min(1.0);
+                    recent.hungriest = used.hungriest.filter(|_| newest.seconds > 0.0).map(|(tid, delay)| (tid, part(delay)));
+                }
             }
         }
         sums

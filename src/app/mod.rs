@@ -1,18 +1,23 @@
-//! Puts the rooms together: reader and monitor for [`once`], and with them screen, keys and actions for [`screen`].
+//! Puts the rooms together: reader and monitor for [`once`] and [`explain`], and with them screen, keys and actions for [`screen`].
 //!
 //! The only place that knows all rooms. Decides nothing about the host. Tested by `tests/once.rs` and `tests/outage.rs`, which
 //! run the binary.
 
+mod explain;
 mod once;
 mod screen;
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
+use crate::config::{self, Knowledge};
+use crate::history::Limits;
 use crate::kernel::own::Own;
 use crate::kernel::{self, ProcRoot, Reader, WatchedReader};
+use crate::monitor::Monitor;
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
@@ -24,8 +29,32 @@ pub fn run(cli: &Cli) -> Result<u8> {
         })
     };
     match cli.command {
-        Some(Command::Once { json }) => once::run(reader()?, json),
+        Some(Command::Once { json }) => {
+            let knowledge = knowledge(cli)?;
+            let mut reader = reader()?;
+            let monitor = monitor(&mut reader, knowledge)?;
+            once::run(reader, monitor, json)
+        }
+        Some(Command::Explain { pid, json }) => {
+            let knowledge = knowledge(cli)?;
+            let mut reader = reader()?;
+            let monitor = monitor(&mut reader, knowledge)?;
+            explain::run(reader, monitor, pid, json)
+        }
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
-        None => screen::run(reader()?, cli),
+        None => {
+            let knowledge = knowledge(cli)?;
+            screen::run(reader()?, knowledge, cli)
+        }
     }
+}
+
+/// What is known of programs on this host, to this user.
+fn knowledge(cli: &Cli) -> Result<Knowledge> {
+    let [config, home] = ["XDG_CONFIG_HOME", "HOME"].map(|name| env::var_os(name).map(PathBuf::from));
+    config::knowledge(&cli.rules, config::home(config, home))
+}
+
+fn monitor(reader: &mut WatchedReader, knowledge: Knowledge) -> Result<Monitor> {
+    Ok(Monitor::new(&reader.facts()?, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints))
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
 
 use crate::analysis::diagnosis::{Diagnosis, Severity};
-use crate::history::Limits;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::report;
@@ -20,8 +19,19 @@ use crate::units::Nanos;
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(400)];
 
 /// Prints the verdict of now. Answers 0 (calm, watch) or 1 (contention).
-pub fn run(mut reader: WatchedReader, json: bool) -> Result<u8> {
-    let mut monitor = Monitor::new(&reader.facts()?, Limits::default());
+pub fn run(mut reader: WatchedReader, mut monitor: Monitor, json: bool) -> Result<u8> {
+    let diagnosis = look(&mut reader, &mut monitor)?;
+    let text = if json {
+        report::json(&diagnosis).context("put the diagnosis into JSON")?
+    } else {
+        report::text(&diagnosis, &TimeZone::system())
+    };
+    print(&text)?;
+    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+}
+
+/// Looks for a second.
+pub fn look(reader: &mut WatchedReader, monitor: &mut Monitor) -> Result<Diagnosis> {
     let mut begun = Instant::now();
     let mut diagnosis = monitor.ingest(reader.sample()?);
     for pause in PAUSES {
@@ -36,16 +46,11 @@ pub fn run(mut reader: WatchedReader, json: bool) -> Result<u8> {
         sample.cost.pace = Some(Pace { look, interval, stretched: false });
         diagnosis = monitor.ingest(sample);
     }
-    print(&diagnosis, json)?;
-    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+    Ok(diagnosis)
 }
 
-fn print(diagnosis: &Diagnosis, json: bool) -> Result<()> {
-    let text = if json {
-        report::json(diagnosis).context("put the diagnosis into JSON")?
-    } else {
-        report::text(diagnosis, &TimeZone::system())
-    };
+/// Prints a report.
+pub fn print(text: &str) -> Result<()> {
     // Strips colours where no terminal is, or NO_COLOR is set.
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -21,6 +21,7 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::act::{Hand, Worker};
 use crate::action::{Aim, Candidate, Signal};
 use crate::cli::Cli;
+use crate::config::Knowledge;
 use crate::history::Limits;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
@@ -38,7 +39,7 @@ const TICK: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
 /// Opens the screen and stays until somebody leaves it.
-pub fn run(mut reader: WatchedReader, cli: &Cli) -> Result<u8> {
+pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result<u8> {
     if !stdout().is_terminal() {
         bail!("standard output is no terminal; `whytop once` prints the verdict without one");
     }
@@ -48,7 +49,7 @@ pub fn run(mut reader: WatchedReader, cli: &Cli) -> Result<u8> {
     let zone = TimeZone::system();
     let (send, inbox) = channel();
     let told = end_on_signals(send.clone())?;
-    let mut monitor = Monitor::new(&facts, Limits::default());
+    let mut monitor = Monitor::new(&facts, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints);
     let host = Arc::clone(monitor.facts());
     let answers = send.clone();
     let failed = Arc::new(Mutex::new(None));

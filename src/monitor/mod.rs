@@ -17,7 +17,9 @@ use crate::analysis::diagnosis::{
 };
 use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::{Instant, Jobs};
+use crate::analysis::kind::Catalogue;
 use crate::analysis::ledger::{Counted, Ledger};
+use crate::analysis::past::Past;
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
 use crate::analysis::table::{Table, Used};
@@ -51,6 +53,9 @@ pub struct Monitor {
     troubles: Vec<Trouble>,
     /// The jobs of processes that did something within the window: what those did that have ended counts on.
     of_late: HashMap<ProcessId, JobId>,
+    past: Past,
+    /// What is wrong with what whytop was told to know.
+    complaints: Vec<Gap>,
 }
 
 /// Contention that goes on: since when, and when it was last seen.
@@ -74,7 +79,7 @@ impl Monitor {
         Self {
             // From strangers, like everything that is printed.
             facts: Arc::new(HostFacts { name: clean(&facts.name), kernel: clean(&facts.kernel), ..*facts }),
-            table: Table::default(),
+            table: Table::new(Catalogue::built_in()),
             jobs: Jobs::default(),
             window: Window::default(),
             ledger: Ledger::default(),
@@ -85,7 +90,15 @@ impl Monitor {
             before: None,
             troubles: Vec::new(),
             of_late: HashMap::new(),
+            past: Past::default(),
+            complaints: Vec::new(),
         }
+    }
+
+    /// The same, knowing this of programs. Nothing has been taken in yet.
+    #[must_use]
+    pub fn knowing(self, catalogue: Arc<Catalogue>, complaints: Vec<Gap>) -> Self {
+        Self { table: Table::new(catalogue), complaints, ..self }
     }
 
     /// What does not change about the host, fit to be printed.
@@ -116,6 +129,9 @@ impl Monitor {
             rates: self.window.has_rates(),
         };
         self.jobs.update(&self.table, &recent, instant);
+        for ended in self.jobs.take_ended() {
+            self.past.note(&ended, ended.root.map_or(0.0, |root| instant.age(root)));
+        }
 
         for id in recent.keys() {
             if let Some(facts) = self.jobs.of(*id) {
@@ -152,6 +168,7 @@ impl Monitor {
             incumbents: &incumbents,
             freezes: &self.freezes,
             table: &self.table,
+            recent: &recent,
             instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
@@ -160,8 +177,8 @@ impl Monitor {
 
         let load = self.load(&sample, &jobs);
         let point = TrendPoint { at: sample.at, runnable: load.runnable, uninterruptible: load.uninterruptible };
-        let (at, since_boot, host, gaps, cost) =
-            (sample.at, sample.since_boot, sample.host.clone(), sample.gaps.clone(), sample.cost);
+        let gaps = sample.gaps.iter().chain(&self.complaints).cloned().collect();
+        let (at, since_boot, host, cost) = (sample.at, sample.since_boot, sample.host.clone(), sample.cost);
         self.before = Some((since_boot, host.clone()));
         self.history.push(sample, point);
         Diagnosis {

@@ -38,10 +38,22 @@ impl Monitor {
                 // Seen, and nothing moved, until somebody did: a measured zero.
                 let still = (rates && io != IoSeen::Nothing).then_some(0.0);
                 let usage = Usage { cpu_cores: rates.then_some(0.0), read_bytes: still, write_bytes: still, ..Usage::default() };
+                let usual = self.past.usual(facts);
                 let facts = Arc::clone(facts);
                 let age = facts.root.map(|root| instant.age(root));
                 let (role, share) = (Role::Bystander, Share::default());
-                Job { facts, role, usage, stalls: Stalls::default(), runnable: 0, uninterruptible: 0, share, disks: None, age }
+                Job {
+                    facts,
+                    role,
+                    usage,
+                    stalls: Stalls::default(),
+                    runnable: 0,
+                    uninterruptible: 0,
+                    share,
+                    disks: None,
+                    age,
+                    usual,
+                }
             })
             .collect();
         let by_id: HashMap<&JobId, usize> = self.jobs.iter().enumerate().map(|(at, (facts, _))| (&facts.id, at)).collect();

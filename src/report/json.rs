@@ -122,12 +122,14 @@ struct Other<'a> {
     confidence: f64,
 }
 
+/// A job, as the contract has it.
 #[derive(Serialize)]
-struct JobOut<'a> {
+pub(super) struct JobOut<'a> {
     id: &'a str,
     name: &'a str,
     kind: &'static str,
     tool: Option<&'a str>,
+    work: Option<&'a str>,
     confidence: f64,
     evidence: Vec<&'a str>,
     launched_by: Option<&'a str>,
@@ -145,6 +147,7 @@ struct JobOut<'a> {
     runnable: u32,
     uninterruptible: u32,
     share: Share,
+    usual: Option<UsualOut>,
     resident_bytes: Option<u64>,
     disks: Option<Vec<&'a str>>,
     stalls: StallsOut,
@@ -158,6 +161,13 @@ struct StallsOut {
     memory: Option<f64>,
     throttled_s_per_s: Option<f64>,
     limit_hits_s: Option<f64>,
+}
+
+/// How long earlier runs took.
+#[derive(Serialize)]
+struct UsualOut {
+    runs: usize,
+    seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -179,6 +189,8 @@ struct Wait<'a> {
     longest_s: Option<f64>,
     resource: Option<&'static str>,
     mount: Option<&'a str>,
+    filesystem: Option<&'a str>,
+    source: Option<&'a str>,
     helps: Option<&'static str>,
     examples: Vec<Stuck<'a>>,
 }
@@ -284,7 +296,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             since: verdict.since,
             others: verdict.others.iter().map(other).collect(),
         },
-        jobs: diagnosis.jobs.iter().map(job).collect(),
+        jobs: diagnosis.jobs.iter().map(job_out).collect(),
         waits: diagnosis
             .waits
             .iter()
@@ -300,6 +312,8 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
                 mount: wait.mount.as_deref(),
+                filesystem: wait.filesystem.as_deref(),
+                source: wait.source.as_deref(),
                 helps: wait.helps,
                 examples: wait.examples.iter().map(stuck).collect(),
             })
@@ -389,13 +403,15 @@ fn stuck(task: &StuckTask) -> Stuck<'_> {
     }
 }
 
-fn job(job: &Job) -> JobOut<'_> {
+/// A job, as the contract has it.
+pub(super) fn job_out(job: &Job) -> JobOut<'_> {
     let facts = &job.facts;
     JobOut {
         id: facts.id.as_str(),
         name: &facts.name,
         kind: facts.finding.kind.name(),
         tool: facts.finding.tool.as_deref(),
+        work: facts.finding.work.as_deref(),
         confidence: rounded(facts.finding.confidence, 2),
         evidence: facts.finding.evidence.iter().map(|evidence| evidence.text.as_str()).collect(),
         launched_by: facts.launched_by.as_deref(),
@@ -417,6 +433,7 @@ fn job(job: &Job) -> JobOut<'_> {
         runnable: job.runnable,
         uninterruptible: job.uninterruptible,
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
+        usual: job.usual.map(|usual| UsualOut { runs: usual.runs, seconds: rounded(usual.seconds, 1) }),
         resident_bytes: job.usage.resident,
         disks: job.disks.as_ref().map(|disks| disks.iter().map(CompactString::as_str).collect()),
         stalls: stalls(job.stalls),
@@ -435,7 +452,7 @@ fn stalls(stalls: Stalls) -> StallsOut {
 }
 
 /// Digits that were not measured are not printed.
-fn rounded(value: f64, digits: i32) -> f64 {
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
-use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Severity, Usage};
+use crate::analysis::advice::{self, About};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Severity, Usage};
 use crate::analysis::{gap, wedge};
 use crate::sample::Gap;
 use crate::units::{count, rate, span};
@@ -86,6 +87,16 @@ fn load(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
         write!(out, " ({}{more})", parts.join(", "))?;
     }
     writeln!(out)?;
+    if let Some(account) = &load.account {
+        let parts = account.lines.iter().filter(|part| part.average >= NOTABLE).take(4);
+        let parts = parts.map(|part| format!("{} {:.1}", part.name, part.average));
+        let rest = [(account.before, "from before"), (account.unseen, "unseen")];
+        let rest = rest.iter().filter(|(part, _)| part.abs() >= NOTABLE).map(|(part, what)| format!("{part:.1} {what}"));
+        let parts: Vec<String> = parts.chain(rest).collect();
+        if !parts.is_empty() {
+            writeln!(out, "its last minute, {:.2}, is {}", account.average, parts.join(" + "))?;
+        }
+    }
     match diagnosis.pressure {
         Some(p) => writeln!(
             out,
@@ -99,25 +110,18 @@ fn load(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
 fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone) -> std::fmt::Result {
     let facts = &job.facts;
     let bold = Style::new().bold();
-    let title = match facts.finding.kind {
-        Kind::Backup => "CO-LOCATED BACKUP DETECTED",
-        _ => "CULPRIT",
+    let title = match (facts.finding.kind, &facts.finding.work) {
+        (Kind::Backup, _) => "CO-LOCATED BACKUP DETECTED".to_owned(),
+        (_, Some(work)) => format!("CO-LOCATED {} DETECTED", work.to_uppercase()),
+        (_, None) => "CULPRIT".to_owned(),
     };
     let tool =
         facts.finding.tool.as_deref().filter(|tool| *tool != facts.name).map(|tool| format!(" ({tool})")).unwrap_or_default();
     writeln!(out, "{bold}{title}{bold:#}: {}{tool}", facts.name)?;
-    if let Some(root) = facts.root_member() {
-        writeln!(out, "  command   {}", root.command)?;
+    if facts.root_member().is_some() {
+        writeln!(out, "  command   {}", command_of_root(facts))?;
     }
-    let by = facts.launched_by.as_deref().unwrap_or("n/a");
-    let since = facts.started_at.map_or_else(
-        || "n/a".to_owned(),
-        |start| {
-            let ago = span(diagnosis.at.duration_since(start).as_secs_f64());
-            format!("{} ({ago} ago)", start.to_zoned(zone.clone()).strftime("%H:%M:%S"))
-        },
-    );
-    writeln!(out, "  started   by {by} at {since}, as {}", facts.user.as_deref().unwrap_or("n/a"))?;
+    writeln!(out, "  started   {}", started(diagnosis, facts, zone))?;
     let members: Vec<String> =
         facts.members.iter().take(LISTED).map(|member| format!("{} {}", member.name, member.id.pid)).collect();
     let more = facts.members.len().saturating_sub(members.len());
@@ -126,6 +130,12 @@ fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone)
     writeln!(out, "  takes     {}", usage(job))?;
     for evidence in facts.finding.evidence.iter().filter(|evidence| evidence.weight > 0.0).take(4) {
         writeln!(out, "  because   {}", evidence.text)?;
+    }
+    for (about, words) in advice::lines(&facts.finding.advice)
+        .into_iter()
+        .filter(|(about, _)| matches!(about, About::Ending | About::Signal | About::Cleanup))
+    {
+        writeln!(out, "  {:<9} {words}", about.label())?;
     }
     let pids: Vec<String> = facts.members.iter().map(|member| member.id.pid.to_string()).collect();
     let own_program = !facts.members.iter().any(|member| member.kernel_thread);
@@ -137,8 +147,26 @@ fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone)
     Ok(())
 }
 
+/// The whole command line of the root, or nothing known.
+pub(super) fn command_of_root(facts: &JobFacts) -> String {
+    facts.root_member().map_or_else(|| "n/a".to_owned(), |root| root.command.clone())
+}
+
+/// `by cron (root) at 02:00:01 (12 m 10 s ago), as root`.
+pub(super) fn started(diagnosis: &Diagnosis, facts: &JobFacts, zone: &TimeZone) -> String {
+    let by = facts.launched_by.as_deref().unwrap_or("n/a");
+    let since = facts.started_at.map_or_else(
+        || "n/a".to_owned(),
+        |start| {
+            let ago = span(diagnosis.at.duration_since(start).as_secs_f64());
+            format!("{} ({ago} ago)", start.to_zoned(zone.clone()).strftime("%H:%M:%S"))
+        },
+    );
+    format!("by {by} at {since}, as {}", facts.user.as_deref().unwrap_or("n/a"))
+}
+
 /// `0.60 CPUs, reads 6.5 MB/s, writes 0 B/s, 81 % of the disk`.
-fn usage(job: &Job) -> String {
+pub(super) fn usage(job: &Job) -> String {
     let Usage { cpu_cores, read_bytes, write_bytes, .. } = job.usage;
     let known = |value: Option<f64>| value.map_or_else(|| "n/a".to_owned(), rate);
     let cpu = cpu_cores.map_or_else(|| "CPU n/a".to_owned(), |cores| format!("{cores:.2} CPUs"));

@@ -385,6 +385,13 @@ pub enum Gap {
         /// Their numbers.
         pids: Vec<Pid>,
     },
+    /// A rules file, or entries of it, were left out.
+    Rules {
+        /// Which file, and the line.
+        file: String,
+        /// The reason, in words.
+        why: String,
+    },
     /// A file of the whole host could not be read or made no sense.
     Host {
         /// Which file, below the proc root.

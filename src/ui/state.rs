@@ -73,6 +73,8 @@ pub struct Dialog {
     pub signal: Signal,
     /// What is known of ending this tool.
     pub advice: Advice,
+    /// How long it had run when the dialog opened, and how long earlier runs took, in words. `None`: no earlier run is known.
+    pub lasts: Option<String>,
     /// First process shown.
     pub scroll: usize,
     /// The detail screen it was opened from, to go back to.

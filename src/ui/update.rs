@@ -12,6 +12,7 @@ use super::keys::{self, Command};
 use super::state::{Detail, Dialog, List, Mode, Pending, State, Target, Tone, Watch, is_kernel, target_of};
 use super::view;
 use crate::action::{Aim, Candidate, Outcome, Signal};
+use crate::analysis::advice;
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
 use crate::recovery::Recovery;
 use crate::units::{Nanos, count};
@@ -99,11 +100,12 @@ pub fn aimed(state: &mut State, job: JobId, preselect: Signal, aim: Aim) {
     }
     let found = state.diagnosis.as_ref().and_then(|diagnosis| diagnosis.job(&job));
     let advice = found.map(|found| found.facts.finding.advice.clone()).unwrap_or_default();
+    let lasts = found.filter(|found| found.usual.is_some()).and_then(advice::run_time);
     let from = match &state.mode {
         Mode::Detail(detail) => Some(detail.clone()),
         _ => None,
     };
-    let dialog = Dialog { job, aim, signal: preselect, advice, scroll: 0, from };
+    let dialog = Dialog { job, aim, signal: preselect, advice, lasts, scroll: 0, from };
     state.mode = Mode::Dialog(Box::new(dialog));
 }
 

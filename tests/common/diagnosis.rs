@@ -37,7 +37,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         facts: Arc::new(JobFacts {
             id: id.clone(),
             name: name.into(),
-            finding: Finding { kind, tool: None, confidence: 0.6, evidence: vec![], advice: Advice::default() },
+            finding: Finding { kind, tool: None, work: None, confidence: 0.6, evidence: vec![], advice: Advice::default() },
             launched_by: None,
             unit: None,
             container: None,
@@ -61,6 +61,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         share: Share { cpu: Some(0.0), disk: Some(0.0) },
         disks: None,
         age: None,
+        usual: None,
     }
 }
 
@@ -232,6 +233,7 @@ fn nightly() -> Job {
     facts.finding = Finding {
         kind: Kind::Backup,
         tool: Some("tar".into()),
+        work: None,
         confidence: 0.96,
         evidence: vec![
             Evidence { text: "tar creates an archive (cf) of /srv, /etc and /home".into(), weight: 0.8 },
@@ -398,6 +400,7 @@ pub fn outage() -> Diagnosis {
             helps: Some("slow or stop the disk's heaviest user"),
             mount: Some("/srv".into()),
             filesystem: Some("ext4".into()),
+            source: None,
             shortest: None,
             examples: vec![StuckTask {
                 pid: 4711,
@@ -420,6 +423,7 @@ pub fn outage() -> Diagnosis {
             helps: None,
             mount: Some("/srv".into()),
             filesystem: Some("ext4".into()),
+            source: None,
             shortest: None,
             examples: Vec::new(),
         },
@@ -437,6 +441,7 @@ pub fn outage() -> Diagnosis {
             helps: None,
             mount: None,
             filesystem: None,
+            source: None,
             shortest: None,
             examples: Vec::new(),
         },
@@ -454,6 +459,7 @@ pub fn outage() -> Diagnosis {
             helps: None,
             mount: None,
             filesystem: None,
+            source: None,
             shortest: None,
             examples: Vec::new(),
         },

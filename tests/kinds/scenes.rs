@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Deserialize;
 use whytop::analysis::diagnosis::Kind;
-use whytop::analysis::kind::{JobShape, Launcher, backup_strength, judge};
+use whytop::analysis::kind::{Catalogue, JobShape, Launcher, backup_strength, judge};
 
 use super::{Owned, processes, told};
 
@@ -151,6 +151,7 @@ fn scenes() {
     let bare = std::env::var_os("WHYTOP_SCENES_NO_ARGUMENTS").is_some();
     let age: f64 = std::env::var("WHYTOP_SCENES_AGE").ok().and_then(|age| age.parse().ok()).unwrap_or(60.0);
     let (mut hit, mut missed, mut false_alarms) = (0, 0, 0);
+    let known = Catalogue::built_in();
     let text = fs::read_to_string(path).unwrap();
     for line in text.lines() {
         let scene: Scene = serde_json::from_str(line).unwrap();
@@ -183,6 +184,8 @@ fn scenes() {
                         io: Some((p.read_mb_s, p.write_mb_s)),
                         reads,
                         writes,
+                        away: Vec::new(),
+                        nice: 0,
                     },
                 )
             })
@@ -190,9 +193,9 @@ fn scenes() {
         let mut found = false;
         for (root, mut job, unit) in jobs(&scene, &owned) {
             job.unit = unit.as_deref();
-            let finding = judge(&job);
+            let finding = judge(&job, &known);
             let is_culprit = scene.label == "backup" && scene.culprit_pid == Some(root);
-            let strength = job.processes.iter().map(backup_strength).fold(0.0, f64::max);
+            let strength = job.processes.iter().map(|process| backup_strength(process, &known)).fold(0.0, f64::max);
             if is_culprit {
                 found = finding.kind == Kind::Backup;
                 if !found {

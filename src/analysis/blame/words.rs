@@ -102,6 +102,10 @@ fn called(job: &Job) -> String {
     let tool = tool.map(|tool| format!(" ({tool})")).unwrap_or_default();
     match job.facts.finding.kind {
         Kind::Backup => format!("the backup {}{tool}", job.facts.name),
+        Kind::Batch => match &job.facts.finding.work {
+            Some(work) => format!("the {work} {}{tool}", job.facts.name),
+            None => format!("{}{tool}", job.facts.name),
+        },
         _ => format!("{}{tool}", job.facts.name),
     }
 }

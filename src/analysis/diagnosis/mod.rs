@@ -300,6 +300,17 @@ pub struct Job {
     pub disks: Option<Vec<CompactString>>,
     /// Seconds since its root started.
     pub age: Option<f64>,
+    /// How long earlier runs of the same work took. `None`: none ended while whytop watched.
+    pub usual: Option<Usual>,
+}
+
+/// How long a job's earlier runs took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usual {
+    /// How many are known.
+    pub runs: usize,
+    /// Seconds the one in the middle took.
+    pub seconds: f64,
 }
 
 /// What a job is.
@@ -358,6 +369,8 @@ pub struct Finding {
     pub kind: Kind,
     /// The tool that does the work, where it was recognised: `tar`, `restic`.
     pub tool: Option<String>,
+    /// What the work of a batch job is called, where it is known: `virus scan`, `package upgrade`.
+    pub work: Option<String>,
     /// How sure, 0 to 1.
     pub confidence: f64,
     /// For and against, strongest first.

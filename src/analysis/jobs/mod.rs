@@ -44,6 +44,7 @@ pub struct Jobs {
     kept: Vec<Kept>,
     /// Job and place among its members.
     of: FxHashMap<ProcessId, (usize, usize)>,
+    ended: Vec<Arc<JobFacts>>,
 }
 
 #[derive(Debug)]
@@ -131,6 +132,11 @@ impl Jobs {
         }
     }
 
+    /// The jobs that have ended since this was asked last.
+    pub fn take_ended(&mut self) -> Vec<Arc<JobFacts>> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Every job, and how much of its I/O may be seen.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<JobFacts>, IoSeen)> {
         self.kept.iter().map(|kept| (&kept.facts, kept.io))
@@ -184,6 +190,9 @@ impl Jobs {
             let known = old.remove(&draft.id);
             keep_or_make(scene, draft, known.as_ref())
         }));
+        let lives = |root: ProcessId| scene.table.get(root.pid).is_some_and(|entry| entry.process.id == root);
+        let ended = old.into_values().filter(|kept| kept.facts.root.is_some_and(|root| !lives(root)));
+        self.ended.extend(ended.map(|kept| kept.facts));
         self.of.clear();
         for (job, kept) in self.kept.iter().enumerate() {
             self.of.extend(kept.facts.members.iter().enumerate().map(|(at, member)| (member.id, (job, at))));
@@ -271,7 +280,7 @@ fn base_of(path: &str) -> &str {
 }
 
 fn unjudged() -> Finding {
-    Finding { kind: Kind::Unknown, tool: None, confidence: 0.0, evidence: Vec::new(), advice: Advice::default() }
+    Finding { kind: Kind::Unknown, tool: None, work: None, confidence: 0.0, evidence: Vec::new(), advice: Advice::default() }
 }
 
 /// Who started the root: what kind of launcher, and in words.
@@ -307,7 +316,8 @@ fn judge(scene: &Scene, facts: &JobFacts, launcher: Launcher, gist: &Gist, activ
         return facts.finding.clone();
     }
     let processes = scene.shapes(gist, &gist.with(active), |at| Some(facts.members.get(at)?.id.pid));
-    kind::judge(&JobShape { processes, unit: facts.unit.as_deref(), container: facts.container.as_deref(), launcher })
+    let shape = JobShape { processes, unit: facts.unit.as_deref(), container: facts.container.as_deref(), launcher };
+    kind::judge(&shape, scene.table.catalogue())
 }
 
 /// All that jobs are made from.
@@ -349,6 +359,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         exe: identity.and_then(|identity| identity.exe.as_deref()),
         user: identity.and_then(|identity| identity.user.as_deref()),
         on_terminal: entry.process.tty != 0,
+        nice: entry.process.nice,
         age: 0.0,
         cpu_seconds: entry.tasks.iter().map(|task| task.cpu as f64).sum::<f64>() / SECOND as f64,
         io: entry.process.io,
@@ -356,7 +367,7 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         files: entry
             .files
             .as_ref()
-            .map(|files| OpenFiles { reading: &files.reading, writing: &files.writing })
+            .map(|files| OpenFiles { reading: &files.reading, writing: &files.writing, away: &files.away })
             .unwrap_or_default(),
     }
 }

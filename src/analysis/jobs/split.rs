@@ -48,7 +48,8 @@ fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
     let gist = Gist::of(scene.table, &draft.members);
     let strong = (0..draft.members.len()).filter(|at| scene.table.get(draft.members[*at]).is_some_and(is_strong));
     let processes = scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied());
-    let top = processes.get(kind::backup_part(&JobShape { processes: processes.clone(), unit, container, launcher })?)?.id;
+    let shape = JobShape { processes: processes.clone(), unit, container, launcher };
+    let top = processes.get(kind::backup_part(&shape, scene.table.catalogue())?)?.id;
     if draft.root == Some(top.pid) {
         return None;
     }

@@ -1,13 +1,15 @@
 //! What kind of work a job is, from evidence: what its processes are called, what their arguments ask for, who started
 //! them, what they read and write.
 //!
-//! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`tools`] what
-//! is known of it, [`rules`] what its arguments ask for, [`words`] what names and paths say; [`read`] puts that together for one
-//! process and [`weigh`] for a job; [`other`] says
-//! what a job is that is no backup. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
+//! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`catalogue`] what
+//! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names and paths say, [`files`] what its
+//! open files do; [`read`] puts that together for one process and [`weigh`] for a job; [`other`] says what a job is that is no backup,
+//! and [`work`] what its work is called. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
 
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
+mod files;
 mod other;
 mod program;
 mod read;
@@ -15,6 +17,9 @@ mod rules;
 pub mod tools;
 mod weigh;
 mod words;
+mod work;
+
+pub use catalogue::Catalogue;
 
 use crate::analysis::diagnosis::Finding;
 use crate::sample::IoBytes;
@@ -54,6 +59,8 @@ pub struct ProcessShape<'a> {
     pub user: Option<&'a str>,
     /// Has a controlling terminal.
     pub on_terminal: bool,
+    /// Niceness.
+    pub nice: i8,
     /// Seconds since it started.
     pub age: f64,
     /// CPU time since it started, in seconds.
@@ -87,6 +94,8 @@ pub struct OpenFiles<'a> {
     pub reading: &'a [String],
     /// Open for writing.
     pub writing: &'a [String],
+    /// Of those that are written, what lies on another host's disk: the path, and what is mounted there.
+    pub away: &'a [String],
 }
 
 /// Who starts jobs.
@@ -113,19 +122,19 @@ pub enum Launcher {
 }
 
 /// What this job is, with the evidence for and against.
-pub fn judge(job: &JobShape) -> Finding {
-    weigh::judge(job)
+pub fn judge(job: &JobShape, known: &Catalogue) -> Finding {
+    weigh::judge(job, known)
 }
 
 /// How strongly this process alone says "a backup is at work here", 0 to 1. Used to find where a backup that a service
 /// started begins; cheap enough to run for every new process.
-pub fn backup_strength(process: &ProcessShape) -> f64 {
-    weigh::strength(process)
+pub fn backup_strength(process: &ProcessShape, known: &Catalogue) -> f64 {
+    weigh::strength(process, known)
 }
 
 /// Where a backup begins inside a job that is more than that: the place in `processes` of the topmost one that belongs to the backup
 /// only. `None` if there is none. Other than [`backup_strength`] it knows what stands above and beside: the copy that a database
 /// cluster makes for a new node, or a dump that feeds another database, is none.
-pub fn backup_part(job: &JobShape) -> Option<usize> {
-    weigh::part(job)
+pub fn backup_part(job: &JobShape, known: &Catalogue) -> Option<usize> {
+    weigh::part(job, known)
 }

@@ -6,6 +6,7 @@ use super::Launcher;
 use super::read::shown;
 use super::tools::{Doing, Role};
 use super::weigh::{Read, Scale, finding};
+use super::work;
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
 use crate::units::count;
 
@@ -32,7 +33,7 @@ impl Read<'_, '_> {
         {
             let sink = self.clone_sink(dump).unwrap_or_default();
             let text = format!("{} feeds {}: a clone of a database, nothing is kept", dump.called(), shown(sink));
-            return finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85));
+            return Finding { work: Some("clone".into()), ..finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85)) };
         }
         // The topmost one that answers for what runs below it, else the busiest.
         let batch = || self.readings.iter().filter(|reading| reading.doing == Doing::Batch && !reading.text.is_empty());
@@ -69,7 +70,9 @@ impl Read<'_, '_> {
             .count();
         match job.launcher {
             Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::Automation => {
-                finding(Kind::Batch, None, 0.5, says(format!("started by {}", launcher_name(job.launcher)), 0.5))
+                let work = self.readings.iter().filter(|reading| reading.tool.is_none()).find_map(work::of);
+                let evidence = says(format!("started by {}", launcher_name(job.launcher)), 0.5);
+                Finding { work, ..finding(Kind::Batch, None, 0.5, evidence) }
             }
             Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine if workers >= WORKERS => {
                 finding(Kind::Service, None, 0.8, says(count(workers, "equal worker"), 0.8))

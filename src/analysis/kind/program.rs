@@ -23,10 +23,10 @@ pub struct Program<'a> {
     pub wrapper: Option<&'a str>,
     /// The line of `sh -c`.
     pub line: Option<&'a str>,
-    /// Arguments of a container engine's client stand before: the work is done elsewhere.
-    pub elsewhere: bool,
     /// A container engine, a shell or an interpreter without anything to run.
     pub bare: bool,
+    /// It is a shell.
+    pub shell: bool,
 }
 
 /// A program that starts another one.
@@ -161,9 +161,9 @@ pub fn unwrap(mut words: Vec<&str>) -> Program<'_> {
             return found.into_line();
         } else if matches!(name, "docker" | "podman" | "nerdctl" | "kubectl" | "crictl" | "lxc" | "pct") {
             let Some(rest) = past_exec(&words) else { break };
-            found.elsewhere = true;
             words.drain(..rest);
         } else if SHELLS.contains(&name) {
+            found.shell = true;
             let mut at = 1;
             while let Some(option) = words.get(at).filter(|word| word.starts_with(['-', '+']) && word.len() > 1) {
                 if !option.starts_with("--") && option[1..].contains('c') {
@@ -182,6 +182,7 @@ pub fn unwrap(mut words: Vec<&str>) -> Program<'_> {
             found.script = true;
             words.drain(..at);
         } else if let Some(at) = past_interpreter(name, &words) {
+            found.shell = false;
             if at >= words.len() {
                 found.bare = true;
                 break;
@@ -214,7 +215,6 @@ impl Program<'_> {
             self.path = inner.path;
             self.name = inner.name;
             self.args = inner.args;
-            self.elsewhere |= inner.elsewhere;
         }
         self
     }

@@ -2,11 +2,13 @@
 //!
 //! Called for every new process, so it makes text only where there is something to tell.
 
+use super::ProcessShape;
+use super::catalogue::Catalogue;
+use super::files::read_files;
 use super::program::{Program, basename, commands, program, unwrap};
 use super::rules::{self, Fact};
-use super::tools::{Doing, Role, Tool, tools};
-use super::words::{name_says, place_says};
-use super::{OpenFiles, ProcessShape};
+use super::tools::{Doing, Role, Tool};
+use super::words::{name_says, place_says, words};
 use crate::units::clean;
 
 /// A tool made for backups does what it is made for.
@@ -111,7 +113,7 @@ pub struct Reading<'a> {
     /// Its program.
     pub program: Program<'a>,
     /// The tool, where it is known.
-    pub tool: Option<&'static Tool>,
+    pub tool: Option<&'a Tool>,
     /// What it does.
     pub doing: Doing,
     /// How much that says.
@@ -150,7 +152,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// Reads a process.
-pub fn read<'a>(process: &ProcessShape<'a>) -> Reading<'a> {
+pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a> {
     let leaf = process.leaf;
     let program = program(process);
     let mut reading = Reading {
@@ -165,19 +167,25 @@ pub fn read<'a>(process: &ProcessShape<'a>) -> Reading<'a> {
         program,
     };
     if reading.program.bare {
-        reading.tool = tools().find("sh");
+        if reading.program.shell {
+            reading.tool = known.find("sh");
+        } else {
+            // A program from a pipe or from the command line has no name; what it does shows all the same.
+            reading.open = true;
+            read_files(&mut reading, process.files);
+        }
         return reading;
     }
     if let Some(line) = reading.program.line {
-        read_line(&mut reading, line, leaf);
+        read_line(&mut reading, line, leaf, known);
         return reading;
     }
     if let (Some(wrapper), false) = (reading.program.wrapper, leaf) {
         // What it started is a child, and speaks for itself.
-        reading.tool = tools().find(wrapper);
+        reading.tool = known.find(wrapper);
         return reading;
     }
-    reading.tool = find(&reading.program, process);
+    reading.tool = find(&reading.program, process, known);
     match reading.tool {
         Some(tool) => read_tool(&mut reading, tool),
         None => read_stranger(&mut reading),
@@ -191,16 +199,20 @@ pub fn read<'a>(process: &ProcessShape<'a>) -> Reading<'a> {
     reading
 }
 
-fn find(program: &Program, process: &ProcessShape) -> Option<&'static Tool> {
-    tools().find(program.name).or_else(|| {
+fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> Option<&'a Tool> {
+    let named = known.find(program.name);
+    // `cron.php` is no cron: a script is not the server that it is called after.
+    let named =
+        named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
+    named.or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
         let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
-        tools().find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
+        known.find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
     })
 }
 
-fn read_tool(reading: &mut Reading<'_>, tool: &'static Tool) {
-    let words = tool.words;
+fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool) {
+    let words = &*tool.words;
     let args = &reading.program.args;
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
@@ -284,13 +296,15 @@ fn read_stranger(reading: &mut Reading<'_>) {
     let says = name_says(
         program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
     );
-    if says.cancelled {
-        let (weight, what) = if says.weight > 0.0 { (-0.8, "only deals with backups") } else { (-0.3, "does other work") };
-        reading.facts.push(Fact { weight, text: format!("{} {what}, by its name", shown(program.name)) });
+    if says.cancelled && says.weight > 0.0 {
+        reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
         reading.targets = outputs(program);
         return;
     }
-    if says.weight > 0.0 {
+    if says.cancelled {
+        reading.facts.push(Fact { weight: -0.3, text: format!("{} does other work, by its name", shown(program.name)) });
+    }
+    if says.weight > 0.0 && !says.cancelled {
         let what = if program.script { "script" } else { "program" };
         reading.facts.push(Fact { weight: says.weight, text: format!("the {what} is called {}", shown(program.name)) });
     } else if let Some((directory, _)) = program.path.rsplit_once('/')
@@ -307,13 +321,31 @@ fn read_stranger(reading: &mut Reading<'_>) {
     });
     if let Some(word) = told {
         reading.facts.push(Fact { weight: TOLD_TO, text: format!("{} was told to {}", shown(program.name), shown(word)) });
+    } else if let Some((word, weight)) = program.args.iter().filter(|arg| !arg.contains('/')).find_map(|arg| round_of(arg)) {
+        reading.facts.push(Fact { weight, text: format!("{} makes a {word} round", shown(program.name)) });
     }
     reading.targets = outputs(program);
+    // From here to there: the last of several paths is where it goes.
+    let mut paths = program.args.iter().copied().filter(|arg| arg.contains('/') && !arg.starts_with('-')).rev();
+    if let (Some(last), Some(_)) = (paths.next(), paths.next())
+        && place_says(last).place > 0.0
+    {
+        reading.targets.push(last);
+    }
+}
+
+/// Backups go in rounds: a full one, then increments; other work at most has its hour.
+fn round_of(arg: &str) -> Option<(&str, f64)> {
+    words(arg).find_map(|word| match word.to_ascii_lowercase().as_str() {
+        "incremental" | "incr" | "differential" => Some((word, 0.35)),
+        "full" | "hourly" | "daily" | "nightly" | "weekly" | "monthly" => Some((word, 0.12)),
+        _ => None,
+    })
 }
 
 /// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
-fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool) {
-    reading.tool = tools().find("sh");
+fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'a Catalogue) {
+    reading.tool = known.find("sh");
     for command in commands(line) {
         reading.targets.extend(command.output.filter(|output| !output.starts_with("/dev/") && !output.starts_with('&')));
         if !leaf {
@@ -323,7 +355,7 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool) {
         if inner.wrapper.is_some() {
             continue;
         }
-        let Some(tool) = tools().find(inner.name) else { continue };
+        let Some(tool) = known.find(inner.name) else { continue };
         let doing = tool.words.doing(&inner.args).map(|(doing, _)| doing);
         if reading.doing == Doing::Unknown
             && (doing == Some(Doing::Backup) || doing.is_none() && tool.role == Role::Backup && tool.words.otherwise.is_none())
@@ -380,37 +412,4 @@ fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
         }
     }
     found
-}
-
-/// Files that are open for writing say what is made of them; those that are read, where a block agent reads.
-fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
-    const SNAPSHOTS: [&str; 8] = [
-        "/dev/hcp",
-        "/dev/synosnap",
-        "/dev/veeam",
-        "/dev/snapapi",
-        "/dev/blksnap",
-        "/dev/datto",
-        "/dev/elastio",
-        "/dev/sbd_snap",
-    ];
-    if let Some(device) = files.reading.iter().find(|file| SNAPSHOTS.iter().any(|snapshot| file.starts_with(snapshot))) {
-        reading.facts.push(Fact { weight: 0.6, text: format!("it reads the snapshot device {}", shown(device)) });
-    }
-    match reading.role() {
-        Some(Role::Viewer | Role::Batch) => {}
-        // A server writes all day; only a dated archive in a place for backups says that it packs one (a plug-in of a web site).
-        Some(Role::Server) => {
-            let archive = files.writing.iter().find(|file| {
-                let says = place_says(file);
-                says.place > 0.4 && says.dated > 0.0 && says.archive > 0.0
-            });
-            if let Some(archive) = archive.filter(|_| reading.doing == Doing::Unknown && reading.pace.works()) {
-                reading.doing = Doing::Backup;
-                reading.weight = 0.6;
-                reading.text = format!("{} writes {}", reading.called(), shown(archive));
-            }
-        }
-        _ => reading.targets.extend(files.writing.iter().map(String::as_str)),
-    }
 }

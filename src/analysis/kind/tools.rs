@@ -1,11 +1,10 @@
-//! What whytop knows of programs: `tools.toml`, compiled in, parsed once, found by name.
+//! An entry of the knowledge base: what a tool is, the words that tell what it does, and what is known of ending it.
 //!
-//! Knows names and words only; what a command line means is for `rules`, what a job means for `weigh`. A data file that does
-//! not parse leaves the catalogue empty instead of ending the program: tests/kinds.rs sees to it that it parses.
+//! Knows names and words only; what a command line means is for `rules`, what a job means for `weigh`, and where entries come from for
+//! `catalogue`.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -89,17 +88,20 @@ pub struct Tool {
     /// What it is.
     pub role: Role,
     /// Words and options.
-    pub words: &'static Words,
+    pub words: Arc<Words>,
 }
 
-/// What an entry says beside names.
+/// An entry of the knowledge base. The head of `tools/copies.toml` says what each field is for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
     names: Vec<String>,
-    role: Role,
+    /// What it is.
+    pub role: Role,
     #[serde(default)]
     each: bool,
+    /// What its work is called, where it is no backup: `virus scan`.
+    pub work: Option<String>,
     /// How much its doing says, where the role's own weight does not fit.
     pub weight: Option<f64>,
     /// Needs code.
@@ -131,161 +133,50 @@ pub struct Words {
     resume: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Group {
-    role: Role,
-    names: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    tool: Vec<Words>,
-    group: Vec<Group>,
-}
-
-/// The catalogue.
-#[derive(Default)]
-pub struct Tools {
-    all: Vec<Tool>,
-    by_name: HashMap<&'static str, usize>,
-    /// By the first 15 bytes: all that the kernel keeps of a longer name.
-    by_cut_name: HashMap<&'static str, usize>,
-}
-
-/// Bytes of a program's name that the kernel keeps.
-pub const COMM: usize = 15;
-
-/// The data file, for the tests.
-pub const DATA: &str = include_str!("tools.toml");
-
-/// The catalogue; empty if the data file is broken.
-pub fn tools() -> &'static Tools {
-    static TOOLS: OnceLock<Tools> = OnceLock::new();
-    TOOLS.get_or_init(|| toml::from_str(DATA).map(Tools::from_file).unwrap_or_default())
-}
-
-impl Tools {
-    fn from_file(file: File) -> Self {
-        let groups = file.group.into_iter().map(|group| Words {
-            names: group.names,
-            role: group.role,
-            each: true,
-            weight: None,
-            rule: None,
-            backup: Vec::new(),
-            batch: Vec::new(),
-            quiet: Vec::new(),
-            agent: Vec::new(),
-            otherwise: None,
-            decides: false,
-            conducts: false,
-            sinks: Vec::new(),
-            consequence: None,
-            better_signal: None,
-            cleanup: None,
-            holds: None,
-            gentle: None,
-            resume: None,
-        });
-        let mut catalogue = Self::default();
-        for words in file.tool.into_iter().chain(groups) {
-            // Read once and kept to the end of the program: the names can then be keys.
-            let words: &'static Words = Box::leak(Box::new(words));
-            let first = words.names.first();
-            for name in &words.names {
-                let shown = if words.each { name } else { first.unwrap_or(name) };
-                let index = catalogue.all.len();
-                catalogue.all.push(Tool { name: shown.clone(), role: words.role, words });
-                catalogue.by_name.insert(name, index);
-                if name.len() > COMM && name.is_char_boundary(COMM) {
-                    catalogue.by_cut_name.insert(&name[..COMM], index);
-                }
-            }
-        }
-        catalogue
-    }
-
-    /// The tool with this name: as it is, in lower case, without what versions and platforms add (`restic_0.16_linux_amd64`,
-    /// `php-fpm8.2`), or cut by the kernel.
-    pub fn find(&self, name: &str) -> Option<&Tool> {
-        self.find_exactly(name).or_else(|| {
-            let mut short = name;
-            while let Some(shorter) = without_suffix(short) {
-                if let Some(tool) = self.find_exactly(shorter) {
-                    return Some(tool);
-                }
-                short = shorter;
-            }
-            None
-        })
-    }
-
-    fn find_exactly(&self, name: &str) -> Option<&Tool> {
-        let lower;
-        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            lower = name.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            name
-        };
-        let index = self.by_name.get(name).or_else(|| if name.len() == COMM { self.by_cut_name.get(name) } else { None })?;
-        self.all.get(*index)
-    }
-
-    /// How many names are known. For the tests.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether the data file was broken.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-}
-
-/// The name without its last part that tells a version, a platform or a file type; `None` when there is none.
-fn without_suffix(name: &str) -> Option<&str> {
-    const PARTS: [&str; 24] = [
-        "sh",
-        "py",
-        "pl",
-        "rb",
-        "exe",
-        "bin",
-        "jar",
-        "phar",
-        "php",
-        "js",
-        "linux",
-        "linux64",
-        "linuxold64",
-        "amd64",
-        "x64",
-        "x86",
-        "64",
-        "arm64",
-        "aarch64",
-        "static",
-        "musl",
-        "glibc",
-        "orig",
-        "real",
-    ];
-    if let Some(at) = name.rfind(['-', '_', '.', '@']) {
-        let part = &name[at + 1..];
-        let version = part.strip_prefix('v').unwrap_or(part).starts_with(|c: char| c.is_ascii_digit());
-        // `partclone.ext4`, `updatedb.plocate`: after a dot anything may go.
-        if at > 0 && (version || part.is_empty() || PARTS.contains(&part) || name.as_bytes()[at] == b'.') {
-            return Some(&name[..at]);
-        }
-    }
-    let short = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    (short.len() < name.len() && short.len() > 1).then_some(short)
-}
+/// Signals that a tool may take better than SIGTERM.
+const SIGNALS: [&str; 4] = ["SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1"];
 
 impl Words {
+    /// An entry in which every name is a program of its own.
+    #[must_use]
+    pub fn of_group(self) -> Self {
+        Self { each: true, ..self }
+    }
+
+    /// Every name with what it is called for people.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let first = self.names.first();
+        self.names.iter().map(move |name| (name.as_str(), if self.each { name } else { first.unwrap_or(name) }.as_str()))
+    }
+
+    /// What is wrong with the entry.
+    pub fn fault(&self) -> Option<String> {
+        let bad_name =
+            |name: &&String| name.is_empty() || name.contains(['/', ' ']) || name.bytes().any(|b| b.is_ascii_uppercase());
+        if self.names.is_empty() {
+            return Some("names is empty".to_owned());
+        }
+        if let Some(name) = self.names.iter().find(bad_name) {
+            return Some(format!("'{name}' is no name: give the program's or script's own, in lower case and without its path"));
+        }
+        let lists = [&self.backup, &self.batch, &self.quiet, &self.agent];
+        let words = || lists.into_iter().flatten();
+        if words().any(|word| word.trim_matches(['~', ' ']).is_empty()) {
+            return Some("a word is empty".to_owned());
+        }
+        if let Some(word) = words().find(|word| word.starts_with('~') && word.bytes().any(|b| b.is_ascii_uppercase())) {
+            return Some(format!("'{word}' must be in lower case: it is looked for without regard to case"));
+        }
+        if let Some(word) = words().find(|word| lists.iter().filter(|list| list.contains(word)).count() > 1) {
+            return Some(format!("'{word}' is in two lists"));
+        }
+        if let Some(weight) = self.weight.filter(|weight| *weight <= 0.0 || *weight >= 1.0) {
+            return Some(format!("weight is {weight}: give a number between 0 and 1"));
+        }
+        let unknown = self.better_signal.as_ref().filter(|signal| !SIGNALS.contains(&signal.as_str()));
+        unknown.map(|signal| format!("better_signal is '{signal}': give one of {}", SIGNALS.join(", ")))
+    }
+
     /// For whoever is about to end, pause or slow it.
     pub fn advice(&self) -> Advice {
         Advice {
@@ -362,39 +253,4 @@ fn same(word: &str, arg: &str, option: bool) -> bool {
 /// `text.contains(part)` without regard to the case of ASCII letters. `part` is in lower case.
 pub fn contains_ignoring_case(text: &str, part: &str) -> bool {
     text.as_bytes().windows(part.len().max(1)).any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_and_platforms_do_not_hide_a_tool() {
-        for (name, tool) in [
-            ("restic_0.16.4_linux_amd64", "restic"),
-            ("borg-linuxold64", "borg"),
-            ("duplicacy_linux_x64_3.2.3", "duplicacy"),
-            ("php-fpm8.2", "php-fpm"),
-            ("BackupPC_dump", "backuppc_dump"),
-            ("partclone.xfs", "partclone"),
-            ("pg_backupcluste", "pg_backupcluster"),
-        ] {
-            assert_eq!(tools().find(name).map(|tool| tool.name.as_str()), Some(tool), "{name}");
-        }
-        assert!(tools().find("tart").is_none());
-    }
-
-    #[test]
-    fn the_first_word_that_is_no_options_value_decides() {
-        let doing = |name: &str, line: &str| {
-            let args: Vec<&str> = line.split(' ').collect();
-            tools().find(name).and_then(|tool| tool.words.doing(&args)).map(|(doing, _)| doing)
-        };
-        assert_eq!(doing("restic", "-r /srv/r --tag backup forget --prune"), Some(Doing::Batch));
-        assert_eq!(doing("restic", "--quiet backup /srv"), Some(Doing::Backup));
-        assert_eq!(doing("kopia", "snapshot list"), Some(Doing::Quiet));
-        assert_eq!(doing("kopia", "--config-file=x snapshot create /srv"), Some(Doing::Backup));
-        assert_eq!(doing("burp", "-a b"), Some(Doing::Backup));
-        assert_eq!(doing("sqlite3", "app.db .BACKUP x"), Some(Doing::Backup));
-    }
 }

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
+use super::catalogue::Catalogue;
 use super::program::basename;
 use super::read::{Reading, read, shown};
-use super::tools::{Doing, Role, Words};
+use super::tools::{Doing, Role};
 use super::words::{name_says, place_says};
+use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
 use crate::units::rate;
@@ -39,15 +41,21 @@ const OTHER_WORK: f64 = -0.8;
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
 const IDLE: f64 = -0.7;
+/// Started so that it gives way to everybody else: backups often are, and so is other batch work.
+const GIVES_WAY: f64 = 0.1;
+/// Niceness of those that give way.
+const NICE: i8 = 10;
+/// Seconds after which a unit is a service rather than the run of a timer.
+const SETTLED: f64 = 86_400.0;
 /// Seconds by which a service is older than what it started for a backup.
 const OLDER: f64 = 60.0;
 /// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
 const BYTES_PER_CORE: f64 = 50.0e6;
 
 /// See [`super::backup_strength`].
-pub fn strength(process: &ProcessShape) -> f64 {
+pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
     // Before its children are known, and whatever they are.
-    let reading = read(&ProcessShape { leaf: false, ..*process });
+    let reading = read(&ProcessShape { leaf: false, ..*process }, known);
     let mut scale = Scale::default();
     match reading.doing {
         Doing::Backup => scale.put(reading.weight, String::new),
@@ -109,10 +117,10 @@ impl Scale {
 }
 
 /// See [`super::backup_part`].
-pub fn part(job: &JobShape) -> Option<usize> {
-    let read = Read::new(job);
+pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
+    let read = Read::new(job, known);
     let processes = &job.processes;
-    let weight = |at: usize| strength(&processes[at]);
+    let weight = |at: usize| strength(&processes[at], known);
     let says = |at: &usize| {
         let reading = &read.readings[*at];
         reading.doing == Doing::Backup
@@ -144,8 +152,8 @@ pub struct Read<'a, 'b> {
 }
 
 /// See [`super::judge`].
-pub fn judge(job: &JobShape) -> Finding {
-    let read = Read::new(job);
+pub fn judge(job: &JobShape, known: &Catalogue) -> Finding {
+    let read = Read::new(job, known);
     let mut scale = Scale::default();
     let lead = read.weigh(&mut scale);
     let confidence = scale.confidence();
@@ -159,15 +167,17 @@ pub fn judge(job: &JobShape) -> Finding {
 
 /// A finding, with what is known of the tool.
 pub fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<Evidence>) -> Finding {
-    let words = by.and_then(|reading| reading.tool).map(|tool| tool.words);
-    Finding { kind, tool: by.map(Reading::called), confidence, evidence, advice: words.map(Words::advice).unwrap_or_default() }
+    let words = by.and_then(|reading| reading.tool).map(|tool| &tool.words);
+    let work = by.filter(|_| kind == Kind::Batch).and_then(work::of);
+    let advice = words.map(|words| words.advice()).unwrap_or_default();
+    Finding { kind, tool: by.map(Reading::called), work, confidence, evidence, advice }
 }
 
 impl<'a, 'b> Read<'a, 'b> {
-    fn new(job: &'b JobShape<'a>) -> Self {
+    fn new(job: &'b JobShape<'a>, known: &'a Catalogue) -> Self {
         let processes = &job.processes;
         let at: HashMap<i32, usize> = processes.iter().enumerate().map(|(at, process)| (process.id.pid, at)).collect();
-        let mut readings: Vec<Reading<'a>> = processes.iter().map(read).collect();
+        let mut readings: Vec<Reading<'a>> = processes.iter().map(|process| read(process, known)).collect();
         // What runs below a package manager or a log rotation is its business. Parents stand before their children.
         let mut covered = vec![false; processes.len()];
         for child in 0..processes.len() {
@@ -200,7 +210,7 @@ impl<'a, 'b> Read<'a, 'b> {
     }
 
     /// A database is copied into another one: the process that reads from the dump.
-    pub fn clone_sink(&self, of: &Reading) -> Option<&str> {
+    pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
         let over_ssh =
             self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
@@ -274,7 +284,7 @@ impl<'a, 'b> Read<'a, 'b> {
     }
 
     /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
-    fn has_other_work(&self, conductor: &Reading) -> bool {
+    fn has_other_work(&self, conductor: &Reading<'a>) -> bool {
         let conducts = conductor.tool.is_some_and(|tool| tool.words.conducts);
         conducts
             && !self
@@ -374,10 +384,17 @@ impl<'a, 'b> Read<'a, 'b> {
             }
         }
         let read: f64 = self.readings.iter().filter_map(|reading| reading.pace.read).sum();
-        let scheduled =
-            matches!(self.job.launcher, Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::ServiceManager);
+        let scheduled = match self.job.launcher {
+            Launcher::Cron | Launcher::At | Launcher::SshCommand => true,
+            Launcher::ServiceManager => self.job.processes.first().is_some_and(|root| root.age < SETTLED),
+            _ => false,
+        };
         if read > MUCH && scheduled {
             scale.put(READS_MUCH, || format!("it reads {}", rate(read)));
+        }
+        let polite = self.job.processes.iter().zip(&self.readings).any(|(process, reading)| process.nice >= NICE && reading.open);
+        if polite {
+            scale.put(GIVES_WAY, || "it was started to give way to others".into());
         }
     }
 

@@ -11,6 +11,8 @@ const NAMED_BACKUP: f64 = 0.62;
 const NAMED_DUMP: f64 = 0.4;
 /// A name that says less: `save`, `archive`, `offsite`.
 const NAMED_SAVE: f64 = 0.25;
+/// A name that only says that something is copied: `sync`.
+const NAMED_COPY: f64 = 0.12;
 
 const STRONG: [&str; 18] = [
     "bkp",
@@ -53,73 +55,95 @@ const WEAK: [&str; 17] = [
     "nightly",
     "dbsave",
 ];
-/// Words after which it is no backup that runs.
-const CANCEL: [&str; 65] = [
-    "check",
-    "checks",
-    "checker",
-    "verify",
-    "verification",
-    "restore",
-    "restores",
-    "recover",
-    "recovery",
-    "prune",
-    "purge",
-    "clean",
-    "cleanup",
-    "cleaner",
-    "expire",
-    "expiry",
-    "rotate",
-    "rotation",
-    "retention",
-    "monitor",
-    "monitoring",
-    "mon",
-    "exporter",
-    "report",
-    "reports",
-    "reporter",
-    "reporting",
-    "status",
-    "stat",
-    "stats",
-    "notify",
+const COPYING: [&str; 4] = ["sync", "copy", "copier", "transfer"];
+/// What is done with backups that are there: wherever such a word stands, none is made.
+const UNDOING: [&str; 38] = [
     "alert",
-    "alerts",
-    "mailer",
-    "portal",
-    "dashboard",
-    "catalog",
-    "catalogue",
-    "ui",
-    "webui",
-    "view",
-    "viewer",
-    "browser",
-    "gui",
-    "frontend",
-    "console",
-    "metrics",
-    "watch",
-    "watchdog",
-    "refresh",
+    "audit",
+    "browse",
+    "check",
+    "checker",
+    "checks",
+    "clean",
+    "cleaner",
+    "cleanup",
     "clone",
-    "deploy",
+    "delete",
     "download",
     "downloads",
-    "unpack",
+    "expire",
+    "expiry",
     "extract",
+    "list",
+    "mon",
+    "monitor",
+    "monitoring",
+    "notify",
+    "prune",
+    "purge",
+    "recover",
+    "recovery",
+    "refresh",
+    "remove",
+    "restore",
+    "restores",
+    "rotate",
+    "rotation",
+    "test",
+    "unpack",
+    "validate",
+    "verification",
+    "verify",
+    "view",
+    "watch",
+];
+/// Things that are called after backups: behind the word they take it back (`backup_portal`), before it they are what is backed up
+/// (`portal-backup`).
+const THINGS: [&str; 44] = [
+    "alerts",
+    "api",
+    "browser",
+    "catalog",
+    "catalogue",
+    "console",
+    "dashboard",
+    "deploy",
+    "docs",
+    "etl",
+    "exporter",
+    "frontend",
+    "gui",
     "import",
+    "index",
+    "indexer",
     "load",
     "loader",
+    "log",
+    "logs",
+    "mailer",
+    "metrics",
     "migrate",
-    "delete",
-    "remove",
     "plugin",
-    "validate",
-    "audit",
+    "portal",
+    "proxy",
+    "receiver",
+    "reindex",
+    "report",
+    "reporter",
+    "reporting",
+    "reports",
+    "retention",
+    "scan",
+    "scanner",
+    "server",
+    "stat",
+    "stats",
+    "status",
+    "ui",
+    "viewer",
+    "watchdog",
+    "website",
+    "webui",
 ];
 /// Words that make a directory, host or bucket a place for backups.
 const PLACES: [&str; 24] = [
@@ -210,6 +234,7 @@ pub struct NameSays {
 /// Reads a program's, script's or unit's name.
 pub fn name_says(name: &str) -> NameSays {
     let mut says = NameSays::default();
+    let mut thing = false;
     for word in words(name) {
         let weight = if is_strong(word) {
             NAMED_BACKUP
@@ -217,12 +242,17 @@ pub fn name_says(name: &str) -> NameSays {
             NAMED_DUMP
         } else if is_in(&WEAK, word) {
             NAMED_SAVE
+        } else if is_in(&COPYING, word) {
+            NAMED_COPY
         } else {
-            says.cancelled |= is_in(&CANCEL, word);
+            says.cancelled |= is_in(&UNDOING, word);
+            thing |= is_in(&THINGS, word);
             continue;
         };
+        thing = false;
         says.weight = says.weight.max(weight);
     }
+    says.cancelled |= thing;
     says
 }
 
@@ -332,7 +362,7 @@ fn ends_with(word: &str, end: &str) -> bool {
 }
 
 /// The words of a name: cut at what is no letter or digit, and before a capital that follows a small letter.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).flat_map(|part| {
         let mut rest = part;
         std::iter::from_fn(move || {
@@ -359,6 +389,8 @@ mod tests {
         assert!(name_says("mysqldump-all").weight > 0.3);
         assert!(name_says("backup-check.sh").cancelled);
         assert!(name_says("backup_portal").cancelled);
+        assert!(name_says("restore-backup").cancelled);
+        assert!(!name_says("portal-backup.sh").cancelled);
         assert!(name_says("cupboard").weight < 0.1);
     }
 

@@ -100,6 +100,7 @@ fn group(
         devices: devices.iter().map(|name| clean(name)).collect(),
         mount: mount.map(|mount| clean(&mount.point)),
         filesystem: mount.map(|mount| clean(&mount.kind)),
+        source: mount.map(|mount| clean(&mount.source)).filter(|source| !source.is_empty()),
         meaning: meaning.map(|meaning| meaning.words.to_owned()),
         resource: meaning.map(|meaning| meaning.resource),
         helps: meaning.map(|meaning| meaning.helps).filter(|helps| !helps.is_empty()),

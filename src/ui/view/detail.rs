@@ -9,6 +9,7 @@ use ratatui::text::Line;
 
 use super::suspect::{role, started, takes};
 use super::text::{Pieces, UNKNOWN, cores, known, left, percent, right, wrap};
+use crate::analysis::advice;
 use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, StuckTask, WaitGroup};
 use crate::sample::{Gap, TaskState};
 use crate::ui::state::{Detail, State};
@@ -38,7 +39,9 @@ pub fn title(detail: &Detail, job: Option<&Job>) -> String {
         None => format!("{} has ended", detail.name),
         Some(job) => {
             let tool = job.facts.finding.tool.as_ref().map(|tool| format!(" ({tool})")).unwrap_or_default();
-            format!("{}: {}{tool}, {}", job.facts.name, job.facts.finding.kind.name(), role(job.role))
+            let finding = &job.facts.finding;
+            let kind = finding.work.as_deref().unwrap_or_else(|| finding.kind.name());
+            format!("{}: {kind}{tool}, {}", job.facts.name, role(job.role))
         }
     }
 }
@@ -98,11 +101,12 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
             rows.push(Row::Field(if index == 0 { "wedged" } else { "" }, text(part)));
         }
     }
-    let advice = &facts.finding.advice;
-    for (label, words) in [("ending it", &advice.consequence), ("best by", &advice.better_signal)] {
-        let Some(words) = words else { continue };
+    if let Some(lasts) = job.usual.and_then(|_| advice::run_time(job)) {
+        rows.push(Row::Field("so far", text(lasts)));
+    }
+    for (about, words) in advice::lines(&facts.finding.advice) {
         for (index, part) in wrap(words, width.saturating_sub(14), 6).into_iter().enumerate() {
-            rows.push(Row::Field(if index == 0 { label } else { "" }, text(part)));
+            rows.push(Row::Field(if index == 0 { about.label() } else { "" }, text(part)));
         }
     }
     let verdict = &diagnosis.verdict;
@@ -238,7 +242,8 @@ fn place(wait: &WaitGroup) -> Option<String> {
         Some(kind) => format!("{mount} ({kind})"),
         None => mount.clone(),
     });
-    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < "));
+    // Another host's disk has a name here, too.
+    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < ")).or(wait.source.clone());
     let below = match (mount, devices) {
         (Some(mount), Some(devices)) => Some(format!("{mount} on {devices}")),
         (mount, devices) => mount.or(devices),

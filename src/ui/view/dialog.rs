@@ -10,6 +10,7 @@ use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
 use super::text::{Pieces, left, right, width as cells, wrap};
 use crate::action::{Aimed, Signal};
+use crate::analysis::advice;
 use crate::ui::keys::{Command, Screen, shown};
 use crate::ui::state::{Dialog, State};
 use crate::ui::theme::Theme;
@@ -157,18 +158,25 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize, all_signals: bool, advi
 }
 
 fn consequences(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
-    let mut texts = Vec::new();
-    if dialog.signal.ends() {
-        texts.extend(dialog.advice.consequence.clone());
-    }
-    texts.extend(dialog.advice.better_signal.as_ref().map(|better| format!("It takes {better} best.")));
-    let text = texts.join(" ");
+    let heed = match dialog.signal {
+        signal if signal.ends() => advice::before_ending(&dialog.advice),
+        Signal::Stop => advice::before_pausing(&dialog.advice),
+        _ => String::new(),
+    };
+    let text = dialog.lasts.iter().map(|lasts| capitalised(lasts)).chain([heed]).collect::<Vec<_>>().join(" ");
+    let text = text.trim();
     if text.is_empty() {
         return Vec::new();
     }
-    let wrapped = wrap(&text, inner.saturating_sub(3), 4);
+    let wrapped = wrap(text, inner.saturating_sub(3), 5);
     let lines = wrapped.iter().map(|line| text_line(line, theme.amber, inner));
     std::iter::once(Line::default()).chain(lines).collect()
+}
+
+/// A sentence of words that stand inside one elsewhere.
+fn capitalised(words: &str) -> String {
+    let mut rest = words.chars();
+    rest.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), rest.as_str()))
 }
 
 /// What to do where this user may not: the line to copy, whole.

@@ -35,6 +35,9 @@ pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
     if backup {
         return format!("CO-LOCATED BACKUP DETECTED: IT {takes}");
     }
+    if let Some(work) = &job.facts.finding.work {
+        return format!("CO-LOCATED {} DETECTED: IT {takes}", work.to_uppercase());
+    }
     let kind = match job.facts.finding.kind {
         Kind::Batch | Kind::Backup => "BATCH JOB",
         Kind::Service => "SERVICE",

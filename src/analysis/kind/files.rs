@@ -1,0 +1,172 @@
+//! What a process's open files say of it: whose data it reads, and where what it writes goes.
+//!
+//! A handful of files is seen of the thousands that a backup opens, and each says what kind of thing is read: the files of a database
+//! that somebody else runs, what the site and its users live from, a snapshot, a whole disk. Pure. Tested by tests/kinds.rs.
+
+use super::OpenFiles;
+use super::program::basename;
+use super::read::{Reading, shown};
+use super::rules::Fact;
+use super::tools::{Doing, Role};
+use super::words::{is_live, place_says, words};
+
+/// A device that only exists so that a backup can read it.
+const READS_SNAPSHOT_DEVICE: f64 = 0.6;
+/// A mounted snapshot; people look for lost files there too.
+const READS_SNAPSHOT: f64 = 0.35;
+/// A whole disk, past its filesystem.
+const READS_DISK: f64 = 0.4;
+/// The files of a database server, by another program than the server.
+const READS_DATABASE: f64 = 0.4;
+/// What sites and users live from, by a program that does not live there.
+const READS_LIVE: f64 = 0.2;
+/// A finished archive in a place for backups is read, and none written: a restore, a check.
+const READS_BACKUP: f64 = -0.6;
+/// What is written goes to another host's disk.
+const WRITES_AWAY: f64 = 0.3;
+
+/// Devices of block agents' own snapshot drivers.
+const SNAPSHOT_DEVICES: [&str; 12] = [
+    "/dev/hcp",
+    "/dev/synosnap",
+    "/dev/veeam",
+    "/dev/snapapi",
+    "/dev/blksnap",
+    "/dev/datto",
+    "/dev/elastio",
+    "/dev/sbd_snap",
+    "/dev/assuriosnap",
+    "/dev/snapshot",
+    "/dev/r1snap",
+    "/dev/nimsnap",
+];
+
+/// Where database servers keep their files.
+const DATABASES: [&str; 12] = [
+    "/var/lib/mysql/",
+    "/var/lib/postgresql/",
+    "/var/lib/pgsql/",
+    "/var/lib/mongo",
+    "/var/lib/redis/",
+    "/var/lib/ldap/",
+    "/var/lib/cassandra/",
+    "/var/lib/elasticsearch/",
+    "/var/lib/clickhouse/",
+    "/var/lib/influxdb/",
+    "/var/lib/couchdb/",
+    "/var/opt/mssql/",
+];
+
+/// Below live directories, and yet nothing that a host lives from.
+const NOT_LIVE: [&str; 8] =
+    ["/var/log/", "/var/cache/", "/var/tmp/", "/var/lib/docker/", "/var/lib/containerd/", "/var/spool/", "/var/run/", "/opt/"];
+
+/// Adds what the files say.
+pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
+    let role = reading.role();
+    if matches!(role, Some(Role::Viewer | Role::Batch)) || reading.doing == Doing::Batch {
+        return;
+    }
+    if role == Some(Role::Server) {
+        read_servers_files(reading, files);
+        return;
+    }
+    reading.targets.extend(files.writing.iter().map(String::as_str));
+    if let Some(device) = files.reading.iter().find(|file| is_snapshot_device(file)) {
+        reading
+            .facts
+            .push(Fact { weight: READS_SNAPSHOT_DEVICE, text: format!("it reads the snapshot device {}", shown(device)) });
+    } else if let Some(device) =
+        files.reading.iter().find(|file| is_disk(file)).filter(|_| reading.open || reading.tool.is_none())
+    {
+        reading.facts.push(Fact { weight: READS_DISK, text: format!("it reads the whole device {}", shown(device)) });
+    }
+    if let Some(away) = files.away.first().filter(|_| reading.open) {
+        reading.facts.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
+    }
+    if reading.tool.is_none() && reading.pace.works() {
+        read_strangers_files(reading, files);
+    }
+}
+
+/// What a program that nobody knows reads.
+fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
+    let read = || files.reading.iter().map(String::as_str);
+    let kept = read().find(|file| {
+        let says = place_says(file);
+        says.place > 0.4 && says.archive > 0.0
+    });
+    let writes_one = files.writing.iter().any(|file| place_says(file).weight() > 0.2);
+    if let Some(file) = kept.filter(|_| !writes_one) {
+        reading.facts.push(Fact { weight: READS_BACKUP, text: format!("it reads a backup: {}", shown(file)) });
+        return;
+    }
+    if let Some(file) = read().find(|file| is_from_snapshot(file)) {
+        reading.facts.push(Fact { weight: READS_SNAPSHOT, text: format!("it reads from a snapshot: {}", shown(file)) });
+    }
+    if let Some(file) = read().find(|file| DATABASES.iter().any(|place| file.starts_with(place))) {
+        reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
+    }
+    let home = top(reading.program.path);
+    let foreign = |file: &&str| {
+        is_live(file)
+            && !NOT_LIVE.iter().chain(&DATABASES).any(|place| file.starts_with(place))
+            && !(home.is_some() && home == top(file))
+            && basename(file) != basename(reading.program.path)
+    };
+    if let Some(file) = read().find(foreign) {
+        reading.facts.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });
+        let other = read().filter(foreign).find(|other| top(other) != top(file));
+        if let Some(other) = other {
+            reading.facts.push(Fact { weight: READS_LIVE, text: format!("and {}", shown(other)) });
+        }
+    }
+}
+
+/// A server writes all day; only a dated archive in a place for backups says that it packs one (a plug-in of a web site).
+fn read_servers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
+    let archive = files.writing.iter().find(|file| {
+        let says = place_says(file);
+        says.place > 0.4 && says.dated > 0.0 && says.archive > 0.0
+    });
+    if let Some(archive) = archive.filter(|_| reading.doing == Doing::Unknown && reading.pace.works()) {
+        reading.doing = Doing::Backup;
+        reading.weight = 0.6;
+        reading.text = format!("{} writes {}", reading.called(), shown(archive));
+    }
+}
+
+fn is_snapshot_device(file: &str) -> bool {
+    SNAPSHOT_DEVICES.iter().any(|snapshot| file.starts_with(snapshot))
+        || file.strip_prefix("/dev/").is_some_and(|name| words(name).any(is_snapshot_word))
+}
+
+fn is_snapshot_word(word: &str) -> bool {
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    ["snap", "snapshot", "snaps", "snapshots", "cow", "backup", "bkp"].iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+fn is_from_snapshot(file: &str) -> bool {
+    !file.starts_with("/dev/")
+        && file.split('/').rev().skip(1).any(|part| words(part).any(is_snapshot_word) && part.contains("snap"))
+}
+
+/// A disk, a partition or a volume, by its name.
+fn is_disk(file: &str) -> bool {
+    let Some(name) = file.strip_prefix("/dev/") else { return false };
+    if name.starts_with("mapper/") || name.starts_with("dm-") {
+        return name != "mapper/control";
+    }
+    let numbered = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let lettered =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+    numbered("nvme") || numbered("md") || lettered("sd") || lettered("vd") || lettered("xvd")
+}
+
+/// The first two directories of a path: `/srv/shop`.
+fn top(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix('/')?;
+    let first = rest.find('/')?;
+    let second = rest[first + 1..].find('/').map_or(rest.len(), |at| first + 1 + at);
+    Some(&rest[..second])
+}

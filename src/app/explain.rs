@@ -1,0 +1,20 @@
+//! `whytop explain PID`: what one process's job is taken for, and why.
+
+use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
+
+use super::once::{look, print};
+use crate::kernel::WatchedReader;
+use crate::monitor::Monitor;
+use crate::report;
+use crate::units::Pid;
+
+/// Prints what is known of the job of this process.
+pub fn run(mut reader: WatchedReader, mut monitor: Monitor, pid: Pid, json: bool) -> Result<u8> {
+    let diagnosis = look(&mut reader, &mut monitor)?;
+    let Some(explained) = report::Explained::of(&diagnosis, pid) else { bail!("no process {pid}") };
+    let text =
+        if json { explained.json().context("put the explanation into JSON")? } else { explained.text(&TimeZone::system()) };
+    print(&text)?;
+    Ok(0)
+}

@@ -1,0 +1,203 @@
+//! The knowledge base from outside: `explain`, and rules files that add to it. On made-up hosts; `real_tools.rs` has real ones.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::fake_proc::FakeProc;
+use serde_json::Value;
+
+/// Runs whytop on this tree, with this folder for the user's configuration.
+fn whytop(host: &FakeProc, config: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_whytop"))
+        .args(arguments)
+        .args(["--proc", host.path().to_str().unwrap()])
+        .env("XDG_CONFIG_HOME", config)
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+/// Cron runs a script, which runs borg; beside it a program that nobody knows.
+fn host() -> FakeProc {
+    let host = FakeProc::new();
+    let cron = "0::/system.slice/cron.service";
+    host.process(1, "systemd").parent(0).cgroup("0::/init.scope").write();
+    host.process(500, "cron").cmdline(&["/usr/sbin/cron", "-f"]).cgroup(cron).write();
+    host.process(501, "cron").parent(500).cmdline(&["/usr/sbin/CRON", "-f"]).cgroup(cron).write();
+    host.process(502, "nightly.sh")
+        .parent(501)
+        .group(502, 502)
+        .cmdline(&["/bin/sh", "/root/nightly.sh"])
+        .cgroup(cron)
+        .start(8_639_000)
+        .write();
+    host.process(503, "borg")
+        .parent(502)
+        .group(502, 502)
+        .cmdline(&["/usr/bin/python3", "/usr/bin/borg", "create", "/mnt/r::a", "/srv"])
+        .cgroup(cron)
+        .start(8_639_000)
+        .ran(4_000_000_000)
+        .io(400_000_000, 100_000_000, 500_000_000, 200_000_000)
+        .write();
+    host.process(700, "nightsafe")
+        .parent(501)
+        .group(700, 700)
+        .cmdline(&["/opt/nightsafe", "take"])
+        .cgroup(cron)
+        .start(8_639_000)
+        .ran(4_000_000_000)
+        .io(400_000, 100_000, 500_000, 200_000)
+        .write();
+    host
+}
+
+fn job_of(answer: &Value, pid: i64) -> Value {
+    let jobs = answer["jobs"].as_array().unwrap();
+    jobs.iter().find(|job| job["pids"].as_array().unwrap().iter().any(|one| one == pid)).expect("its job").clone()
+}
+
+#[test]
+fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
+    let (host, none) = (host(), tempfile::tempdir().unwrap());
+    let output = whytop(&host, none.path(), &["explain", "503"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    for part in [
+        "borg 503 belongs to nightly.sh: backup (borg)",
+        "systemd 1 > cron 500 > cron 501 > nightly.sh 502 > borg 503",
+        "borg runs with 'create'",
+        "for a backup job:",
+        "borg break-lock REPO",
+        "best by    SIGINT",
+        "the next run sends only what is missing",
+        "2 processes:",
+    ] {
+        assert!(told.to_lowercase().contains(&part.to_lowercase()), "no '{part}' in:\n{told}");
+    }
+    let answer = json(&whytop(&host, none.path(), &["explain", "503", "--json"]));
+    assert_eq!((&answer["pid"], &answer["name"], &answer["job"]["kind"]), (&503.into(), &"borg".into(), &"backup".into()));
+    let lineage: Vec<i64> = answer["lineage"].as_array().unwrap().iter().map(|one| one["pid"].as_i64().unwrap()).collect();
+    assert_eq!(lineage, [1, 500, 501, 502, 503]);
+    let first = &answer["for"][0];
+    assert!(first["weight"].as_f64().unwrap() > 0.9 && first["text"].as_str().unwrap().contains("create"), "{first}");
+    assert_eq!(answer["advice"]["better_signal"], "SIGINT");
+    assert_eq!(answer["members"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_explained_is_one_line_and_exit_2() {
+    let (host, none) = (host(), tempfile::tempdir().unwrap());
+    for (pid, says) in [("4711", "no process 4711"), ("0", "0"), ("-3", "-3"), ("x", "x")] {
+        let output = whytop(&host, none.path(), &["explain", pid]);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{pid}: {complaint}");
+        assert!(complaint.lines().count() == 1 && complaint.starts_with("whytop: ") && complaint.contains(says), "{complaint}");
+    }
+}
+
+#[test]
+fn every_process_of_this_host_can_be_explained() {
+    let own = std::process::id().to_string();
+    for pid in ["1", "2", &own] {
+        let output = Command::new(env!("CARGO_BIN_EXE_whytop")).args(["explain", pid]).output().unwrap();
+        // In a container there need be no second process.
+        let there = output.status.code() == Some(0) || !Path::new("/proc").join(pid).exists();
+        assert!(there, "{pid}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn rules_that_were_asked_for_add_to_what_is_known() {
+    let (host, folder) = (host(), tempfile::tempdir().unwrap());
+    let before = json(&whytop(&host, folder.path(), &["once", "--json"]));
+    assert_ne!(job_of(&before, 700)["kind"], "backup", "nobody knows it");
+    let [mine, more] = ["mine.toml", "more.toml"].map(|name| folder.path().join(name));
+    let entry = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\nbackup = [\"take\"]\ncleanup = \"nightsafe unlock\"\n";
+    fs::write(&mine, entry).unwrap();
+    let mine = mine.to_str().unwrap();
+    let answer = json(&whytop(&host, folder.path(), &["explain", "700", "--json", "--rules", mine]));
+    assert_eq!((&answer["job"]["kind"], &answer["job"]["tool"]), (&"backup".into(), &"nightsafe".into()));
+    assert_eq!(answer["advice"]["cleanup"], "nightsafe unlock");
+    // The later file wins, over the earlier and over what is compiled in.
+    fs::write(&more, "[[group]]\nrole = \"batch\"\nwork = \"night watch\"\nnames = [\"nightsafe\", \"borg\"]\n").unwrap();
+    let both = ["once", "--json", "--rules", mine, "--rules", more.to_str().unwrap()];
+    let answer = json(&whytop(&host, folder.path(), &both));
+    for pid in [503, 700] {
+        let job = job_of(&answer, pid);
+        assert_eq!((&job["kind"], &job["work"]), (&"batch".into(), &"night watch".into()), "{job}");
+    }
+}
+
+#[test]
+fn a_bad_entry_that_was_asked_for_is_an_error_with_file_line_and_reason() {
+    let (host, folder) = (host(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("bad.toml");
+    for (rules, line, reason) in [
+        ("[[tool]]\nnames = [\"x\"]\nrole = \"bakcup\"\n", 3, "bakcup"),
+        ("[[tool]]\nnames = [\"x\"]\n", 1, "role"),
+        ("# ours\n\n[[tool]]\nnames = [\"x\"]\nrole = \"backup\"\nverbs = [\"go\"]\n", 6, "verbs"),
+        ("[[tool]]\nnames = [\"/opt/X\"]\nrole = \"backup\"\n", 1, "/opt/X"),
+        ("[[tool]]\nnames = [\"x\"]\nrole = \"backup\"\nbackup = [\"go\"]\nquiet = [\"go\"]\n", 1, "two lists"),
+        ("[[tool]]\nnames = [\"x\"]\nrole = \"backup\"\nbetter_signal = \"SIGBUS\"\n", 1, "SIGBUS"),
+        ("[[tool]]\nnames = [\"x\"\nrole = \"backup\"\n", 3, ""),
+    ] {
+        fs::write(&file, rules).unwrap();
+        let output = whytop(&host, folder.path(), &["once", "--rules", file.to_str().unwrap()]);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{rules}: {complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        let place = format!("{}:{line}: ", file.display());
+        assert!(complaint.contains(&place) && complaint.contains(reason), "no '{place}' or '{reason}' in: {complaint}");
+    }
+    for missing in ["/no/such/rules.toml", "/"] {
+        let output = whytop(&host, folder.path(), &["once", "--rules", missing]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(missing), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn of_the_users_own_file_the_good_entries_count_and_the_bad_one_is_told_once() {
+    let (host, config) = (host(), tempfile::tempdir().unwrap());
+    fs::create_dir(config.path().join("whytop")).unwrap();
+    let file = config.path().join("whytop/rules.toml");
+    let rules = "[[tool]]\nnames = [\"x\"]\nrole = \"bakcup\"\n\n[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\n";
+    fs::write(&file, rules).unwrap();
+    let answer = json(&whytop(&host, config.path(), &["once", "--json"]));
+    assert_eq!(job_of(&answer, 700)["kind"], "backup");
+    let gaps: Vec<&str> = answer["gaps"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let told: Vec<&&str> = gaps.iter().filter(|gap| gap.contains("rules.toml:3")).collect();
+    assert_eq!(told.len(), 1, "{gaps:?}");
+    assert!(told[0].contains("bakcup"), "{told:?}");
+}
+
+#[test]
+fn a_rules_file_that_never_answers_does_not_keep_anybody_waiting() {
+    let (host, config) = (host(), tempfile::tempdir().unwrap());
+    fs::create_dir(config.path().join("whytop")).unwrap();
+    let pipe = config.path().join("whytop/rules.toml");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: mkfifo is not installed");
+        return;
+    }
+    let start = Instant::now();
+    let answer = json(&whytop(&host, config.path(), &["once", "--json"]));
+    assert!(answer["gaps"].to_string().contains("rules.toml"), "{}", answer["gaps"]);
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+}
