@@ -41,7 +41,7 @@ pub fn hog_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
 pub fn storm(stage: &mut Stage) -> Result<Truth, String> {
     let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
     // Some milliseconds of work each, as a script's greps and seds have.
-    let count = r#"/bin/sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'"#;
+    let count = "/bin/sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'";
     let loops = format!("(while :; do {count}; done) & ").repeat(FORKERS * cpus());
     let storm = stage.script("count.sh", &format!("{loops} wait"))?;
     let before = forks();

@@ -5,7 +5,7 @@ use super::stage::{Limit, Stage, wait_for_tasks};
 use super::truth::Truth;
 
 /// More than the cast needs for itself, and less than it writes.
-const LIMIT: u64 = 16 << 20;
+const LIMIT: u64 = 24 << 20;
 
 /// A job that comes to a limit of its own: nobody else is to blame.
 pub fn reclaim(stage: &mut Stage) -> Result<Truth, String> {

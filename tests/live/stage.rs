@@ -278,10 +278,14 @@ impl Limits {
         Limit::set(self.path.join(file), &format!("{number} {set}"), format!("{number} {unset}"))
     }
 
-    /// No more memory than this, until that ends.
+    /// No more memory than this, until that ends; nobody is killed for it.
     pub fn memory(&self, bytes: u64) -> Result<Limit, String> {
         let (file, unset) = match self.version {
-            Version::One => ("memory.limit_in_bytes", "-1"),
+            Version::One => {
+                let killer = fs::write(self.path.join("memory.oom_control"), "1");
+                killer.map_err(|error| format!("keep the out-of-memory killer away: {error}"))?;
+                ("memory.limit_in_bytes", "-1")
+            }
             Version::Two => ("memory.high", "max"),
         };
         Limit::set(self.path.join(file), &bytes.to_string(), unset.to_owned())
@@ -399,8 +403,8 @@ pub fn retry(mut attempt: impl FnMut() -> bool) -> bool {
 pub fn wait_for_tasks(pid: RawPid, state: char, least: usize) {
     let count = || {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-        stats.filter(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(state))).count()
+        let lines = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+        lines.filter(|line| line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(state))).count()
     };
     assert!(retry(|| count() >= least), "{} tasks of {pid} are in state {state}, of {least}: {}", count(), places(pid));
 }

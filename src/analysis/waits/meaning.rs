@@ -62,6 +62,7 @@ const MEANINGS: [Meaning; 22] = [
             "try_to_free_mem_cgroup_pages",
             "mem_cgroup_handle_over_high",
             "mem_cgroup_out_of_memory",
+            "mem_cgroup_oom_synchronize",
             "try_charge_memcg",
         ],
         resource: Memory,
