@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::analysis::brief::{Brief, LEAST};
 use crate::analysis::diagnosis::{JobId, Usage};
 use crate::analysis::table::Used;
 use crate::units::{Pid, ProcessId, SECOND};
@@ -23,8 +24,8 @@ pub struct Window {
 struct Interval {
     seconds: f64,
     used: HashMap<ProcessId, Used>,
-    /// CPU seconds of processes that came and went in it, by job.
-    brief: HashMap<JobId, f64>,
+    /// What processes used that came and went in it, by job.
+    brief: HashMap<JobId, Brief>,
 }
 
 /// What one process did over the window.
@@ -60,8 +61,8 @@ impl Window {
         self.intervals.back().into_iter().flat_map(|newest| newest.used.iter().map(|(id, used)| (*id, used)))
     }
 
-    /// Adds to the newest interval the CPU seconds of processes that nobody saw, by job.
-    pub fn add_brief(&mut self, brief: HashMap<JobId, f64>) {
+    /// Adds to the newest interval what processes used that nobody saw, by job.
+    pub fn add_brief(&mut self, brief: HashMap<JobId, Brief>) {
         if let Some(newest) = self.intervals.back_mut() {
             newest.brief = brief;
         }
@@ -70,11 +71,13 @@ impl Window {
     /// CPUs used by processes that nobody saw, by job.
     pub fn brief(&self) -> HashMap<&JobId, f64> {
         let total = self.seconds();
-        let mut sums = HashMap::new();
-        for (job, seconds) in self.intervals.iter().flat_map(|interval| &interval.brief).filter(|_| total > 0.0) {
-            *sums.entry(job).or_default() += seconds / total;
+        let mut sums: HashMap<&JobId, Brief> = HashMap::new();
+        for (job, brief) in self.intervals.iter().flat_map(|interval| &interval.brief).filter(|_| total > 0.0) {
+            let sum = sums.entry(job).or_default();
+            sum.number += brief.number;
+            sum.seconds += brief.seconds;
         }
-        sums
+        sums.into_iter().filter(|(_, brief)| brief.number >= LEAST).map(|(job, brief)| (job, brief.seconds / total)).collect()
     }
 
     fn seconds(&self) -> f64 {

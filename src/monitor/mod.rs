@@ -11,7 +11,7 @@ use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_BUSY, Incumbent, Totals};
-use crate::analysis::brief::{self, Young};
+use crate::analysis::brief::{self, Brief, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
@@ -22,7 +22,7 @@ use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::past::Past;
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
-use crate::analysis::table::Table;
+use crate::analysis::table::{Table, Used};
 use crate::analysis::waits;
 use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
@@ -111,14 +111,15 @@ impl Monitor {
         let seconds =
             self.before.as_ref().map_or(0.0, |(before, _)| sample.since_boot.saturating_sub(*before) as f64 / SECOND as f64);
         let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
-        // whytop runs whenever it looks: it would count itself.
-        for (id, used) in &mut used {
+        let mut own_cpu = 0;
+        // whytop runs whenever it looks, and so does whoever it started to load the task iterator: it would count itself, and the job it was
+        // started from would stand accused of what it takes. Its cost has a place of its own.
+        used.retain(|id, used| {
             let parent = self.table.get(id.pid).map(|entry| entry.process.parent);
-            // And whoever it started to load the task iterator.
-            if self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own)) {
-                (used.runnable, used.stuck) = (0, 0);
-            }
-        }
+            let is_own = self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own));
+            own_cpu += if is_own { used.cpu } else { 0 };
+            !is_own
+        });
         self.window.push(seconds, used);
         let recent = self.window.recent();
         let instant = Instant {
@@ -140,7 +141,7 @@ impl Monitor {
         self.of_late.retain(|id, _| recent.contains_key(id));
 
         let cpu = self.cpu_use(&sample, seconds);
-        self.window.add_brief(self.brief(cpu, seconds, instant));
+        self.window.add_brief(self.brief(cpu, seconds, instant, own_cpu));
         if let Some(storage) = &sample.storage {
             self.layers.update(storage);
         }
@@ -298,17 +299,18 @@ impl Monitor {
     }
 
     /// CPU seconds of processes that came and went in the newest interval, by job.
-    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant, own_cpu: Nanos) -> HashMap<JobId, Brief> {
         let Some(cpu) = cpu else { return HashMap::new() };
-        let seen: f64 = self.window.newest().map(|(_, used)| used.cpu as f64).sum();
+        let seen = self.window.newest().map(|(_, used)| used.cpu as f64).sum::<f64>() + own_cpu as f64;
         let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
-        let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
+        let of = |(id, used): (ProcessId, &Used)| (id, used.cpu, used.run_delay.unwrap_or_default());
+        let mut newest: Vec<(ProcessId, Nanos, Nanos)> = self.window.newest().map(of).collect();
         newest.sort_unstable();
         let tick = 1.0 / instant.ticks_per_second as f64;
-        let young = newest
-            .into_iter()
-            .filter_map(|(id, cpu)| Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu }));
-        brief::used(young, seconds, unexplained)
+        let young = newest.into_iter().filter_map(|(id, cpu, run_delay)| {
+            Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu, run_delay })
+        });
+        brief::used(young, seconds, unexplained, tick)
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {

@@ -261,7 +261,9 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
 
     fn share(&self, i: usize) -> f64 {
         let now = (self.share)(i);
-        self.totals.incumbent(&self.jobs[i], self.resource, self.device).map_or(now, |incumbent| incumbent.share.max(now))
+        // A disk works off a burst for seconds after; whoever has stopped running keeps nobody from a CPU.
+        let lately = self.totals.incumbent(&self.jobs[i], self.resource, self.device).filter(|_| self.resource == Resource::Disk);
+        lately.map_or(now, |incumbent| incumbent.share.max(now))
     }
 
     fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {
