@@ -245,7 +245,12 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
     let (unit, container) = match draft.origin() {
         Some(Origin::Unit(path)) => (Some(clean(base_of(path))), container_of(path).map(short)),
         Some(Origin::Container(id)) => (None, Some(short(id))),
-        Some(Origin::Kernel(_)) | None => (None, None),
+        Some(Origin::Kernel(_)) => (None, None),
+        // A part that was cut out of a container still runs in there.
+        None => {
+            let cgroup = root.and_then(|root| root.identity.as_ref()?.cgroup.as_deref());
+            (None, cgroup.and_then(container_of).map(short))
+        }
     };
     let name = match (draft.origin(), root) {
         (Some(Origin::Unit(path)), _) => clean(base_of(path).trim_end_matches(".service")),

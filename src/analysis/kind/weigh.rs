@@ -123,7 +123,9 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let weight = |at: usize| strength(&processes[at], known);
     let says = |at: &usize| {
         let reading = &read.readings[*at];
-        reading.doing == Doing::Backup
+        // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
+        let works = reading.doing == Doing::Agent && reading.pace.copies();
+        (works || reading.doing == Doing::Backup)
             && weight(*at) >= CALLED_BACKUP
             && read.clone_sink(reading).is_none()
             && !read.has_other_work(reading)
@@ -131,7 +133,9 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let mut at = (0..processes.len()).find(says)?;
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
-        let serves = matches!(above.role(), Some(Role::Server | Role::Agent)) || above.decides();
+        // An agent that cron started is there for this run only.
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
+        let serves = above.role() == Some(Role::Server) || above.role() == Some(Role::Agent) && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);

@@ -88,8 +88,12 @@ pub fn of_word(word: &str) -> Option<&'static str> {
 
 /// The work that a process does which makes no backup.
 pub fn of(reading: &Reading) -> Option<String> {
-    if reading.doing == Doing::Backup {
-        return None;
+    match (reading.doing, reading.role()) {
+        // Nothing else says that it is a backup.
+        (Doing::Backup, Some(Role::Archiver)) => return Some("packing".to_owned()),
+        (Doing::Backup, Some(Role::Copier)) => return Some("file copy".to_owned()),
+        (Doing::Backup, _) => return None,
+        _ => {}
     }
     if let Some(work) = reading.tool.and_then(|tool| tool.words.work.as_deref()) {
         return Some(shown(work));
