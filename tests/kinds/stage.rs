@@ -31,24 +31,24 @@ pub struct Answer {
     pub members: f64,
 }
 
-/// A process of the host.
-struct Actor {
-    pid: i32,
-    parent: i32,
-    session: i32,
-    group: i32,
-    tty: i32,
-    comm: String,
-    argv: Vec<String>,
-    exe: Option<String>,
-    cgroup: String,
-    user: String,
-    age: f64,
-    cores: f64,
-    io: Option<(f64, f64)>,
-    reads: Vec<String>,
-    writes: Vec<String>,
-    nice: i8,
+/// A process of the host. CPUs, and MB/s read and written.
+pub struct Actor {
+    pub pid: i32,
+    pub parent: i32,
+    pub session: i32,
+    pub group: i32,
+    pub tty: i32,
+    pub comm: String,
+    pub argv: Vec<String>,
+    pub exe: Option<String>,
+    pub cgroup: String,
+    pub user: String,
+    pub age: f64,
+    pub cores: f64,
+    pub io: Option<(f64, f64)>,
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    pub nice: i8,
 }
 
 fn idle(pid: i32, parent: i32, comm: &str, command: &str, cgroup: &str) -> Actor {
@@ -161,40 +161,45 @@ pub fn play(case: &Case) -> Answer {
             nice: *nice,
         });
     }
-    let name = "host".to_owned();
-    let facts = HostFacts { name, kernel: "6.18".into(), cpus: 4, ticks_per_second: TICKS, own_pid: None, root: true };
-    let mut monitor = Monitor::new(&facts, Limits::default());
-    monitor.ingest(sample(&actors, 0.0));
-    let diagnosis = monitor.ingest(sample(&actors, 1.0));
-    answer(case, &owned, &diagnosis)
-}
-
-fn answer(case: &Case, owned: &[Owned], diagnosis: &Diagnosis) -> Answer {
     let wanted = case.kind == "backup" || case.part.is_some();
     let root = owned[case.part.unwrap_or(0)].pid;
     let mut tree = HashSet::from([root]);
-    for process in owned {
+    for process in &owned {
         if tree.contains(&process.parent) {
             tree.insert(process.pid);
         }
     }
-    let backups: Vec<&Job> = diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup).collect();
+    let diagnosis = ask(&actors);
+    if !wanted {
+        return Answer { wanted, said: backups(&diagnosis).next().is_some(), ..Answer::default() };
+    }
+    score(&diagnosis, &[root], &tree)
+}
+
+/// What whytop says of a host with these processes.
+pub fn ask(actors: &[Actor]) -> Diagnosis {
+    let name = "host".to_owned();
+    let facts = HostFacts { name, kernel: "6.18".into(), cpus: 4, ticks_per_second: TICKS, own_pid: None, root: true };
+    let mut monitor = Monitor::new(&facts, Limits::default());
+    monitor.ingest(sample(actors, 0.0));
+    monitor.ingest(sample(actors, 1.0))
+}
+
+/// The jobs that are taken for backups.
+pub fn backups(diagnosis: &Diagnosis) -> impl Iterator<Item = &Job> {
+    diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup)
+}
+
+/// How well a backup was found whose root is one of these, with these members.
+pub fn score(diagnosis: &Diagnosis, roots: &[i32], tree: &HashSet<i32>) -> Answer {
     let pids = |job: &Job| job.facts.members.iter().map(|member| member.id.pid).collect::<HashSet<i32>>();
-    if std::env::var("WHYTOP_CASE").is_ok_and(|name| name == case.name) {
-        for job in &diagnosis.jobs {
-            println!("{} {:?} {:?} {:?}", job.facts.name, pids(job), job.facts.finding, job.facts.launched_by);
-        }
-    }
-    let Some(found) = backups.iter().find(|job| pids(job).contains(&root)).filter(|_| wanted) else {
-        return Answer { wanted, said: !wanted && !backups.is_empty(), ..Answer::default() };
+    let hits = backups(diagnosis).filter(|job| roots.iter().any(|root| pids(job).contains(root)));
+    let alike = |job: &Job| pids(job).intersection(tree).count() as f64 / pids(job).union(tree).count() as f64;
+    let Some(found) = hits.max_by(|one, other| alike(one).total_cmp(&alike(other))) else {
+        return Answer { wanted: true, ..Answer::default() };
     };
-    let (ours, both) = (pids(found), pids(found).union(&tree).count());
-    Answer {
-        wanted,
-        said: true,
-        root: found.facts.root.is_some_and(|id| id.pid == root),
-        members: ours.intersection(&tree).count() as f64 / both as f64,
-    }
+    let root = found.facts.root.is_some_and(|id| roots.contains(&id.pid));
+    Answer { wanted: true, said: true, root, members: alike(found) }
 }
 
 fn sample(actors: &[Actor], later: f64) -> Sample {

@@ -270,8 +270,9 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         started_at: root.and_then(|root| now.started_at(root.process.id)),
         members,
     };
-    facts.finding = if let Some(Origin::Kernel(_)) = draft.origin() {
-        Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() }
+    facts.finding = if let Some(Origin::Kernel(subsystem)) = draft.origin() {
+        let (work, advice) = kernel::work(subsystem).map(|(work, advice)| (work.to_owned(), advice)).unzip();
+        Finding { kind: Kind::Kernel, confidence: 1.0, work, advice: advice.unwrap_or_default(), ..unjudged() }
     } else {
         let active = (0..).zip(&facts.members).filter(|(_, member)| scene.recent.contains_key(&member.id)).map(|(at, _)| at);
         judge(scene, &facts, launcher, &gist, active.collect())

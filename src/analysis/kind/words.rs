@@ -4,6 +4,7 @@
 //! (`backup-check`, `backup_portal`) wins over the word itself.
 
 use super::tools::contains_ignoring_case;
+use super::work;
 
 /// A name with an unmistakable word in it: `backup.sh`, `nightly-bkp`.
 const NAMED_BACKUP: f64 = 0.62;
@@ -234,7 +235,7 @@ pub struct NameSays {
 /// Reads a program's, script's or unit's name.
 pub fn name_says(name: &str) -> NameSays {
     let mut says = NameSays::default();
-    let mut thing = false;
+    let (mut thing, mut other) = (false, false);
     for word in words(name) {
         let weight = if is_strong(word) {
             NAMED_BACKUP
@@ -247,12 +248,13 @@ pub fn name_says(name: &str) -> NameSays {
         } else {
             says.cancelled |= is_in(&UNDOING, word);
             thing |= is_in(&THINGS, word);
+            other |= work::of_word(word).is_some();
             continue;
         };
         thing = false;
         says.weight = says.weight.max(weight);
     }
-    says.cancelled |= thing;
+    says.cancelled |= if says.weight > 0.0 { thing } else { other };
     says
 }
 
