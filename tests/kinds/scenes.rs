@@ -101,6 +101,7 @@ impl Extra {
             io: Some((self.read_mb_s, self.write_mb_s)),
             reads: read,
             writes: written,
+            away: Vec::new(),
             nice: self.nice,
         }
     }

@@ -48,6 +48,8 @@ pub struct Actor {
     pub io: Option<(f64, f64)>,
     pub reads: Vec<String>,
     pub writes: Vec<String>,
+    /// Those of them that lie on another host's disk.
+    pub away: Vec<String>,
     pub nice: i8,
 }
 
@@ -69,6 +71,7 @@ fn idle(pid: i32, parent: i32, comm: &str, command: &str, cgroup: &str) -> Actor
         io: Some((0.0, 0.0)),
         reads: Vec::new(),
         writes: Vec::new(),
+        away: Vec::new(),
         nice: 0,
     }
 }
@@ -141,7 +144,7 @@ pub fn play(case: &Case) -> Answer {
     let mut actors = beside();
     actors.extend(launchers);
     for process in &owned {
-        let Owned { pid, comm, argv, exe, user, age, cores, io, reads, writes, nice, .. } = process;
+        let Owned { pid, comm, argv, exe, user, age, cores, io, reads, writes, away, nice, .. } = process;
         actors.push(Actor {
             pid: *pid,
             parent: if *pid == root { starter } else { process.parent },
@@ -158,6 +161,7 @@ pub fn play(case: &Case) -> Answer {
             io: *io,
             reads: reads.clone(),
             writes: writes.clone(),
+            away: away.clone(),
             nice: *nice,
         });
     }
@@ -205,9 +209,12 @@ pub fn score(diagnosis: &Diagnosis, roots: &[i32], tree: &HashSet<i32>) -> Answe
 fn sample(actors: &[Actor], later: f64) -> Sample {
     let id = |actor: &Actor| ProcessId { pid: actor.pid, start: ((UPTIME - actor.age) * TICKS as f64) as u64 };
     let bytes = |rate: f64, age: f64| (rate * 1e6 * age) as u64;
+    let nas =
+        Mount { id: 77, device: (0, 50), point: "/".into(), kind: "nfs4".into(), source: "nas:/export".into(), upper: None };
+    let is_away = |path: &str| actors.iter().flat_map(|actor| &actor.away).any(|away| away.starts_with(path));
     let file = |path: &String, writing: bool| OpenFile {
         fd: 3,
-        file: FileRef { path: path.clone(), mount: None },
+        file: FileRef { path: path.clone(), mount: is_away(path).then_some(nas.id) },
         reading: !writing,
         writing,
         position: None,
@@ -251,7 +258,7 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
-        storage: None,
+        storage: Some(Arc::new(Storage { foreign: vec![nas.clone()], ..Storage::default() })),
         open_files: actors
             .iter()
             .map(|actor| {

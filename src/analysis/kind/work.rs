@@ -7,7 +7,7 @@ use super::tools::{Doing, Role};
 use super::words::words;
 
 /// Words of commands and names, and the work they stand for. What is done with backups themselves is told by [`of`].
-const WORK: [(&str, &str); 71] = [
+const WORK: [(&str, &str); 74] = [
     ("check", "check"),
     ("checks", "check"),
     ("verify", "check"),
@@ -76,6 +76,9 @@ const WORK: [(&str, &str); 71] = [
     ("transcode", "media conversion"),
     ("encode", "media conversion"),
     ("thumbnails", "media conversion"),
+    ("thumbnailer", "media conversion"),
+    ("thumbs", "media conversion"),
+    ("resize", "media conversion"),
     ("refresh", "clone"),
     ("clone", "clone"),
     ("train", "training"),
