@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 
 use crate::analysis::diagnosis::TrendPoint;
-use crate::sample::{GoneTask, Identity, Process, Sample, Task};
+use crate::sample::{Cgroup, GoneTask, Identity, Process, Resident, Sample, Task};
 use crate::units::{Nanos, ProcessId, SECOND};
 
 /// How much is kept.
@@ -54,6 +54,7 @@ impl History {
         sample.processes.shrink_to_fit();
         sample.tasks.shrink_to_fit();
         sample.identities.shrink_to_fit();
+        sample.resident.shrink_to_fit();
         let newest = sample.since_boot;
         let oldest = newest.saturating_sub(self.limits.span);
         let bytes = weight(&sample);
@@ -103,6 +104,8 @@ fn weight(sample: &Sample) -> usize {
         + sample.gone_processes.capacity() * size_of::<ProcessId>()
         + sample.gone_tasks.capacity() * size_of::<GoneTask>()
         + sample.host.disks.capacity() * size_of::<crate::sample::Disk>()
+        + sample.resident.capacity() * size_of::<(ProcessId, Resident)>()
+        + sample.cgroups.capacity() * size_of::<Cgroup>()
         + identities
 }
 
@@ -127,6 +130,7 @@ mod tests {
             storage: None,
             open_files: Vec::new(),
             resident: Vec::new(),
+            cgroups: Vec::new(),
             identities: Vec::new(),
             gaps: Vec::new(),
             cost: Cost::default(),

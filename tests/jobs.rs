@@ -102,6 +102,7 @@ fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: named.map(|(pid, actor)| (ProcessId { pid: *pid, start: actor.start }, actor.identity())).collect(),
         gaps: Vec::new(),
         cost: Cost::default(),

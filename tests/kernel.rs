@@ -119,7 +119,7 @@ fn the_host_s_counters_are_read() {
     assert_eq!((pressure.cpu_some10, pressure.io_full10), (1.5, 0.5));
     assert_eq!(host.memory.unwrap().total, 1_024_000);
     let disks: Vec<_> =
-        host.disks.iter().map(|disk| (disk.name.as_str(), disk.requests, disk.read_bytes, disk.busy_ms)).collect();
+        host.disks.iter().map(|disk| (disk.name.as_str(), disk.reads + disk.writes, disk.read_bytes, disk.busy_ms)).collect();
     assert_eq!(disks, [("sda", 30, 40_960, 9)]);
     let facts = reader.facts();
     assert_eq!((facts.cpus, facts.own_pid), (2, None));

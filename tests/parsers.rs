@@ -461,6 +461,7 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: Vec::new(),
         gaps: Vec::new(),
         cost: whytop::sample::Cost::default(),

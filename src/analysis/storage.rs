@@ -28,6 +28,16 @@ impl Layers {
         self.storage = Arc::clone(storage);
     }
 
+    /// A device, by its kernel name.
+    pub fn device(&self, name: &str) -> Option<&BlockDevice> {
+        self.storage.devices.iter().find(|device| device.name == name)
+    }
+
+    /// A device, by its number.
+    pub fn numbered(&self, number: (u32, u32)) -> Option<&BlockDevice> {
+        self.storage.devices.iter().find(|device| device.device == number)
+    }
+
     /// The mount a file is on.
     pub fn mount(&self, file: &FileRef) -> Option<&Mount> {
         let known = file.mount.and_then(|id| self.storage.mount(id));
@@ -78,7 +88,7 @@ impl Layers {
         }
         found.push(device.name.clone());
         for name in &device.below {
-            if let Some(lower) = self.storage.devices.iter().find(|lower| lower.name == *name) {
+            if let Some(lower) = self.device(name) {
                 self.below(lower, depth, found);
             }
         }
@@ -99,7 +109,14 @@ mod tests {
 
     fn device(name: &str, minor: u32, below: &[&str], backing: Option<&str>) -> BlockDevice {
         let below = below.iter().map(|name| (*name).into()).collect();
-        BlockDevice { name: name.into(), device: (8, minor), below, backing: backing.map(str::to_owned), mapped: None }
+        BlockDevice {
+            name: name.into(),
+            device: (8, minor),
+            below,
+            backing: backing.map(str::to_owned),
+            mapped: None,
+            scheduler: None,
+        }
     }
 
     fn layers() -> Layers {

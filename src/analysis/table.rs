@@ -12,13 +12,17 @@ use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind::{self, Catalogue};
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Resident, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
+
+/// Who holds the memory is known for this long after the last look.
+const MEMORY_KNOWN: Nanos = 10 * SECOND;
 
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: FxHashMap<Pid, Entry>,
+    /// In boxes: a map this large moves house now and then, and is half empty after that.
+    entries: FxHashMap<Pid, Box<Entry>>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
     /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
@@ -28,6 +32,8 @@ pub struct Table {
     leads: FxHashMap<u32, i64>,
     structure: u64,
     before: Option<Nanos>,
+    /// When somebody last looked who holds the memory.
+    weighed: Option<Nanos>,
     /// What ended children had moved: when their parent reaps them the kernel adds it to the parent's own count
     /// (`kernel/exit.c`, `wait_task_zombie`), although it was seen already, in the children's. Kept for this sample and the next,
     /// because the parent may have been read before the child was reaped.
@@ -50,8 +56,8 @@ pub struct Entry {
     pub tasks: Vec<Task>,
     /// Its open files. `None`: nobody looked.
     pub files: Option<Files>,
-    /// Bytes of memory in use. `None`: nobody looked.
-    pub resident: Option<u64>,
+    /// Memory in use. `None`: nobody looked.
+    pub resident: Option<Resident>,
     /// How it stands among jobs.
     pub standing: Standing,
     /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
@@ -154,7 +160,7 @@ impl Table {
                 }
             } else {
                 self.structure += 1;
-                self.entries.insert(process.id.pid, Entry::new(process));
+                self.entries.insert(process.id.pid, Box::new(Entry::new(process)));
             }
         }
         for tasks in sample.tasks.chunk_by(|one, other| one.pid == other.pid) {
@@ -225,9 +231,10 @@ impl Table {
             let away = files.iter().filter(|file| file.writing).filter_map(|file| away(&self.storage, file)).collect();
             entry.files = Some(Files { reading: paths(false), writing: paths(true), away, all: files.clone() });
         }
-        for (id, bytes) in &sample.resident {
+        for (id, resident) in &sample.resident {
+            self.weighed = Some(sample.since_boot);
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
-                entry.resident = Some(*bytes);
+                entry.resident = Some(*resident);
             }
         }
         for pid in sample
@@ -276,12 +283,12 @@ impl Table {
 
     /// The process that has this number now.
     pub fn get(&self, pid: Pid) -> Option<&Entry> {
-        self.entries.get(&pid)
+        self.entries.get(&pid).map(AsRef::as_ref)
     }
 
     /// All processes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(AsRef::as_ref)
     }
 
     /// Every task in uninterruptible sleep, with its process.
@@ -308,9 +315,14 @@ impl Table {
         }
     }
 
+    /// Whether what is known of memory was looked up lately. While memory is short somebody looks at each sample.
+    pub fn knows_memory(&self) -> bool {
+        self.before.zip(self.weighed).is_some_and(|(now, weighed)| now.saturating_sub(weighed) < MEMORY_KNOWN)
+    }
+
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
-        self.restless.iter().filter_map(|pid| self.entries.get(pid))
+        self.restless.iter().filter_map(|pid| self.get(*pid))
     }
 
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.

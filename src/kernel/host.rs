@@ -3,23 +3,20 @@
 //! Each file that cannot be read is one gap and one `None`; none of them costs the sample. Never asks a file system how full
 //! it is (`statvfs` blocks on a dead server). Tested in place and through [`crate::kernel::Reader`].
 
-use std::{collections::HashMap, fs, io::ErrorKind, path::Path};
-
-use compact_str::CompactString;
+use std::{fs, io::ErrorKind};
 
 use super::{parse, root::ProcRoot};
 use crate::{
-    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure},
-    units::Pid,
+    sample::{CpuTimes, Disk, Gap, Host, LoadAverage, Memory, Pressure, PressureTotals},
+    units::{Nanos, Pid},
 };
 
 /// The kernel counts disk traffic in these, whatever the disk's own sector size is.
 const SECTOR: u64 = 512;
 
-/// Reads host counters and remembers what does not change about disks.
+/// Reads host counters, and notes what the pass over the tasks wants to know beforehand.
 pub(super) struct HostReader {
     root: ProcRoot,
-    disks: HashMap<String, DiskFacts>,
     /// Runnable tasks for which there was no CPU at the last read, at the least.
     pub queued: usize,
     /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
@@ -30,15 +27,9 @@ pub(super) struct HostReader {
     pub tasks: Option<u64>,
 }
 
-/// What is looked up once for each disk.
-struct DiskFacts {
-    partition: bool,
-    scheduler: Option<CompactString>,
-}
-
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, disks: HashMap::new(), queued: 0, forks: None, last_pid: None, tasks: None }
+        Self { root, queued: 0, forks: None, last_pid: None, tasks: None }
     }
 
     /// Reads everything there is.
@@ -104,6 +95,7 @@ impl HostReader {
                 return None;
             }
         };
+        let totals = || Some(PressureTotals { cpu: total(&cpu)?, io: total(&io)?, memory: total(&memory)? });
         let parsed = || {
             Some(Pressure {
                 // CPU has no `full` line before 5.13, and for the whole host it says nothing.
@@ -112,18 +104,25 @@ impl HostReader {
                 io_full10: avg10(&io, "full")?,
                 memory_some10: avg10(&memory, "some")?,
                 memory_full10: avg10(&memory, "full")?,
+                totals: totals(),
             })
         };
         noted(gaps, "pressure", parsed().ok_or_else(|| "a line makes no sense".to_owned()))
     }
 
-    fn disks(&mut self, gaps: &mut Vec<Gap>) -> Vec<Disk> {
+    fn disks(&self, gaps: &mut Vec<Gap>) -> Vec<Disk> {
         let Some(text) = noted(gaps, "diskstats", self.text("diskstats")) else { return Vec::new() };
         let mut disks = Vec::new();
         let mut bad = false;
+        // Each disk's partitions follow it (`diskstats_show`, block/genhd.c).
+        let mut whole = "";
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match DiskLine::read(line) {
-                Some(line) => disks.extend(self.disk(&line)),
+                Some(line) if is_partition(line.name, whole) => {}
+                Some(line) => {
+                    whole = line.name;
+                    disks.extend(line.disk());
+                }
                 None => bad = true,
             }
         }
@@ -131,28 +130,6 @@ impl HostReader {
             gaps.push(Gap::Host { file: "diskstats".to_owned(), why: "a line makes no sense".to_owned() });
         }
         disks
-    }
-
-    fn disk(&mut self, line: &DiskLine<'_>) -> Option<Disk> {
-        let DiskLine { name, reads, sectors_read, read_ms, writes, sectors_written, write_ms, busy_ms } = *line;
-        let requests = reads.saturating_add(writes);
-        let virtual_disk = ["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix));
-        if virtual_disk && requests == 0 {
-            return None;
-        }
-        if !self.disks.contains_key(name) {
-            self.disks.insert(name.to_owned(), DiskFacts::look_up(name, self.root.is_live()));
-        }
-        let facts = self.disks.get(name).filter(|facts| !facts.partition)?;
-        Some(Disk {
-            name: name.into(),
-            requests,
-            read_bytes: sectors_read.saturating_mul(SECTOR),
-            write_bytes: sectors_written.saturating_mul(SECTOR),
-            request_ms: read_ms.saturating_add(write_ms),
-            busy_ms,
-            scheduler: facts.scheduler.clone(),
-        })
     }
 }
 
@@ -166,6 +143,7 @@ struct DiskLine<'a> {
     sectors_written: u64,
     write_ms: u64,
     busy_ms: u64,
+    queue_ms: u64,
 }
 
 impl<'a> DiskLine<'a> {
@@ -178,20 +156,23 @@ impl<'a> DiskLine<'a> {
         let mut field = |skip| fields.nth(skip)?;
         let (reads, sectors_read, read_ms) = (field(0)?, field(1)?, field(0)?);
         let (writes, sectors_written, write_ms) = (field(0)?, field(1)?, field(0)?);
-        Some(Self { name, reads, sectors_read, read_ms, writes, sectors_written, write_ms, busy_ms: field(1)? })
+        let (busy_ms, queue_ms) = (field(1)?, field(0)?);
+        Some(Self { name, reads, sectors_read, read_ms, writes, sectors_written, write_ms, busy_ms, queue_ms })
     }
-}
 
-impl DiskFacts {
-    fn look_up(name: &str, live: bool) -> Self {
-        if !live {
-            return Self { partition: is_partition_name(name), scheduler: None };
-        }
-        // A slash in a disk's name (cciss/c0d0) is an exclamation mark in its directory's.
-        let name = name.replace('/', "!");
-        let partition = Path::new("/sys/class/block").join(&name).join("partition").exists();
-        let list = fs::read_to_string(Path::new("/sys/block").join(&name).join("queue/scheduler")).unwrap_or_default();
-        Self { partition, scheduler: chosen(&list).map(CompactString::from) }
+    /// The disk. `None`: one that is there in case somebody wants it, and never did anything.
+    fn disk(&self) -> Option<Disk> {
+        let in_reserve = ["loop", "ram", "zram"].iter().any(|prefix| self.name.starts_with(prefix));
+        (!in_reserve || self.reads > 0 || self.writes > 0).then(|| Disk {
+            name: self.name.into(),
+            reads: self.reads,
+            writes: self.writes,
+            read_bytes: self.sectors_read.saturating_mul(SECTOR),
+            write_bytes: self.sectors_written.saturating_mul(SECTOR),
+            request_ms: self.read_ms.saturating_add(self.write_ms),
+            busy_ms: self.busy_ms,
+            queue_ms: self.queue_ms,
+        })
     }
 }
 
@@ -245,24 +226,19 @@ fn avg10(text: &str, kind: &str) -> Option<f64> {
     line.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// The word in brackets.
-fn chosen(list: &str) -> Option<&str> {
-    let (_, rest) = list.split_once('[')?;
-    rest.split_once(']').map(|(name, _)| name)
+/// Time in which some task was held up, since boot; in the file it is in microseconds.
+pub(super) fn total(text: &str) -> Option<Nanos> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let total = line.split(' ').find_map(|word| word.strip_prefix("total="))?;
+    parse::number(total.as_bytes())?.checked_mul(1000)
 }
 
-/// Where there is no `/sys` to ask: `sda1`, `vdb2`, `nvme0n1p1`, `mmcblk0p2`, but not `sda`, `nvme0n1`, `dm-0`, `md1`.
-fn is_partition_name(name: &str) -> bool {
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    if stem.len() == name.len() {
-        return false;
-    }
-    if name.starts_with("nvme") || name.starts_with("mmcblk") {
-        return stem.strip_suffix('p').is_some_and(|disk| disk.ends_with(|c: char| c.is_ascii_digit()));
-    }
-    ["sd", "vd", "hd", "xvd"].iter().any(|prefix| {
-        stem.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase()))
-    })
+/// Whether a device is a partition of this disk: its name is the disk's with a number behind it, and a `p` between two digits
+/// (`disk_name`, block/partitions/core.c).
+fn is_partition(name: &str, disk: &str) -> bool {
+    let Some(rest) = name.strip_prefix(disk).filter(|_| !disk.is_empty()) else { return false };
+    let number = if disk.ends_with(|c: char| c.is_ascii_digit()) { rest.strip_prefix('p') } else { Some(rest) };
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -271,11 +247,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_told_by_name() {
-        let partitions = ["sda1", "sdab12", "vdb2", "nvme0n1p1", "mmcblk0p2"];
-        let disks = ["sda", "vdb", "nvme0n1", "mmcblk0", "dm-0", "md1", "loop0", "zram0", "sr0"];
-        assert!(partitions.into_iter().all(is_partition_name));
-        assert!(!disks.into_iter().any(is_partition_name));
+    fn partitions_follow_their_disk() {
+        for (name, disk) in [
+            ("sda1", "sda"),
+            ("sdab12", "sdab"),
+            ("nvme0n1p1", "nvme0n1"),
+            ("mmcblk0p2", "mmcblk0"),
+            ("cciss/c0d0p1", "cciss/c0d0"),
+        ] {
+            assert!(is_partition(name, disk), "{name} of {disk}");
+        }
+        for (name, disk) in [
+            ("sda", ""),
+            ("sdab", "sda"),
+            ("dm-12", "dm-1"),
+            ("md12", "md1"),
+            ("loop10", "loop1"),
+            ("nvme0n1", "nvme0"),
+            ("xvda1", ""),
+        ] {
+            assert!(!is_partition(name, disk), "{name} of {disk}");
+        }
     }
 
     #[test]
@@ -300,14 +292,14 @@ mod tests {
         assert_eq!(memory_of(&text.replace("1000", "x")), None);
         let line = DiskLine::read("   8  0 sda 1 2 3 4 5 6 7 8 9 10 11 12").unwrap();
         assert_eq!((line.name, line.reads, line.sectors_read, line.read_ms), ("sda", 1, 3, 4));
-        assert_eq!((line.writes, line.sectors_written, line.write_ms, line.busy_ms), (5, 7, 8, 10));
-        assert!(DiskLine::read("8 0 sda 1 2 3 4 5 6 7 8 9").is_none());
+        assert_eq!((line.writes, line.sectors_written, line.write_ms, line.busy_ms, line.queue_ms), (5, 7, 8, 10, 11));
+        assert!(DiskLine::read("8 0 sda 1 2 3 4 5 6 7 8 9 10").is_none());
     }
 
     #[test]
-    fn pressure_and_scheduler_are_found() {
+    fn pressure_is_found() {
         let text = "some avg10=4.50 avg60=0.91 avg300=0.00 total=681245\nfull avg10=2.10 avg60=0.12 avg300=0.00 total=3\n";
         assert_eq!((avg10(text, "some"), avg10(text, "full"), avg10("some", "some")), (Some(4.5), Some(2.1), None));
-        assert_eq!((chosen("none [mq-deadline] kyber bfq\n"), chosen("none\n")), (Some("mq-deadline"), None));
+        assert_eq!((total(text), total("full total=3")), (Some(681_245_000), None));
     }
 }

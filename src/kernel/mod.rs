@@ -7,13 +7,16 @@
 //! Each step has its file: [`root`] (is it a proc tree), `files` (open, keep, read), `parse` (bytes to numbers), `newcomers`, `table` and
 //! `process` (who is new, ran or is gone), `waits` (where the stuck ones are), `host` (counters of the whole host), [`reader`]
 //! (puts them together), [`own`] (whytop's own memory and priority). `storage` has mounts and block devices, read by a thread of its
-//! own; `descriptors` says which file a descriptor is, `movers` which files the processes have open that move most. [`tier`] has the
+//! own; `descriptors` says which file a descriptor is, `movers` which files the processes have open that move most, `holders` who holds the memory,
+//! `cgroups` what the kernel counts for a unit or container as a whole. [`tier`] has the
 //! kernel's own task iterator, which gives all tasks in one read where the rights
 //! allow it, and `take` puts what it gives into the same table. Tested in place and, through [`Reader`], by `tests/kernel.rs` on
 //! made-up trees and the real one, and by `tests/tiers.rs`, which compares the two tiers.
 
+mod cgroups;
 mod descriptors;
 mod files;
+mod holders;
 mod host;
 pub mod identity;
 mod movers;

@@ -143,12 +143,13 @@ mod tests {
     fn disks_are_told_by_name() {
         let disk = |name: &str| Disk {
             name: name.into(),
-            requests: 1,
+            reads: 1,
+            writes: 0,
             read_bytes: 0,
             write_bytes: 0,
             request_ms: 0,
             busy_ms: 0,
-            scheduler: None,
+            queue_ms: 0,
         };
         let disks = [disk("sda"), disk("nvme0n1"), disk("dm-0")];
         for path in ["/dev/sda", "/dev/sda12", "/dev/nvme0n1p2", "/dev/dm-0", "/dev/mapper/vg-root"] {

@@ -1,4 +1,4 @@
-//! Bytes of the per-process files to numbers: `stat`, `schedstat`, `sched`, `io`, `wchan`, `syscall`, `stack`.
+//! Bytes of the per-process files to numbers: `stat`, `schedstat`, `sched`, `io`, `statm`, `wchan`, `syscall`, `stack`.
 //!
 //! Pure and, but for `stack`, without allocation, because it runs for each task that ran, each time. Whatever the bytes are, it never
 //! panics: a line that makes no sense is `None` and costs one row. Tested in place, by properties.
@@ -124,6 +124,12 @@ pub(super) fn io(text: &[u8]) -> Option<IoBytes> {
     }
     io.written = io.written.saturating_sub(cancelled);
     (seen == 5).then_some(io)
+}
+
+/// Pages in memory, and those of them that others may have too, in a `statm` file.
+pub(super) fn statm(text: &[u8]) -> Option<(u64, u64)> {
+    let mut fields = words(text);
+    Some((number(fields.nth(1)?)?, number(fields.next()?)?))
 }
 
 /// The function name in a `wchan` file; `None` for `0`, which stands for "not allowed" and for "not asleep" alike.
@@ -288,6 +294,11 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_what_is_resident_and_what_of_it_is_shared() {
+        assert_eq!((statm(b"5000 300 120 40 0 90 0\n"), statm(b"5000 300\n"), statm(b"x y z")), (Some((300, 120)), None, None));
+    }
+
+    #[test]
     fn waits_say_none_where_the_kernel_says_nothing() {
         assert_eq!((wchan(b"0"), wchan(b""), wchan(b"io_schedule\n")), (None, None, Some(&b"io_schedule"[..])));
         assert_eq!((syscall(b"running\n"), syscall(b"-1 0x7f 0x8\n")), (None, None));
@@ -320,7 +331,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (stat(&bytes), schedstat(&bytes), io(&bytes), wchan(&bytes), syscall(&bytes), pid(&bytes));
+            let _ = (stat(&bytes), schedstat(&bytes), io(&bytes), statm(&bytes), wchan(&bytes), syscall(&bytes), pid(&bytes));
             let _ = (tgid(&bytes), stack(&bytes), frame(&bytes), last_ran(&bytes), last_ran(&[b"se.exec_start", &bytes[..]].concat()));
         }
 

@@ -19,7 +19,9 @@ use rustix::{
 use sysinfo::System;
 
 use super::{
+    cgroups::Cgroups,
     files::Files,
+    holders::{HeldUp, Holders},
     host::HostReader,
     identity::Identities,
     movers::Movers,
@@ -33,7 +35,7 @@ use super::{
     watched::Progress,
 };
 use crate::{
-    sample::{Cost, Gap, Glance, HostFacts, Overdue, ProcReason, Sample, Tier},
+    sample::{Cost, Gap, Glance, HostFacts, Overdue, Pressure, ProcReason, Sample, Tier},
     units::{Nanos, Pid, SECOND},
 };
 
@@ -48,6 +50,10 @@ pub struct Reader {
     host: HostReader,
     identities: Identities,
     movers: Movers,
+    holders: Holders,
+    cgroups: Cgroups,
+    /// Who was held up at the last sample, and when that was.
+    before: Option<(Nanos, Option<Pressure>)>,
     storage: StorageReader,
     tier: KernelTier,
     own: Option<Own>,
@@ -87,6 +93,9 @@ impl Reader {
             host: HostReader::new(root.clone()),
             identities,
             movers: Movers::new(&root),
+            holders: Holders::default(),
+            cgroups: Cgroups::new(&root),
+            before: None,
             storage: StorageReader::new(&root)?,
             tier,
             own: None,
@@ -170,6 +179,12 @@ impl Reader {
             own.complete();
         }
         let open_files = self.movers.look(&mut self.looker, &changes, since_boot, &host.disks);
+        let before = self.before.replace((since_boot, host.pressure));
+        let held_up = before.map_or_else(
+            || HeldUp::between(None, host.pressure, 0),
+            |(at, pressure)| HeldUp::between(pressure, host.pressure, since_boot.saturating_sub(at)),
+        );
+        let resident = self.holders.look(&mut self.looker, &self.table, &changes, since_boot, &host, held_up);
         let waits = changes.tasks.iter().filter_map(|task| Some((task.pid, task.wait.as_ref()?.file.as_ref()?)));
         let opened = open_files.iter().flat_map(|(id, files)| files.iter().map(|open| (id.pid, &open.file)));
         let storage = self.storage.update(&host.disks, waits.chain(opened), &mut gaps);
@@ -191,7 +206,9 @@ impl Reader {
             self.identities.settle(IDENTITY_GRACE);
             identities.extend(self.identities.collect());
         }
-        let identities = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
+        let identities: Vec<_> = identities.into_iter().filter(|(id, _)| table.get(*id).is_some()).collect();
+        self.cgroups.note(&identities, &changes.gone_processes);
+        let cgroups = self.cgroups.look(table, &changes, held_up);
 
         gaps.extend((changes.io_denied > 0).then_some(Gap::IoDenied { processes: changes.io_denied }));
         gaps.extend((changes.wait_denied > 0).then_some(Gap::WaitDenied { tasks: changes.wait_denied }));
@@ -227,7 +244,8 @@ impl Reader {
             clocks: changes.clocks,
             storage,
             open_files,
-            resident: Vec::new(),
+            resident,
+            cgroups,
             identities,
             gaps,
             cost,

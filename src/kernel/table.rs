@@ -49,7 +49,8 @@ const LOCKS: [&str; 6] = ["rwsem_", "__vma_", "vma_", "__down", "down_", "call_r
 /// All processes known.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) processes: HashMap<Pid, Known>,
+    /// In boxes: a map this large moves house now and then, and is half empty after that.
+    pub(super) processes: HashMap<Pid, Box<Known>>,
     pub(super) pass: u64,
     pub(super) newcomers: Newcomers,
     /// Some process has a parent that is not known: look again whether it has another by now.
@@ -67,6 +68,21 @@ impl Table {
     /// A process, by number.
     pub fn get(&self, id: ProcessId) -> Option<&Process> {
         self.processes.get(&id.pid).map(|known| &known.process).filter(|process| process.id == id)
+    }
+
+    /// All processes but kernel threads, in no order.
+    pub fn programs(&self) -> impl Iterator<Item = ProcessId> {
+        self.processes.values().filter(|known| !known.process.kernel_thread).map(|known| known.process.id)
+    }
+
+    /// The processes, kernel threads left out, that have tasks in uninterruptible sleep.
+    pub fn stuck(&self) -> impl Iterator<Item = ProcessId> {
+        let stuck = |known: &Known| known.watched().any(|watched| watched.task.state == TaskState::Uninterruptible);
+        self.processes
+            .values()
+            .filter(|known| !known.process.kernel_thread)
+            .filter(move |known| stuck(known))
+            .map(|known| known.process.id)
     }
 
     /// Whether a task of this process is stuck in a lock, or in what could be one: then it may be the lock that reading its command
@@ -126,7 +142,7 @@ impl Table {
                 if !known.process.kernel_thread {
                     changes.active.push(known.process.id);
                 }
-                self.processes.insert(pid, known);
+                self.processes.insert(pid, Box::new(known));
                 found += 1;
             } else {
                 // Gone again, or not readable for now: only the directory tells.
@@ -167,7 +183,7 @@ impl Table {
             return;
         }
         let runnable = |known: &Known| known.watched().filter(|task| task.task.state == TaskState::Runnable).count();
-        if self.processes.values().map(runnable).sum::<usize>() >= queued {
+        if self.processes.values().map(|known| runnable(known)).sum::<usize>() >= queued {
             return;
         }
         let mut budget = QUEUED_READS;
@@ -178,7 +194,7 @@ impl Table {
 
     /// A process whose parent died has another one now although it did not run itself.
     fn tie_loose_ends(&mut self, looker: &mut Looker) {
-        let orphans = |processes: &HashMap<Pid, Known>| -> Vec<Pid> {
+        let orphans = |processes: &HashMap<Pid, Box<Known>>| -> Vec<Pid> {
             let lost = |parent: Pid| parent != 0 && processes.get(&parent).is_none_or(|known| known.process.zombie);
             processes.values().filter(|known| lost(known.process.parent)).map(|known| known.process.id.pid).collect()
         };

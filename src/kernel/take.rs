@@ -161,7 +161,7 @@ impl Table {
             changes.gone_processes.push(known.process.id);
         }
         name(looker, record, None, &mut comm);
-        self.processes.insert(pid, Known::found(record, &comm, tick, self.pass));
+        self.processes.insert(pid, Box::new(Known::found(record, &comm, tick, self.pass)));
         Touch { pid, ran: true, churned: false }
     }
 
@@ -195,7 +195,7 @@ impl Table {
 
     /// Whether the iterator has been giving fewer tasks than there are.
     fn falls_short(&mut self, now: &Batch, tasks: Option<u64>) -> bool {
-        let hidden = self.hidden.iter().filter_map(|pid| self.processes.get(pid)).map(Known::tasks).sum::<usize>();
+        let hidden = self.hidden.iter().filter_map(|pid| self.processes.get(pid)).map(|known| known.tasks()).sum::<usize>();
         let is_short = tasks.is_some_and(|tasks| tasks > (now.len() + hidden) as u64);
         self.short = if is_short { self.short + 1 } else { 0 };
         let look = self.short >= SHORT_LOOKS;
@@ -236,7 +236,7 @@ impl Table {
             }
             let Some(known) = Known::admit(looker, *pid, pass) else { return false };
             changes.active.push(known.process.id);
-            self.processes.insert(*pid, known);
+            self.processes.insert(*pid, Box::new(known));
             true
         });
         self.hidden = hidden;

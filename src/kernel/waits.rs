@@ -49,8 +49,8 @@ pub(super) struct Census {
 }
 
 impl Census {
-    pub fn take(processes: &HashMap<Pid, Known>) -> Self {
-        processes.values().flat_map(Known::watched).fold(Self::default(), |census, watched| Self {
+    pub fn take(processes: &HashMap<Pid, Box<Known>>) -> Self {
+        processes.values().flat_map(|known| known.watched()).fold(Self::default(), |census, watched| Self {
             stuck: census.stuck || watched.task.state == TaskState::Uninterruptible,
             due: census.due || watched.wait_due,
         })
@@ -58,7 +58,7 @@ impl Census {
 }
 
 /// Looks up where tasks are stuck that have got stuck, users' tasks first.
-pub(super) fn look_up(processes: &mut HashMap<Pid, Known>, looker: &mut Looker, source: &Source<'_>) {
+pub(super) fn look_up(processes: &mut HashMap<Pid, Box<Known>>, looker: &mut Looker, source: &Source<'_>) {
     let mut left = LOOKUPS;
     for kernel in [false, true] {
         for known in processes.values_mut().filter(|known| known.process.kernel_thread == kernel) {
@@ -143,13 +143,13 @@ fn last_ran(watched: &Watched, place: Place, looker: &mut Looker, source: &Sourc
 
 /// The newest instant known on each CPU that a stuck task ran on last. `known`: those of the sample before.
 pub(super) fn clocks(
-    processes: &HashMap<Pid, Known>,
+    processes: &HashMap<Pid, Box<Known>>,
     looker: &mut Looker,
     source: &Source<'_>,
     known: &mut BTreeMap<u32, Nanos>,
 ) -> Vec<CpuClock> {
     let mut newest = BTreeMap::new();
-    let waits = processes.values().flat_map(Known::watched).filter_map(|watched| watched.task.wait.as_ref());
+    let waits = processes.values().flat_map(|known| known.watched()).filter_map(|watched| watched.task.wait.as_ref());
     for CpuClock { cpu, clock } in waits.filter_map(|wait| wait.last_ran) {
         let slot = newest.entry(cpu).or_insert(known.get(&cpu).copied().unwrap_or(clock));
         *slot = clock.max(*slot);
@@ -170,7 +170,7 @@ pub(super) fn clocks(
 
 /// Reads the clock of a few tasks that ran since the sample before. The sleeping ones first: one on the queue may have come from
 /// another CPU and have that one's.
-fn ask_for_the_time(processes: &HashMap<Pid, Known>, looker: &mut Looker, newest: &mut BTreeMap<u32, Nanos>) {
+fn ask_for_the_time(processes: &HashMap<Pid, Box<Known>>, looker: &mut Looker, newest: &mut BTreeMap<u32, Nanos>) {
     let mut asked: BTreeMap<u32, usize> = BTreeMap::new();
     let mut left = CLOCK_READS_MAX;
     for state in [TaskState::Sleeping, TaskState::Runnable] {

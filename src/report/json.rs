@@ -2,10 +2,11 @@
 //!
 //! `null` is "not known", a number is measured. Tested by `tests/once.rs`, which walks the contract.
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, StuckTask};
+use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, Stalls, StuckTask};
 use crate::analysis::gap;
 use crate::sample::Tier;
 use crate::units::{Pid, SECOND};
@@ -99,6 +100,7 @@ struct Verdict<'a> {
     share: Option<f64>,
     victims: Vec<&'a str>,
     waiting: f64,
+    evidence: Vec<&'a str>,
     backup: Option<&'a str>,
     confidence: f64,
     since: Option<Timestamp>,
@@ -115,6 +117,7 @@ struct Other<'a> {
     culprit: Option<&'a str>,
     also: Vec<&'a str>,
     victims: Vec<&'a str>,
+    evidence: Vec<&'a str>,
     confidence: f64,
 }
 
@@ -143,6 +146,9 @@ pub(super) struct JobOut<'a> {
     runnable: u32,
     uninterruptible: u32,
     share: Share,
+    resident_bytes: Option<u64>,
+    disks: Option<Vec<&'a str>>,
+    stalls: StallsOut,
     usual: Option<UsualOut>,
 }
 
@@ -151,6 +157,16 @@ pub(super) struct JobOut<'a> {
 struct UsualOut {
     runs: usize,
     seconds: f64,
+}
+
+/// How its own control group was held up.
+#[derive(Serialize)]
+struct StallsOut {
+    cpu: Option<f64>,
+    io: Option<f64>,
+    memory: Option<f64>,
+    throttled_s_per_s: Option<f64>,
+    limit_hits_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -167,6 +183,7 @@ struct Wait<'a> {
     wchan: Option<&'a str>,
     path: Option<&'a str>,
     device: Option<&'a str>,
+    devices: Vec<&'a str>,
     meaning: Option<&'a str>,
     longest_s: Option<f64>,
     resource: Option<&'static str>,
@@ -201,7 +218,10 @@ struct Disk<'a> {
     name: &'a str,
     read_bytes_s: f64,
     write_bytes_s: f64,
+    reads_s: f64,
+    writes_s: f64,
     util: f64,
+    queue: f64,
     await_ms: Option<f64>,
     scheduler: Option<&'a str>,
 }
@@ -266,6 +286,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             share: verdict.share.map(|share| rounded(share, 3)),
             victims: ids(&verdict.victims),
             waiting: rounded(verdict.waiting, 2),
+            evidence: texts(&verdict.evidence),
             backup: verdict.backup.as_ref().map(JobId::as_str),
             confidence: rounded(verdict.confidence, 2),
             since: verdict.since,
@@ -282,6 +303,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 wchan: wait.wchan.as_deref(),
                 path: wait.path.as_deref(),
                 device: wait.device.as_deref(),
+                devices: texts(&wait.devices),
                 meaning: wait.meaning.as_deref(),
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
@@ -310,7 +332,10 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 name: &disk.name,
                 read_bytes_s: disk.read_bytes.round(),
                 write_bytes_s: disk.write_bytes.round(),
+                reads_s: rounded(disk.reads, 1),
+                writes_s: rounded(disk.writes, 1),
                 util: rounded(disk.util, 3),
+                queue: rounded(disk.queue, 2),
                 await_ms: disk.await_ms.map(|ms| rounded(ms, 2)),
                 scheduler: disk.scheduler.as_deref(),
             })
@@ -335,6 +360,10 @@ fn ids(jobs: &[JobId]) -> Vec<&str> {
     jobs.iter().map(JobId::as_str).collect()
 }
 
+fn texts(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
 fn other(contention: &Contention) -> Other<'_> {
     Other {
         severity: contention.severity.name(),
@@ -344,6 +373,7 @@ fn other(contention: &Contention) -> Other<'_> {
         culprit: contention.culprit.as_ref().map(JobId::as_str),
         also: ids(&contention.also),
         victims: ids(&contention.victims),
+        evidence: texts(&contention.evidence),
         confidence: rounded(contention.confidence, 2),
     }
 }
@@ -398,6 +428,20 @@ pub(super) fn job_out(job: &Job) -> JobOut<'_> {
         uninterruptible: job.uninterruptible,
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
         usual: job.usual.map(|usual| UsualOut { runs: usual.runs, seconds: rounded(usual.seconds, 1) }),
+        resident_bytes: job.usage.resident,
+        disks: job.disks.as_ref().map(|disks| disks.iter().map(CompactString::as_str).collect()),
+        stalls: stalls(job.stalls),
+    }
+}
+
+fn stalls(stalls: Stalls) -> StallsOut {
+    let part = |part: Option<f64>| part.map(|part| rounded(part, 3));
+    StallsOut {
+        cpu: part(stalls.cpu),
+        io: part(stalls.io),
+        memory: part(stalls.memory),
+        throttled_s_per_s: part(stalls.throttled),
+        limit_hits_s: part(stalls.limited),
     }
 }
 

@@ -50,6 +50,9 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
     if let Some(words) = wedge::words(&diagnosis.wedged, diagnosis.behind) {
         writeln!(out, "{style}WEDGED{style:#}: {words}")?;
     }
+    for line in &verdict.evidence {
+        writeln!(out, "  {line}")?;
+    }
     load(out, diagnosis)?;
     if let Some(suspect) = diagnosis.suspect() {
         writeln!(out)?;

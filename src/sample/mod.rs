@@ -6,6 +6,7 @@
 //!
 //! Plain data: no clock is read here, no file is opened, and a recording made of samples can be analysed on another host.
 
+mod cgroup;
 mod storage;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::cgroup::{Cgroup, CgroupIo};
 pub use self::storage::{BlockDevice, FileRef, Mount, OpenFile, Storage};
 use crate::units::{Nanos, Pid, ProcessId, TaskId};
 
@@ -79,10 +81,12 @@ pub struct Sample {
     /// process that has none of them.
     #[serde(default)]
     pub open_files: Vec<(ProcessId, Vec<OpenFile>)>,
-    /// Bytes of memory in use (`/proc/PID/statm`), looked up while memory is short: of all processes when that begins, then of those
-    /// that ran.
+    /// Memory in use, looked up while memory is short: of all processes when that begins, then of those that ran.
     #[serde(default)]
-    pub resident: Vec<(ProcessId, u64)>,
+    pub resident: Vec<(ProcessId, Resident)>,
+    /// Control groups of processes at work, looked up while somebody is held up, or while what processes move is hidden.
+    #[serde(default)]
+    pub cgroups: Vec<Cgroup>,
     /// Identities that arrived since the last sample: they are read off the sampling path and come late.
     pub identities: Vec<(ProcessId, Arc<Identity>)>,
     /// What could not be read, and why.
@@ -143,6 +147,20 @@ pub struct Pressure {
     pub memory_some10: f64,
     /// All tasks that were not idle waited for memory.
     pub memory_full10: f64,
+    /// Time since boot in which some task waited: the averages above take seconds to tell what has just begun. `None`: not written down.
+    #[serde(default)]
+    pub totals: Option<PressureTotals>,
+}
+
+/// Time since boot in which some task was held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PressureTotals {
+    /// It waited for a CPU.
+    pub cpu: Nanos,
+    /// For I/O.
+    pub io: Nanos,
+    /// For memory.
+    pub memory: Nanos,
 }
 
 /// Memory, in bytes (`/proc/meminfo`).
@@ -163,18 +181,20 @@ pub struct Memory {
 pub struct Disk {
     /// Kernel name: `sda`, `nvme0n1`, `dm-3`, `loop0`.
     pub name: CompactString,
-    /// Reads and writes completed.
-    pub requests: u64,
+    /// Reads completed.
+    pub reads: u64,
+    /// Writes completed.
+    pub writes: u64,
     /// Bytes read.
     pub read_bytes: u64,
     /// Bytes written.
     pub write_bytes: u64,
-    /// Milliseconds that requests took, summed over requests.
+    /// Milliseconds that requests took which have ended, summed over requests.
     pub request_ms: u64,
     /// Milliseconds in which at least one request was in flight.
     pub busy_ms: u64,
-    /// The I/O scheduler in force (`/sys/block/NAME/queue/scheduler`), if it could be read.
-    pub scheduler: Option<CompactString>,
+    /// Milliseconds, each counted as often as requests were in flight: a request that never ends counts too.
+    pub queue_ms: u64,
 }
 
 /// One process: what its tasks have in common.
@@ -222,6 +242,15 @@ pub struct IoBytes {
     pub read_any: u64,
     /// Passed through `write(2)` and the like.
     pub written_any: u64,
+}
+
+/// Memory of a process, in bytes (`/proc/PID/statm`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resident {
+    /// Nobody else has it.
+    pub private: u64,
+    /// Of files, and memory that is shared by name: others may have the same.
+    pub shared: u64,
 }
 
 /// One task (thread).

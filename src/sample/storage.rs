@@ -81,4 +81,7 @@ pub struct BlockDevice {
     pub below: Vec<CompactString>,
     /// The file behind a loop device (`loop/backing_file`).
     pub backing: Option<String>,
+    /// The I/O scheduler in force (`queue/scheduler`). `None`: it has none of its own, as partitions and stacked devices.
+    #[serde(default)]
+    pub scheduler: Option<CompactString>,
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
-    Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind, LedgerLine, Load, Member,
-    Resource, Role, Severity, Share, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup, Wedged,
+    Account, AccountLine, Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind,
+    LedgerLine, Load, Member, Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup,
+    Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -46,6 +47,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             members,
         }),
         role: Role::Bystander,
+        stalls: Stalls::default(),
         usage: Usage {
             cpu_cores: Some(0.0),
             cpu_wait: Some(0.0),
@@ -114,7 +116,14 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             account: None,
         },
         cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),
-        pressure: Some(Pressure { cpu_some10: 0.4, io_some10: 0.1, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 }),
+        pressure: Some(Pressure {
+            cpu_some10: 0.4,
+            io_some10: 0.1,
+            io_full10: 0.0,
+            memory_some10: 0.0,
+            memory_full10: 0.0,
+            totals: None,
+        }),
         memory: Some(Memory { total: 8_200_000_000, available: Some(3_200_000_000), swap_total: 0, swap_free: 0 }),
         verdict: Verdict {
             device: None,
@@ -129,6 +138,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             backup: None,
             confidence: 0.9,
             since: Some(at(-4000)),
+            evidence: Vec::new(),
             waiting: 0.0,
         },
         jobs,
@@ -326,7 +336,10 @@ fn disk(util: f64, await_ms: f64, read: f64, write: f64) -> DiskUse {
         name: "sda".into(),
         read_bytes: read,
         write_bytes: write,
+        reads: (read / 65_536.0).round(),
+        writes: (write / 16_384.0).round(),
         util,
+        queue: util * await_ms / 10.0,
         await_ms: Some(await_ms),
         scheduler: Some("mq-deadline".into()),
     }
@@ -354,8 +367,14 @@ pub fn outage() -> Diagnosis {
     let mut scene = around(jobs);
     scene.activity = activity;
     scene.load.averages = Some(LoadAverage { avg1: 40.12, avg5: 31.2, avg15: 14.83 });
-    scene.pressure =
-        Some(Pressure { cpu_some10: 12.0, io_some10: 97.0, io_full10: 93.0, memory_some10: 0.0, memory_full10: 0.0 });
+    scene.pressure = Some(Pressure {
+        cpu_some10: 12.0,
+        io_some10: 97.0,
+        io_full10: 93.0,
+        memory_some10: 0.0,
+        memory_full10: 0.0,
+        totals: None,
+    });
     scene.disks = vec![disk(0.98, 42.0, 7_210_000.0, 1_261_000.0)];
     scene.trend = trend(
         |n| if n < 14 { 2 + n % 2 } else { n % 2 },
@@ -371,14 +390,15 @@ pub fn outage() -> Diagnosis {
             tasks: 36,
             syscall: Some("openat".into()),
             wchan: Some("folio_wait_bit_common".into()),
-            path: None,
+            path: Some("/srv/site/www".into()),
             device: Some("sda".into()),
+            devices: vec!["dm-0".into(), "sda2".into(), "sda".into()],
             meaning: Some("waits for the disk".into()),
             longest: Some(9.4),
             resource: None,
             helps: Some("slow or stop the disk's heaviest user"),
-            mount: None,
-            filesystem: None,
+            mount: Some("/srv".into()),
+            filesystem: Some("ext4".into()),
             shortest: None,
             examples: vec![StuckTask {
                 pid: 4711,
@@ -394,12 +414,13 @@ pub fn outage() -> Diagnosis {
             wchan: Some("jbd2_log_wait_commit".into()),
             path: Some("/srv/site/var/session.db".into()),
             device: None,
+            devices: Vec::new(),
             meaning: Some("waits for the filesystem journal".into()),
             longest: Some(4.1),
             resource: None,
             helps: None,
-            mount: None,
-            filesystem: None,
+            mount: Some("/srv".into()),
+            filesystem: Some("ext4".into()),
             shortest: None,
             examples: Vec::new(),
         },
@@ -410,6 +431,7 @@ pub fn outage() -> Diagnosis {
             wchan: Some("io_schedule".into()),
             path: None,
             device: Some("sda".into()),
+            devices: Vec::new(),
             meaning: Some("waits for the disk".into()),
             longest: Some(0.2),
             resource: None,
@@ -426,6 +448,7 @@ pub fn outage() -> Diagnosis {
             wchan: None,
             path: None,
             device: None,
+            devices: Vec::new(),
             meaning: None,
             longest: None,
             resource: None,
@@ -436,6 +459,17 @@ pub fn outage() -> Diagnosis {
             examples: Vec::new(),
         },
     ];
+    let part = |job, name: &str, average| AccountLine { job, name: name.to_owned(), average };
+    scene.load.account = Some(Account {
+        average: 40.1,
+        lines: vec![
+            part(site_id(), "site-worker", 35.2),
+            part(nightly_id(), "nightly.sh", 2.9),
+            part(database_id(), "postgresql", 0.9),
+        ],
+        before: 0.4,
+        unseen: 0.7,
+    });
     scene.verdict = Verdict {
         device: None,
         also: Vec::new(),
@@ -452,6 +486,12 @@ pub fn outage() -> Diagnosis {
         backup: Some(nightly_id()),
         confidence: 0.94,
         since: Some(at(-10)),
+        evidence: vec![
+            "38 tasks of site-worker in pread64 on /srv/site/www (ext4 on sda): waits for the disk, the longest for 10 s".into(),
+            "sda is 98 % busy: 380 requests/s take 42 ms each, 31 in flight, reads 8.1 MB/s, writes 2.1 MB/s".into(),
+            "nightly.sh moves 9.3 MB/s, its files are on sda".into(),
+            "somebody waited for I/O in 93 % of the last ten seconds".into(),
+        ],
         waiting: 39.0,
     };
     scene
@@ -484,7 +524,8 @@ pub fn cpu_backup() -> Diagnosis {
     let jobs = std::mem::take(&mut scene.jobs);
     let mut around = around(jobs);
     around.load.averages = Some(LoadAverage { avg1: 12.4, avg5: 6.02, avg15: 2.11 });
-    around.pressure = Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0 });
+    around.pressure =
+        Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0, totals: None });
     around.trend = trend(|n| if n < 30 { 13 - n % 3 } else { 1 }, |_| 0);
     around.disks = vec![disk(0.11, 2.0, 2_700_000.0, 380_000.0)];
     around.verdict = Verdict {

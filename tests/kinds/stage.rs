@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use whytop::analysis::diagnosis::{Diagnosis, Job, Kind};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
-use whytop::sample::{Cost, FileRef, Host, HostFacts, Identity, IoBytes, OpenFile, Process, Sample, Task, TaskState, Tier};
+use whytop::sample::{
+    Cost, FileRef, Host, HostFacts, Identity, IoBytes, Mount, OpenFile, Process, Sample, Storage, Task, TaskState, Tier,
+};
 use whytop::units::{ProcessId, SECOND, TaskId};
 
 use super::{Case, Owned};
@@ -267,6 +269,7 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
             })
             .collect(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: actors
             .iter()
             .map(|actor| {

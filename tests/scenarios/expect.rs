@@ -30,6 +30,7 @@ pub struct Expect {
     confidence: Option<[f64; 2]>,
     headline: Vec<String>,
     unsaid: Vec<String>,
+    evidence: Vec<String>,
     waits: Vec<ExpectWait>,
     account: BTreeMap<String, f64>,
     unseen: Option<f64>,
@@ -134,6 +135,9 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
     }
     for part in expect.unsaid.iter().filter(|part| verdict.headline.contains(*part)) {
         wrong.0.push(format!("headline: {part:?} in {:?}", verdict.headline));
+    }
+    for part in expect.evidence.iter().filter(|part| !verdict.evidence.iter().any(|line| line.contains(*part))) {
+        wrong.0.push(format!("evidence: no {part:?} in {:#?}", verdict.evidence));
     }
     for want in &expect.waits {
         check_wait(&mut wrong, want, second, diagnosis);

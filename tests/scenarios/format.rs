@@ -42,6 +42,8 @@ pub struct Scenario {
     pub mount: Vec<String>,
     pub process: Vec<Row>,
     #[serde(default)]
+    pub cgroup: Vec<CgroupRow>,
+    #[serde(default)]
     pub expect: Phases,
     pub changes: Option<usize>,
 }
@@ -70,6 +72,21 @@ pub struct DiskRow {
     #[serde(default)]
     pub write_mb: f64,
     pub during: Option<[f64; 2]>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CgroupRow {
+    pub unit: String,
+    pub on: String,
+    pub read_mb: f64,
+    pub write_mb: f64,
+    pub partly: bool,
+    pub cpu: Option<f64>,
+    pub io: Option<f64>,
+    pub memory: Option<f64>,
+    pub throttled: Option<f64>,
+    pub limited: Option<f64>,
 }
 
 /// A number that stays, or one for each sample, over and over.
@@ -135,6 +152,8 @@ pub struct Row {
     pub files: Vec<String>,
     pub disk: Option<String>,
     pub resident_mb: Option<f64>,
+    pub shared_mb: f64,
+    pub stopped: bool,
     pub storm: Option<f64>,
     pub lives: Option<f64>,
     pub runs_during: Option<[f64; 2]>,
@@ -276,6 +295,7 @@ impl Scenario {
                     below: names(below),
                     backing: backing.map(str::to_owned),
                     mapped: None,
+                    scheduler: None,
                 }
             })
             .collect();

@@ -7,12 +7,12 @@ use whytop::analysis::diagnosis::Diagnosis;
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Pressure, Process, Sample,
-    Task, TaskState, Wait,
+    Cgroup, CgroupIo, Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Pressure,
+    Process, Resident, Sample, Task, TaskState, Wait,
 };
 use whytop::units::{Nanos, Pid, ProcessId, SECOND, TaskId};
 
-use crate::format::{DiskRow, Row, Scenario, TICKS, UP};
+use crate::format::{CgroupRow, DiskRow, Row, Scenario, TICKS, UP};
 
 /// The clock of the one CPU that all ran on is behind the time since boot by this much.
 const CLOCK_BEHIND: f64 = 1000.0;
@@ -49,6 +49,9 @@ const STORAGE: u64 = 5;
 const PRESSURE: u64 = 6;
 /// Who looks is an ordinary user: no bytes, no wait channels, no files.
 const RIGHTS: u64 = 7;
+
+/// What control groups say, so many of them.
+const CGROUPS: u64 = 8;
 
 /// A scenario as it goes on.
 pub struct Play<'a> {
@@ -197,6 +200,7 @@ impl<'a> Play<'a> {
                 state: match n {
                     n if n < stuck => TaskState::Uninterruptible,
                     n if n < stuck + runnable => TaskState::Runnable,
+                    _ if row.stopped => TaskState::Stopped,
                     _ => TaskState::Sleeping,
                 },
                 cpu,
@@ -248,6 +252,25 @@ impl<'a> Play<'a> {
         (((now - row.lives()) * rate) as u64 + 1..=(now * rate) as u64).map(child).collect()
     }
 
+    /// What a unit's control group has come to at sample `k`.
+    fn cgroup(&self, row: &CgroupRow, k: usize) -> Cgroup {
+        let seconds = self.times[k] + 60.0;
+        let nanos = |part: Option<f64>| part.map(|part| (part * seconds * SECOND as f64) as Nanos);
+        let storage = self.scenario.storage().unwrap_or_default();
+        let device = storage.devices.iter().find(|device| device.name == row.on.as_str()).map(|device| device.device);
+        let bytes = |mb: f64| (mb * 1e6 * seconds) as u64;
+        Cgroup {
+            path: format!("/system.slice/{}.service", row.unit).into(),
+            io: device.map(|device| vec![CgroupIo { device, read: bytes(row.read_mb), written: bytes(row.write_mb) }]),
+            io_whole: !row.partly,
+            cpu_stalled: nanos(row.cpu),
+            io_stalled: nanos(row.io),
+            memory_stalled: nanos(row.memory),
+            throttled: nanos(row.throttled),
+            limited: row.limited.map(|times| (times * seconds) as u64),
+        }
+    }
+
     /// What has gone through this disk at sample `k`: bytes read, bytes written.
     fn traffic(&self, disk: &DiskRow, k: usize) -> (f64, f64) {
         let first = self.scenario.disk.first().map_or("", |disk| disk.name.as_str());
@@ -270,12 +293,13 @@ impl<'a> Play<'a> {
         let (read, written) = self.traffic(disk, k);
         Disk {
             name: disk.name.as_str().into(),
-            requests: ((read + written) / 65_536.0) as u64 + busy as u64,
+            reads: (read / 65_536.0) as u64 + busy as u64,
+            writes: (written / 65_536.0) as u64,
             read_bytes: read as u64,
             write_bytes: written as u64,
             request_ms: (busy * 4.0) as u64,
             busy_ms: busy as u64,
-            scheduler: None,
+            queue_ms: (busy * 8.0) as u64,
         }
     }
 
@@ -324,6 +348,7 @@ impl<'a> Play<'a> {
                 io_full10: io,
                 memory_some10: memory,
                 memory_full10: memory,
+                totals: None,
             }),
             memory: memory_mb.map(|mb| Memory { total: (mb * 1e6) as u64, available: None, swap_total: 0, swap_free: 0 }),
             disks: self.scenario.disk.iter().map(|disk| self.disk(disk, k)).collect(),
@@ -344,7 +369,9 @@ impl<'a> Play<'a> {
         };
         let clocks = rows.iter().any(|row| row.stuck_for.is_some()) && !self.hides(CLOCKS);
         let files = rows.iter().filter(|row| !row.files.is_empty() && !self.hides(FILES) && !self.hides_io(row));
-        let resident = |row: &&Row| Some((row.id(), (row.resident_mb? * 1e6) as u64));
+        let resident = |row: &&Row| {
+            Some((row.id(), Resident { private: (row.resident_mb? * 1e6) as u64, shared: (row.shared_mb * 1e6) as u64 }))
+        };
         Sample {
             at: "2026-11-22T15:03:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs_f64(second),
             since_boot: ((UP + second) * SECOND as f64) as u64,
@@ -358,6 +385,11 @@ impl<'a> Play<'a> {
             storage: if k == 0 && !self.hides(STORAGE) { self.scenario.storage().map(Arc::new) } else { None },
             open_files: files.map(|row| (row.id(), self.scenario.open_files(row))).collect(),
             resident: rows.iter().filter_map(resident).collect(),
+            cgroups: if self.hides(CGROUPS) {
+                Vec::new()
+            } else {
+                self.scenario.cgroup.iter().map(|row| self.cgroup(row, k)).collect()
+            },
             identities: rows.iter().filter(|row| !row.kernel).map(|row| (row.id(), Arc::new(identity(row)))).collect(),
             gaps: if hidden > 0 { vec![Gap::IoDenied { processes: hidden }] } else { Vec::new() },
             cost: Cost::default(),

@@ -11,7 +11,7 @@ use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
     BlockDevice, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Mount,
-    OpenFile, Process, Sample, Storage, Task, TaskState, Wait,
+    OpenFile, Process, Resident, Sample, Storage, Task, TaskState, Wait,
 };
 use whytop::units::{ProcessId, SECOND, TaskId};
 
@@ -54,6 +54,7 @@ fn shuffled(mut sample: Sample, rng: &mut Rng) -> Sample {
     rng.shuffle(&mut sample.identities);
     rng.shuffle(&mut sample.open_files);
     rng.shuffle(&mut sample.resident);
+    rng.shuffle(&mut sample.cgroups);
     rng.shuffle(&mut sample.clocks);
     rng.shuffle(&mut sample.host.disks);
     if let Some(storage) = &mut sample.storage {
@@ -236,6 +237,7 @@ fn sample(tenths: u64, processes: Vec<Process>, tasks: Vec<Task>) -> Sample {
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),
+        cgroups: Vec::new(),
         identities: Vec::new(),
         gaps: Vec::new(),
         cost: Cost::default(),
@@ -328,14 +330,14 @@ prop_compose! {
         let (processes, identities): (Vec<Process>, Vec<_>) = processes.into_iter().unzip();
         let identities = processes.iter().map(|process| process.id).zip(identities.into_iter().map(Arc::new)).collect();
         let device = |name: &str, minor, below: &[&str]| BlockDevice {
-            name: name.into(), device: (8, minor), below: below.iter().map(|name| (*name).into()).collect(), backing: Some("/srv/img".to_owned()), mapped: None,
+            name: name.into(), device: (8, minor), below: below.iter().map(|name| (*name).into()).collect(), backing: Some("/srv/img".to_owned()), mapped: None, scheduler: None,
         };
         let mount = |id, minor, point: &str| Mount {
             id, device: (8, minor), point: point.to_owned(), kind: "fuse.sshfs".into(), source: "/dev/loop0".to_owned(), upper: Some("/srv/up".to_owned()),
         };
         let disk = |name: &str, at: usize| Disk {
-            name: name.into(), requests: numbers[at], read_bytes: numbers[at + 1], write_bytes: numbers[at + 2], request_ms: 1,
-            busy_ms: numbers[at], scheduler: None,
+            name: name.into(), reads: numbers[at], writes: numbers[at], read_bytes: numbers[at + 1], write_bytes: numbers[at + 2], request_ms: 1,
+            busy_ms: numbers[at], queue_ms: numbers[at + 1],
         };
         let ids: Vec<ProcessId> = processes.iter().map(|process| process.id).collect();
         let open = |path: &str| OpenFile { fd: 3, file: FileRef { path: path.to_owned(), mount: None }, reading: true, writing: true, position: Some(0) };
@@ -351,7 +353,7 @@ prop_compose! {
                 foreign: Vec::new(),
             })),
             open_files: ids.iter().map(|id| (*id, vec![open("/srv/x"), open("/data/y")])).collect(),
-            resident: ids.iter().map(|id| (*id, numbers[11])).collect(),
+            resident: ids.iter().map(|id| (*id, Resident { private: numbers[11], shared: numbers[5] })).collect(),
             gaps: if hidden { vec![Gap::IoDenied { processes: 3 }] } else { Vec::new() },
             host: Host {
                 load: Some(LoadAverage { avg1: load, avg5: 0.0, avg15: 0.0 }),

@@ -1,15 +1,20 @@
 //! Blame: joins those who wait with those who take, and says it in one sentence.
 //!
-//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`cpu`] those that are runnable without a CPU,
-//! [`words`] the sentence. Every threshold is a constant, and `tests/scenarios.rs` pins it.
+//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`filesystem`] who keeps a filesystem from answering,
+//! [`cpu`] those that are runnable without a CPU, [`words`] the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
 
 mod cpu;
+mod filesystem;
+mod proof;
 mod stuck;
 mod words;
 
 use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
+use crate::analysis::freezes::Freezes;
+use crate::analysis::jobs::Instant;
+use crate::analysis::table::Table;
 use crate::analysis::wedge;
-use crate::sample::Pressure;
+use crate::sample::{Memory, Pressure};
 
 /// From this many waiting tasks on (an average over the window) it is worth a look.
 const WATCH_TASKS: f64 = 0.7;
@@ -29,7 +34,8 @@ const WEDGED_SURE: f64 = 0.8;
 pub const DISK_NOISE: f64 = 200_000.0;
 /// A disk with requests in flight for less than this share of the time keeps nobody waiting.
 pub const DISK_BUSY: f64 = 0.2;
-/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, in percent.
+/// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, and of those since the sample
+/// before, in percent.
 const IO_PRESSURE: f64 = 5.0;
 
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
@@ -55,12 +61,20 @@ pub struct Totals<'a> {
     pub io_hidden: bool,
     /// Some disk is busy, or tasks wait for I/O; or neither can be told.
     pub disk_pressed: bool,
-    /// Memory of the host, in bytes.
-    pub memory: Option<u64>,
+    /// Memory of the host.
+    pub memory: Option<Memory>,
+    /// Who was held up lately.
+    pub pressure: Option<Pressure>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
     /// Who was accused at the sample before, of what counted most first.
     pub incumbents: &'a [Incumbent],
+    /// Freeze commands that were seen.
+    pub freezes: &'a Freezes,
+    /// All processes.
+    pub table: &'a Table,
+    /// Now.
+    pub instant: Instant,
 }
 
 /// Who is accused, of what: it takes less to go on than to begin, or the verdict would turn with each burst.
@@ -95,10 +109,11 @@ impl Totals<'_> {
     }
 }
 
-/// Whether disks could be what anybody waits for.
-pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>) -> bool {
+/// Whether disks could be what anybody waits for. `lately`: the part of the time since the sample before in which I/O held somebody up.
+pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>, lately: Option<f64>) -> bool {
     let busy = disks.iter().any(|disk| disk.util >= DISK_BUSY);
-    busy || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
+    let now = lately.is_some_and(|part| part * 100.0 >= IO_PRESSURE);
+    busy || now || pressure.map_or(disks.is_empty(), |pressure| pressure.io_some10 >= IO_PRESSURE)
 }
 
 /// Judges the jobs, sets their roles, and puts culprit and victims first.
@@ -115,7 +130,7 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
         case.weight() * if leads { INCUMBENT } else { 1.0 }
     };
     cases.sort_by(|a, b| blocks(b).cmp(&blocks(a)).then(weight(b).total_cmp(&weight(a))));
-    let mut told = cases.iter().map(|case| words::tell(jobs, case, totals));
+    let mut told = cases.iter().map(|case| words::tell(jobs, waits, case, totals));
     let verdict = match told.next() {
         None => {
             wedged.first().map_or_else(|| words::calm(jobs, backup, totals), |first| words::blocked(first, jobs, backup, totals))
@@ -136,7 +151,7 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
 }
 
 fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) -> Verdict {
-    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting } = first;
+    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting, evidence } = first;
     Verdict {
         severity,
         resource,
@@ -150,6 +165,7 @@ fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) ->
         confidence,
         since: None,
         waiting,
+        evidence,
         others,
     }
 }
@@ -172,6 +188,10 @@ struct Case {
     share: Option<f64>,
     /// Whether the waits themselves say what they wait for, or only the circumstances do.
     seen: bool,
+    /// Those who wait have come to limits of their own: nobody takes it from them.
+    own_limit: bool,
+    /// What the culprit is told from, where it is not what it takes.
+    because: Option<String>,
     confidence: f64,
 }
 

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
+
 use super::{
-    CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, is_program, waiting_jobs,
+    CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, filesystem, is_program,
+    waiting_jobs,
 };
-use crate::analysis::diagnosis::{Job, Kind, Member, Resource, WaitGroup, Wedged};
+use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
@@ -16,6 +19,10 @@ use crate::analysis::wedge;
 const VICTIM_TASKS: f64 = 0.5;
 /// A backup that uses this many CPUs is at work, even if its I/O is hidden.
 const AT_WORK_CORES: f64 = 0.02;
+/// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
+const HELD_UP: f64 = 0.1;
+/// It is memory when that held it up for this part of what I/O did.
+const MOSTLY_MEMORY: f64 = 0.5;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
 const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
@@ -42,12 +49,42 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Total
         // One that is between two waits at this instant waits for what most do.
         let own: Vec<&WaitGroup> = waits.iter().filter(|group| group.job == jobs[i].facts.id).collect();
         let place = if own.is_empty() { general.clone() } else { place_of(own.into_iter()) };
+        let place = if place.resource.is_some() { place } else { felt(&jobs[i]).unwrap_or(place) };
+        let place = match place {
+            Place { resource: Some(Resource::Disk), device: None, mount } => {
+                Place { resource: Some(Resource::Disk), device: own_disk(&jobs[i], totals), mount }
+            }
+            place => place,
+        };
         places.entry(place).or_default().push(i);
     }
     join_unknown(&mut places);
     join_wedged(&mut places, wedged);
     join_locks(&mut places, jobs, waits);
     places.into_iter().filter_map(|(place, victims)| case(jobs, waits, wedged, place, victims, totals)).collect()
+}
+
+/// The one busy disk that a job moves anything on: page faults name no file, and most wait where they read.
+fn own_disk(job: &Job, totals: Totals<'_>) -> Option<String> {
+    let busy = |name: &&CompactString| totals.disks.iter().any(|disk| disk.name == **name && disk.util >= DISK_BUSY);
+    let (above, below): (Vec<_>, Vec<_>) = job.disks.iter().flatten().filter(busy).partition(|name| is_stacked(name));
+    // The uppermost counts, as it does for a file.
+    match if above.is_empty() { below } else { above }.as_slice() {
+        [only] => Some(only.to_string()),
+        _ => None,
+    }
+}
+
+/// What a job waits for by the count of its own control group, where its tasks' waits cannot be seen.
+fn felt(job: &Job) -> Option<Place> {
+    let (io, memory) = (job.stalls.io.unwrap_or_default(), job.stalls.memory.unwrap_or_default());
+    // Whoever waits for a page from swap waits for I/O too.
+    let resource = match memory >= io * MOSTLY_MEMORY {
+        true if memory >= HELD_UP => Resource::Memory,
+        _ if io >= HELD_UP => Resource::Disk,
+        _ => return None,
+    };
+    Some(Place { resource: Some(resource), ..Place::default() })
 }
 
 /// What most of these tasks wait for.
@@ -133,9 +170,18 @@ fn case(
     let anybody = |_: Kind| true;
     let backups = |kind: Kind| kind == Kind::Backup;
     let none = || (None, Vec::new());
+    let mount = place.mount.as_deref();
+    let here: Vec<&WaitGroup> = waits
+        .iter()
+        .filter(|group| group.resource == place.resource && victims.iter().any(|&i| jobs[i].facts.id == group.job))
+        .collect();
+    let found = match place.resource {
+        Some(Resource::FrozenFilesystem) => filesystem::freezer(jobs, &here, mount, &victims, totals),
+        Some(Resource::NetworkFilesystem) => filesystem::silent_daemon(jobs, &here, mount, &victims, totals),
+        _ => None,
+    };
     let (culprit, also) = match place.resource {
-        Some(Resource::FrozenFilesystem) => (freezer(jobs, place.mount.as_deref()), Vec::new()),
-        Some(Resource::NetworkFilesystem) => (silent_daemon(jobs, waits, &victims), Vec::new()),
+        Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem) => (found.as_ref().map(|found| found.job), Vec::new()),
         Some(Resource::Memory) => {
             memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
         }
@@ -160,8 +206,9 @@ fn case(
         (None, ..) if known.is_some() && known == wedge::resource(wedged) => WEDGED_SURE,
         (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => 0.9,
         (None, ..) => 0.4,
-        (Some(_), _, Some(Resource::FrozenFilesystem)) => 0.95,
-        (Some(_), _, Some(Resource::NetworkFilesystem)) => 0.8,
+        (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
+            found.as_ref().map_or(0.4, |found| found.sure)
+        }
         (Some(_), _, Some(Resource::None)) => 0.3,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
@@ -173,31 +220,10 @@ fn case(
         _ if culprit.is_some() => Resource::Disk,
         _ => Resource::None,
     };
-    Some(Case { resource, device: place.device, mount: place.mount, victims, waiting, culprit, also, share, seen, confidence })
-}
-
-/// Who froze the filesystem: a job with a freeze command among its processes that does not name another mount point.
-fn freezer(jobs: &[Job], mount: Option<&str>) -> Option<usize> {
-    let freezes = |member: &Member| {
-        let mut words = member.command.split_whitespace();
-        matches!(&*member.name, "fsfreeze" | "xfs_freeze") && !words.any(|word| word == "-u" || word == "--unfreeze")
-    };
-    let here = |member: &Member| {
-        let paths: Vec<&str> = member.command.split_whitespace().skip(1).filter(|word| word.starts_with('/')).collect();
-        mount.is_none_or(|mount| paths.is_empty() || paths.iter().any(|path| path.trim_end_matches('/') == mount))
-    };
-    jobs.iter().position(|job| job.facts.members.iter().any(|member| freezes(member) && here(member)))
-}
-
-/// The daemon behind a FUSE mount (`fuse.sshfs` is served by `sshfs`), if it stands still.
-fn silent_daemon(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<usize> {
-    let of_victims = |group: &&WaitGroup| victims.iter().any(|&i| jobs[i].facts.id == group.job);
-    let served_by: Vec<&str> =
-        waits.iter().filter(of_victims).filter_map(|group| group.filesystem.as_deref()?.strip_prefix("fuse.")).collect();
-    (0..jobs.len()).find(|&i| {
-        let serves = |name: &str| served_by.contains(&name);
-        !victims.contains(&i) && jobs[i].facts.members.iter().any(|member| serves(&member.name))
-    })
+    let own_limit = resource == Resource::Memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits));
+    let because = found.map(|found| found.because);
+    let Place { device, mount, .. } = place;
+    Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, because, confidence })
 }
 
 /// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
@@ -214,18 +240,21 @@ fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<us
 }
 
 fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
-    let (held, all) = job.usage.resident.zip(totals.memory.filter(|all| *all > 0))?;
+    let (held, all) = job.usage.resident.zip(totals.memory.map(|memory| memory.total).filter(|all| *all > 0))?;
     Some((held as f64 / all as f64).min(1.0))
+}
+
+/// Whether those of its tasks that wait for memory do so at a limit of its own; where they cannot be seen, whether it comes to one.
+fn is_limited(job: &Job, waits: &[WaitGroup]) -> bool {
+    let own: Vec<&WaitGroup> =
+        waits.iter().filter(|group| group.job == job.facts.id && group.resource == Some(Resource::Memory)).collect();
+    let comes_to_it = job.stalls.limited.is_some_and(|times| times > 0.0);
+    if own.is_empty() { comes_to_it } else { own.iter().all(|group| group.meaning.as_deref() == Some(OWN_LIMIT)) }
 }
 
 /// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
 fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
-    let limited = |v: usize| {
-        let mut own = waits.iter().filter(|group| group.job == jobs[v].facts.id && group.resource == Some(Resource::Memory));
-        let first = own.next().is_some_and(|group| group.meaning.as_deref() == Some(OWN_LIMIT));
-        first && own.all(|group| group.meaning.as_deref() == Some(OWN_LIMIT))
-    };
-    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !limited(v)).collect();
+    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !is_limited(&jobs[v], waits)).collect();
     let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
     // Nor does whoever holds more than the one accused.
     let others_wait = |i: usize| {
@@ -250,7 +279,7 @@ fn which_disk(job: &Job, device: Option<&str>, totals: Totals<'_>) -> f64 {
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
-fn on_disk(job: &Job, device: Option<&str>) -> Option<f64> {
+pub fn on_disk(job: &Job, device: Option<&str>) -> Option<f64> {
     let elsewhere = device.zip(job.disks.as_ref()).is_some_and(|(device, disks)| !disks.iter().any(|disk| disk == device));
     job.usage.disk_bytes().filter(|_| !elsewhere)
 }
@@ -277,11 +306,10 @@ fn disk_culprit(
     may_be: fn(Kind) -> bool,
     totals: Totals<'_>,
 ) -> (Option<usize>, Vec<usize>) {
-    // A disk that is seen to rest keeps nobody waiting.
+    // A disk that is seen to rest keeps nobody waiting, but for one that is throttled: what a control group holds back is not counted as
+    // in flight. Then whoever is to blame has to be seen with files on it.
     let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
-    if device.is_some_and(rests) && !totals.disk_pressed {
-        return (None, Vec::new());
-    }
+    let rests = device.is_some_and(rests) && !totals.disk_pressed;
     let shortest = |v: usize| {
         let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
         own.reduce(f64::min).unwrap_or_default()
@@ -298,11 +326,17 @@ fn disk_culprit(
     };
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
     let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk, device).is_some();
-    let moves = |job: &Job| on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job));
+    let moves = |job: &Job| {
+        (!rests || job.disks.is_some()) && on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job))
+    };
     let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
     let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
     let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
-    if let Some((culprit, also)) = taking.most(candidate) {
+    let taken = taking.most(candidate);
+    if taken.is_none() && rests {
+        return (None, Vec::new());
+    }
+    if let Some((culprit, also)) = taken {
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
         return (Some(culprit), also.into_iter().filter(|i| !robbed(i)).collect());

@@ -2,8 +2,8 @@
 //!
 //! Pure text. Tested by `tests/scenarios.rs`.
 
-use super::{CULPRIT_SHARE, Case, Totals, WEDGED_SURE};
-use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict, Wedged};
+use super::{CULPRIT_SHARE, Case, Totals, WEDGED_SURE, proof};
+use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict, WaitGroup, Wedged};
 use crate::units::{count, rate};
 
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
@@ -32,6 +32,7 @@ pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict 
         confidence: if totals.cpu_busy.is_some() { 0.9 } else { 0.6 },
         since: None,
         waiting: 0.0,
+        evidence: Vec::new(),
         others: Vec::new(),
     }
 }
@@ -49,7 +50,7 @@ pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>, totals: Tot
 }
 
 /// Puts a case into words.
-pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
+pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Contention {
     let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
     let least = totals.least(CONTENTION_TASKS, case.resource);
     let severity =
@@ -71,6 +72,7 @@ pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
             format!("{who_waits}; whose I/O it is cannot be seen without root")
         }
         (None, _) if case.resource == Resource::Lock => format!("{who_waits}; who holds it cannot be seen"),
+        (None, _) if case.own_limit => format!("{who_waits}, at the limit of their own control group"),
         (None, _) if totals.cpu_busy.is_none() => format!("{who_waits}; who takes it from them is not known yet"),
         (None, _) => format!("{who_waits}; no other job takes it from them"),
     };
@@ -90,6 +92,7 @@ pub fn tell(jobs: &[Job], case: &Case, totals: Totals<'_>) -> Contention {
         victims: case.victims.iter().map(|&i| id(i)).collect(),
         confidence,
         waiting: case.waiting,
+        evidence: proof::proof(jobs, waits, case, totals),
     }
 }
 

@@ -104,8 +104,14 @@ pub struct DiskUse {
     pub read_bytes: f64,
     /// Bytes written per second.
     pub write_bytes: f64,
+    /// Reads completed per second.
+    pub reads: f64,
+    /// Writes completed per second.
+    pub writes: f64,
     /// Share of the time in which a request was in flight, 0 to 1.
     pub util: f64,
+    /// Requests in flight, on average: those that wait in the queue and those at work.
+    pub queue: f64,
     /// Mean time of a request, in milliseconds. `None`: no request ended.
     pub await_ms: Option<f64>,
     /// I/O scheduler.

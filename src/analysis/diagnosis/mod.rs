@@ -204,6 +204,8 @@ pub struct Verdict {
     pub since: Option<Timestamp>,
     /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
     pub waiting: f64,
+    /// The numbers behind it: who waits and where, how busy that is, what the culprit takes.
+    pub evidence: Vec<String>,
     /// What else is short, worst first.
     pub others: Vec<Contention>,
 }
@@ -231,6 +233,8 @@ pub struct Contention {
     pub confidence: f64,
     /// How many of the victims' tasks wait.
     pub waiting: f64,
+    /// The numbers behind it.
+    pub evidence: Vec<String>,
 }
 
 /// What kind of work a job is.
@@ -284,6 +288,8 @@ pub struct Job {
     pub role: Role,
     /// What it uses.
     pub usage: Usage,
+    /// How long it was held up, by its own control group's count.
+    pub stalls: Stalls,
     /// Its runnable tasks at this instant.
     pub runnable: u32,
     /// Its tasks in uninterruptible sleep at this instant.
@@ -429,6 +435,38 @@ impl Usage {
     /// Tasks that wait, for a CPU or for something else, on average.
     pub fn waiting(&self) -> f64 {
         self.stuck + self.cpu_wait.unwrap_or_default()
+    }
+}
+
+/// How a job's own control group was held up, over the last few seconds. `None`: it shares its group with others, nobody asked, or the
+/// kernel does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stalls {
+    /// Part of the time in which some of its tasks waited for a CPU, 0 to 1.
+    pub cpu: Option<f64>,
+    /// The same for I/O.
+    pub io: Option<f64>,
+    /// The same for memory.
+    pub memory: Option<f64>,
+    /// Seconds per second in which its own limit of CPU time kept it from running, summed over CPUs.
+    pub throttled: Option<f64>,
+    /// Times per second that it came to its own limit of memory.
+    pub limited: Option<f64>,
+}
+
+impl Stalls {
+    /// Adds what another group of the same job says. Of parts of the time the larger one holds for both.
+    pub fn join(&mut self, other: Self) {
+        let join = |one: &mut Option<f64>, other: Option<f64>, both: fn(f64, f64) -> f64| {
+            if let Some(other) = other {
+                *one = Some(one.map_or(other, |one| both(one, other)));
+            }
+        };
+        join(&mut self.cpu, other.cpu, f64::max);
+        join(&mut self.io, other.io, f64::max);
+        join(&mut self.memory, other.memory, f64::max);
+        join(&mut self.throttled, other.throttled, |one, other| one + other);
+        join(&mut self.limited, other.limited, |one, other| one + other);
     }
 }
 

@@ -20,6 +20,8 @@ pub struct WaitGroup {
     pub path: Option<String>,
     /// The device. `None`: not known.
     pub device: Option<String>,
+    /// All devices below the file, the uppermost first: `dm-0`, `sda2`, `sda`. Empty: not known, or none.
+    pub devices: Vec<String>,
     /// What the wait channel means, in plain words.
     pub meaning: Option<String>,
     /// What is short there. `None`: not known; `Resource::None`: nothing is.

@@ -77,6 +77,7 @@ fn group(
     let meaning = first.and_then(meaning);
     let file = first.and_then(|wait| wait.file.as_ref());
     let mount = file.and_then(|file| layers.mount(file));
+    let devices = file.map(|file| layers.devices(file)).unwrap_or_default();
     // One file is named; of many, what they are below.
     let mut paths = tasks.iter().filter_map(|(task, _)| Some(task.wait.as_ref()?.file.as_ref()?.path.as_str()));
     let path = paths.next().map(|first| if paths.all(|path| path == first) { first } else { key.place.unwrap_or(first) });
@@ -93,7 +94,8 @@ fn group(
         syscall: key.syscall.and_then(syscall_name),
         wchan: first.and_then(|wait| wait.wchan.as_deref()).map(clean),
         path: path.map(clean),
-        device: file.and_then(|file| disk(&layers.devices(file))),
+        device: disk(&devices),
+        devices: devices.iter().map(|name| clean(name)).collect(),
         mount: mount.map(|mount| clean(&mount.point)),
         filesystem: mount.map(|mount| clean(&mount.kind)),
         meaning: meaning.map(|meaning| meaning.words.to_owned()),

@@ -28,6 +28,9 @@ use crate::{sample::Identity, units::ProcessId};
 const THREADS: usize = 2;
 /// Threads at the most: others are started only when all that read command lines are stuck.
 const THREADS_MAX: usize = 8;
+/// With so many command lines waiting, they go before further first steps: a whole host's would take megabytes of queue, and memory that
+/// is locked is never given back.
+const BACKLOG: usize = 256;
 /// A read that takes longer is overdue. It takes some 20 µs when nothing is wrong, and a busy host some time to
 /// schedule the thread.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -269,6 +272,10 @@ impl State {
         (spare && none_yet).then(|| self.suspects.pop_front()).flatten()
     }
 
+    fn backlogged(&mut self) -> Option<Job> {
+        (self.second.len() >= BACKLOG).then(|| self.next_second()).flatten()
+    }
+
     /// Those that have waited for as long as is allowed, and not because there are many of them: behind suspects that are stuck wait
     /// all other suspects, and behind threads that are all stuck everybody.
     fn left_behind(&mut self) -> Vec<&mut Job> {
@@ -356,9 +363,9 @@ impl Shared {
             if state.closing {
                 return;
             }
-            // A suspect, a first step, any other command line, in this order.
-            let suspect = state.first_suspect();
-            let first = if suspect.is_none() { state.first.pop_front() } else { None };
+            // A suspect, a command line of too many, a first step, any other command line, in this order.
+            let urgent = state.first_suspect().or_else(|| state.backlogged());
+            let first = if urgent.is_none() { state.first.pop_front() } else { None };
             if let Some((ask, asked)) = first {
                 let ticket = state.enter(ask.id, None);
                 drop(state);
@@ -374,7 +381,7 @@ impl Shared {
                     None => state.answers.push(Answer { id: ask.id, identity: None, partial: false }),
                 }
                 self.work.notify_one();
-            } else if let Some(job) = suspect.or_else(|| state.next_second()) {
+            } else if let Some(job) = urgent.or_else(|| state.next_second()) {
                 let ticket = state.enter(job.opened.id, Some(&job));
                 drop(state);
                 let Job { opened, mut identity, .. } = job;

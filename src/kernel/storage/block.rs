@@ -41,7 +41,14 @@ fn device(path: &Path) -> Option<BlockDevice> {
         slaves
     };
     let mapped = attribute("dm/name").map(CompactString::from);
-    Some(BlockDevice { name: name(path)?, mapped, device, below, backing: attribute("loop/backing_file") })
+    let scheduler = attribute("queue/scheduler").and_then(|list| chosen(&list).map(CompactString::from));
+    Some(BlockDevice { name: name(path)?, mapped, device, below, backing: attribute("loop/backing_file"), scheduler })
+}
+
+/// The one in brackets.
+fn chosen(list: &str) -> Option<&str> {
+    let (_, rest) = list.split_once('[')?;
+    rest.split_once(']').map(|(name, _)| name)
 }
 
 /// The device of a directory: a slash in its name (`cciss/c0d0`) is an exclamation mark there.
@@ -76,14 +83,14 @@ mod tests {
     fn devices_are_stacked_on_others() {
         let sys = tempfile::tempdir().unwrap();
         let sys = sys.path();
-        make(sys, "pci0/block/sda", &[("dev", "8:0")], &[]);
+        make(sys, "pci0/block/sda", &[("dev", "8:0"), ("queue/scheduler", "none [mq-deadline] kyber bfq")], &[]);
         make(sys, "pci0/block/sda/sda1", &[("dev", "8:1"), ("partition", "1")], &[]);
         make(sys, "pci0/block/cciss!c0d0", &[("dev", "104:0")], &[]);
         make(sys, "pci0/block/cciss!c0d0/cciss!c0d0p1", &[("dev", "104:1"), ("partition", "1")], &[]);
         make(sys, "virtual/block/md0", &[("dev", "9:0")], &["sdb1", "sda1"]);
         make(sys, "virtual/block/dm-3", &[("dev", "253:3"), ("dm/name", "vg-root")], &["md0"]);
         make(sys, "virtual/block/loop0", &[("dev", "7:0"), ("loop/backing_file", "/var/my images/a.img")], &[]);
-        make(sys, "virtual/block/loop1", &[("dev", "7:1"), ("loop/backing_file", "")], &[]);
+        make(sys, "virtual/block/loop1", &[("dev", "7:1"), ("loop/backing_file", ""), ("queue/scheduler", "none")], &[]);
         make(sys, "virtual/block/odd", &[("dev", "nonsense")], &[]);
         make(sys, "virtual/block/gone", &[], &[]);
         let devices = read(sys).unwrap();
@@ -91,6 +98,8 @@ mod tests {
             .iter()
             .map(|it| (it.name.as_str(), it.device, it.below.join(" "), it.mapped.as_deref(), it.backing.as_deref()))
             .collect();
+        let schedulers: Vec<_> = devices.iter().filter_map(|it| Some((it.name.as_str(), it.scheduler.as_deref()?))).collect();
+        assert_eq!(schedulers, [("sda", "mq-deadline")]);
         let row = |name, device, below: &str| (name, device, below.to_owned(), None, None);
         assert_eq!(
             rows,
@@ -104,6 +113,14 @@ mod tests {
                 row("sda", (8, 0), ""),
                 row("sda1", (8, 1), "sda"),
             ]
+        );
+    }
+
+    #[test]
+    fn the_scheduler_in_force_is_in_brackets() {
+        assert_eq!(
+            (chosen("none [mq-deadline] kyber"), chosen("[none] bfq"), chosen("none")),
+            (Some("mq-deadline"), Some("none"), None)
         );
     }
 

@@ -11,7 +11,7 @@ use super::suspect::{role, started, takes};
 use super::text::{Pieces, UNKNOWN, cores, known, left, percent, right, wrap};
 use crate::analysis::advice;
 use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, StuckTask, WaitGroup};
-use crate::sample::TaskState;
+use crate::sample::{Gap, TaskState};
 use crate::ui::state::{Detail, State};
 use crate::units::{bytes, count, span};
 
@@ -24,9 +24,14 @@ enum Row<'a> {
     Header,
     Process(&'a Member, usize),
     Wait(&'a WaitGroup),
+    Place(String),
     Helps(&'static str),
     Stuck(&'a StuckTask),
+    Stack(String),
 }
+
+/// Lines of a stack that are shown.
+const STACK_LINES: usize = 4;
 
 /// The title of the screen.
 pub fn title(detail: &Detail, job: Option<&Job>) -> String {
@@ -104,14 +109,32 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
             rows.push(Row::Field(if index == 0 { about.label() } else { "" }, text(part)));
         }
     }
+    let verdict = &diagnosis.verdict;
+    if job.role != Role::Bystander {
+        rows.push(Row::Blank);
+        let sure = format!("CLAIM, {} sure: {}", percent(verdict.confidence), verdict.headline);
+        rows.extend(wrap(&sure, width.saturating_sub(2), 3).into_iter().map(Row::Section));
+        for line in &verdict.evidence {
+            rows.extend(wrap(line, width.saturating_sub(14), 3).into_iter().map(|part| Row::Field("", text(part))));
+        }
+    }
     let waits: Vec<&WaitGroup> = diagnosis.waits.iter().filter(|wait| wait.job == facts.id).collect();
     if !waits.is_empty() {
         rows.push(Row::Blank);
         rows.push(Row::Section("WAITS".to_owned()));
-        for wait in waits {
+        for wait in &waits {
             rows.push(Row::Wait(wait));
+            rows.extend(place(wait).map(Row::Place));
             rows.extend(wait.helps.map(Row::Helps));
-            rows.extend(wait.examples.iter().map(Row::Stuck));
+            for task in &wait.examples {
+                rows.push(Row::Stuck(task));
+                let stack = task.stack.join(" < ");
+                rows.extend(wrap(&stack, width.saturating_sub(15), STACK_LINES).into_iter().map(Row::Stack));
+            }
+        }
+        // Once for all of them.
+        if diagnosis.gaps.iter().any(|gap| matches!(gap, Gap::WaitDenied { .. })) {
+            rows.push(Row::Place("system calls, files and stacks are hidden from this user: root sees them".to_owned()));
         }
     }
     rows.push(Row::Blank);
@@ -183,10 +206,16 @@ fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Li
             line.push(&right(&count(wait.tasks as usize, "task"), 10), theme.victim).push("  ", theme.plain);
             line.push(wait.meaning.as_deref().unwrap_or(UNKNOWN), theme.plain);
             let longest = wait.longest.map(|seconds| format!("longest {}", span(seconds)));
-            let known = [&longest, &wait.syscall, &wait.wchan, &wait.path, &wait.device];
+            let known = [&longest, &wait.syscall, &wait.wchan];
             for text in known.into_iter().flatten() {
                 line.push(" · ", theme.dim).push(text, theme.dim);
             }
+        }
+        Row::Place(words) => {
+            line.push(&" ".repeat(12), theme.plain).push(words, theme.plain);
+        }
+        Row::Stack(words) => {
+            line.push(&" ".repeat(14), theme.plain).push(words, theme.dim);
         }
         Row::Helps(words) => {
             line.push(&" ".repeat(12), theme.plain).push("helps: ", theme.dim).push(words, theme.plain);
@@ -197,13 +226,31 @@ fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Li
                 || UNKNOWN.to_owned(),
                 |stuck| format!("{}{}", if stuck.exact { "" } else { "at least " }, span(stuck.seconds)),
             );
-            line.push(&since, theme.plain).push("  ", theme.plain);
-            let stack =
-                if task.stack.is_empty() { "its stack is hidden (needs root)".to_owned() } else { task.stack.join(" < ") };
-            line.push(&stack, theme.dim);
+            line.push("stuck for ", theme.dim).push(&since, theme.plain);
+            if task.tid != task.pid {
+                line.push(&format!(", a thread of {}", task.pid), theme.dim);
+            }
         }
     }
     line.line()
+}
+
+/// `on /srv/www/index.html: /srv/www (ext4) on dm-0 < sda2 < sda`. `None`: nothing of it is known.
+fn place(wait: &WaitGroup) -> Option<String> {
+    let file = wait.path.as_ref().map(|path| format!("on {path}"));
+    let mount = wait.mount.as_ref().map(|mount| match &wait.filesystem {
+        Some(kind) => format!("{mount} ({kind})"),
+        None => mount.clone(),
+    });
+    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < "));
+    let below = match (mount, devices) {
+        (Some(mount), Some(devices)) => Some(format!("{mount} on {devices}")),
+        (mount, devices) => mount.or(devices),
+    };
+    match (file, below) {
+        (Some(file), Some(below)) => Some(format!("{file}: {below}")),
+        (file, below) => file.or(below),
+    }
 }
 
 /// Whether the columns of what a process uses have room.

@@ -178,7 +178,7 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
     line.line()
 }
 
-/// `DISK sda 98 % busy, a request takes 42 ms, reads 8.1 MB/s, writes 2.1 MB/s`; only where there is room for it.
+/// `DISK sda 98 % busy  42 ms a request  queue 12  reads 8.1 MB/s (131/s)  writes 2.1 MB/s (90/s)`; only where there is room for it.
 pub fn disks(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let mut line = Pieces::new(width);
@@ -190,12 +190,15 @@ pub fn disks(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static
         let gap = if index == 0 { "" } else { "   " };
         let busy = format!(" {} busy", percent(disk.util));
         let wait = disk.await_ms.map(|ms| format!("  {ms:.0} ms a request")).unwrap_or_default();
-        let moved = format!("  reads {}  writes {}", rate(disk.read_bytes), rate(disk.write_bytes));
+        let queue = format!("  queue {:.0}", disk.queue);
+        let each = |bytes: f64, number: f64| format!("{} ({number:.0}/s)", rate(bytes));
+        let moved = format!("  reads {}  writes {}", each(disk.read_bytes, disk.reads), each(disk.write_bytes, disk.writes));
         let whole = [
             (gap, theme.dim),
             (disk.name.as_str(), theme.strong),
             (busy.as_str(), heat(state, disk.util)),
             (wait.as_str(), theme.plain),
+            (queue.as_str(), theme.plain),
             (moved.as_str(), theme.plain),
         ];
         if !line.push_whole(&whole) {

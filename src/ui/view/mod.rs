@@ -5,6 +5,7 @@
 //!  LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   STALL cpu 12 %  io 93 %  mem 0 %
 //!  DISK sda 98 % busy  42 ms a request  reads 8.1 MB/s  writes 2.1 MB/s               (tall screens)
 //!  41 = site-worker 38 + nightly.sh 3                                                 verdict (ledger)
+//!  1 min 40.1 = site-worker 35.2 + nightly.sh 2.9 + 1.1 from before + 0.9 unseen      verdict (account)
 //!   CONTENTION  nightly.sh takes 91 % of sda: 38 tasks of site-worker wait for it     verdict
 //!  site-worker 4711 blocks whoever looks at it (mmap_lock held): ps, htop and t…      verdict (wedged)
 //!  CO-LOCATED BACKUP DETECTED: IT TAKES THE DISK                            96 % sure suspect, or
@@ -116,6 +117,7 @@ struct Regions {
     load: Rect,
     disks: Rect,
     ledger: Rect,
+    account: Rect,
     verdict: Rect,
     beside: Rect,
     panel: Rect,
@@ -164,11 +166,12 @@ impl Regions {
             taken => taken,
         };
         let trend_title = if tall && trend > 0 { take(1, lists_wish) } else { 0 };
+        let account = if diagnosis.load.account.is_some() { take(1, lists_wish) } else { 0 };
         let gap_lists = take(1, lists_wish);
         let gap_panel = if panel > 0 { take(1, lists_wish) } else { 0 };
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
-        let used = trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
+        let used = account + trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
         let lists = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
@@ -181,6 +184,7 @@ impl Regions {
             load: next(0, load),
             disks: next(0, disks),
             ledger: next(0, ledger),
+            account: next(0, account),
             verdict: next(gap_verdict, verdict),
             beside: next(0, beside),
             panel: next(gap_panel, panel),
@@ -209,6 +213,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     paint(buffer, at.load, [header::load(state, width)]);
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
+    paint(buffer, at.account, verdict::account(state, diagnosis, width));
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
     paint(buffer, at.beside, verdict::beside(state, diagnosis, width, usize::from(at.beside.height)));
     if let Some(panel) = panel(state, width) {

@@ -9,6 +9,9 @@ use crate::analysis::wedge;
 use crate::ui::state::State;
 use crate::units::count;
 
+/// Parts of the average below this are not worth a word.
+const WORTH: f64 = 0.05;
+
 /// `41 = site-worker 38 + nightly.sh 3`, largest first, as far as there is room: `+ 12 others 14`.
 pub fn ledger(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'static> {
     let theme = &state.theme;
@@ -36,6 +39,38 @@ pub fn ledger(state: &State, diagnosis: &Diagnosis, width: usize) -> Line<'stati
         line.push(plus, theme.dim).push(&name, style_of(state, diagnosis, &part.job)).push(&number, theme.strong);
     }
     line.line()
+}
+
+/// `1 min 40.1 = site-worker 35.2 + nightly.sh 2.9 + 1.1 from before + 0.9 unseen`: the one-minute average, as far as there is room.
+/// `None`: it is not known.
+pub fn account(state: &State, diagnosis: &Diagnosis, width: usize) -> Option<Line<'static>> {
+    let theme = &state.theme;
+    let account = diagnosis.load.account.as_ref()?;
+    let mut line = Pieces::new(width);
+    line.push(" 1 min ", theme.dim).push(&format!("{:.1}", account.average), theme.strong).push(" =", theme.dim);
+    // What is of no job has its words always: the others have to fit beside them.
+    let rest = [(account.before, "from before"), (account.unseen, "unseen")];
+    let rest = rest.iter().filter(|(part, _)| part.abs() >= WORTH).map(|(part, what)| match *part < 0.0 {
+        false => format!(" + {part:.1} {what}"),
+        true => format!(" - {:.1} {what}", part.abs()),
+    });
+    let rest: String = rest.collect();
+    let parts: Vec<_> = account.lines.iter().filter(|part| part.average >= WORTH).collect();
+    for (index, part) in parts.iter().enumerate() {
+        let plus = if index == 0 { "" } else { " +" };
+        let (name, number) = (format!(" {}", fit(&part.name, 24)), format!(" {:.1}", part.average));
+        let left: f64 = parts[index..].iter().map(|part| part.average).sum();
+        let others = format!("{plus} {} {left:.1}", count(parts.len() - index, "other"));
+        let reserve = rest.len() + if index + 1 == parts.len() { 0 } else { others.len() };
+        if index > 0 && plus.len() + cells(&name) + number.len() + reserve > line.room() {
+            line.push(&others, theme.dim);
+            break;
+        }
+        line.push(plus, theme.dim).push(&name, style_of(state, diagnosis, &part.job)).push(&number, theme.strong);
+    }
+    let rest = if parts.is_empty() { rest.trim_start_matches(" +") } else { &rest };
+    line.push(if parts.is_empty() && rest.is_empty() { " nothing" } else { rest }, theme.dim);
+    Some(line.line())
 }
 
 /// How a job's name is shown: as what it has to do with the trouble.

@@ -2,23 +2,26 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
-use std::collections::{BTreeSet, HashMap};
+mod weigh;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysis::blame::{self, DISK_BUSY, DISK_NOISE, Incumbent, Totals};
+use crate::analysis::blame::{self, DISK_BUSY, Incumbent, Totals};
 use crate::analysis::brief::{self, Young};
 use crate::analysis::diagnosis::{
-    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, Kind, LedgerLine, Load, Resource, Role, Severity, Share, TrendPoint, Usage,
-    Verdict, WaitGroup,
+    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
-use crate::analysis::jobs::{Instant, IoSeen, Jobs};
+use crate::analysis::freezes::Freezes;
+use crate::analysis::jobs::{Instant, Jobs};
 use crate::analysis::kind::Catalogue;
 use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::past::Past;
-use crate::analysis::storage::{Layers, is_stacked};
+use crate::analysis::stalls::Cgroups;
+use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
 use crate::analysis::waits;
 use crate::analysis::wedge;
@@ -26,12 +29,6 @@ use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
 use crate::units::{Nanos, ProcessId, SECOND, clean};
-
-/// Of what a job moves, the part of which the disk must be known before it counts as known.
-const MOSTLY: f64 = 0.8;
-
-/// Less than this is no use of a CPU that counts, in CPUs.
-const CPU_NOISE: f64 = 0.01;
 
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
@@ -45,6 +42,8 @@ pub struct Monitor {
     window: Window,
     ledger: Ledger,
     layers: Layers,
+    cgroups: Cgroups,
+    freezes: Freezes,
     history: History,
     before: Option<(Nanos, Host)>,
     troubles: Vec<Trouble>,
@@ -81,6 +80,8 @@ impl Monitor {
             window: Window::default(),
             ledger: Ledger::default(),
             layers: Layers::default(),
+            cgroups: Cgroups::default(),
+            freezes: Freezes::default(),
             history: History::new(limits),
             before: None,
             troubles: Vec::new(),
@@ -136,26 +137,33 @@ impl Monitor {
 
         let cpu = self.cpu_use(&sample, seconds);
         self.window.add_brief(self.brief(cpu, seconds, instant));
-        let disks = self.disk_use(&sample, seconds);
-        let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
-        let mut jobs = self.weigh(&recent, &disks, io_hidden, instant);
         if let Some(storage) = &sample.storage {
             self.layers.update(storage);
         }
+        self.cgroups.update(&sample.cgroups, sample.since_boot);
+        let disks = self.disk_use(&sample, seconds);
+        let io_hidden = sample.gaps.iter().any(|gap| matches!(gap, Gap::IoDenied { .. }));
+        let mut jobs = self.weigh(&recent, &disks, io_hidden, instant);
         // Of stacked devices the uppermost that is busy is the one that is short: a loop device may be throttled on an idle disk.
         let busy = |device: &CompactString| disks.iter().any(|disk| disk.name == *device && disk.util >= DISK_BUSY);
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
+        self.freezes.update(&self.table, &self.jobs, &sample);
+        self.freezes.settle(&waits);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
             cpu_busy: cpu.map(|cpu| cpu.busy),
             io_hidden: io_hidden && !self.facts.root,
-            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure),
-            memory: sample.host.memory.map(|memory| memory.total),
+            disk_pressed: blame::disk_pressed(&disks, sample.host.pressure, self.io_stalled(&sample, seconds)),
+            memory: sample.host.memory,
+            pressure: sample.host.pressure,
             disks: &disks,
             incumbents: &incumbents,
+            freezes: &self.freezes,
+            table: &self.table,
+            instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
         self.remember(&mut verdict, &waits, sample.at, seconds);
@@ -193,69 +201,6 @@ impl Monitor {
         &self.history
     }
 
-    /// Every job with what it uses.
-    fn weigh(&self, recent: &HashMap<ProcessId, Recent>, disks: &[DiskUse], io_hidden: bool, instant: Instant) -> Vec<Job> {
-        let rates = self.window.has_rates();
-        let mut jobs: Vec<Job> = self
-            .jobs
-            .iter()
-            .map(|(facts, io)| {
-                // Seen, and nothing moved, until somebody did: a measured zero.
-                let still = (rates && io != IoSeen::Nothing).then_some(0.0);
-                let usage = Usage { cpu_cores: rates.then_some(0.0), read_bytes: still, write_bytes: still, ..Usage::default() };
-                let usual = self.past.usual(facts);
-                let facts = Arc::clone(facts);
-                let age = facts.root.map(|root| instant.age(root));
-                let (role, share) = (Role::Bystander, Share::default());
-                Job { facts, role, usage, runnable: 0, uninterruptible: 0, share, disks: None, age, usual }
-            })
-            .collect();
-        let by_id: HashMap<&JobId, usize> = self.jobs.iter().enumerate().map(|(at, (facts, _))| (&facts.id, at)).collect();
-        // In order, for sums of fractions depend on it and equals shall stay equal.
-        let mut ordered: Vec<(&ProcessId, &Recent)> = recent.iter().collect();
-        ordered.sort_unstable_by_key(|(id, _)| **id);
-        for (id, recent) in ordered {
-            if let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) {
-                accumulate(&mut job.usage, &recent.usage);
-                job.runnable += recent.runnable;
-                job.uninterruptible += recent.stuck;
-            } else if let Some(job) = self.of_late.get(id).and_then(|id| jobs.get_mut(*by_id.get(id)?)) {
-                // It has ended, and what it did lately was done all the same.
-                accumulate(&mut job.usage, &Usage { stuck: 0.0, ..recent.usage });
-            }
-        }
-        // Little seen of a process whose counters went back says nothing: it is not known, rather than none.
-        for (id, _) in recent.iter().filter(|(_, recent)| recent.lost) {
-            let Some(job) = self.jobs.index_of(*id).and_then(|index| jobs.get_mut(index)) else { continue };
-            job.usage.cpu_cores = job.usage.cpu_cores.filter(|cores| *cores >= CPU_NOISE);
-            forget_little_io(&mut job.usage);
-        }
-        for (id, cores) in self.window.brief() {
-            if let Some(job) = by_id.get(id).and_then(|index| jobs.get_mut(*index)) {
-                *job.usage.cpu_cores.get_or_insert(0.0) += cores;
-            }
-        }
-        self.look_up_disks(&mut jobs, recent);
-        self.add_up_memory(&mut jobs);
-        let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
-        for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
-            // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
-            forget_little_io(&mut job.usage);
-        }
-        // A kernel thread that serves a stacked device (loop, dm) moves the same bytes a second time, for a program.
-        let is_program = |job: &Job| job.facts.finding.kind != Kind::Kernel;
-        let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| job.usage.disk_bytes()).sum();
-        // What hidden processes move shows in the disks' own counters. Stacked devices (dm, md, loop) would count it twice.
-        let moved: f64 = disks.iter().filter(|disk| !is_stacked(&disk.name)).map(|disk| disk.read_bytes + disk.write_bytes).sum();
-        let bytes = if io_hidden { seen.max(moved) } else { seen };
-        for job in &mut jobs {
-            job.share.cpu = job.usage.cpu_cores.filter(|_| cpu > 0.0).map(|cores| cores / cpu);
-            let whole = |part: f64| if is_program(job) { bytes } else { bytes + part };
-            job.share.disk = job.usage.disk_bytes().filter(|part| whole(*part) > 0.0).map(|part| part / whole(part));
-        }
-        jobs
-    }
-
     /// The load averages, what they are made of, and the tasks of now by job.
     fn load(&mut self, sample: &Sample, jobs: &[Job]) -> Load {
         let mut ledger: Vec<LedgerLine> = jobs
@@ -291,42 +236,6 @@ impl Monitor {
             uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
             ledger,
             account,
-        }
-    }
-
-    /// Which disks what a job moves goes to, where nearly all of it is known by open files.
-    fn look_up_disks(&self, jobs: &mut [Job], recent: &HashMap<ProcessId, Recent>) {
-        let mut known: HashMap<usize, (f64, BTreeSet<CompactString>)> = HashMap::new();
-        for (id, recent) in recent.iter().filter(|(_, recent)| recent.usage.disk_bytes().is_some_and(|bytes| bytes > 0.0)) {
-            let Some(entry) = self.table.get(id.pid) else { continue };
-            let (Some(files), Some(job)) = (&entry.files, self.jobs.index_of(*id)) else { continue };
-            let (reads, writes) = (recent.usage.read_bytes.unwrap_or_default(), recent.usage.write_bytes.unwrap_or_default());
-            let touched =
-                files.all.iter().filter(|file| file.writing && writes >= DISK_NOISE || file.reading && reads >= DISK_NOISE);
-            let disks: Vec<CompactString> = touched.flat_map(|file| self.layers.devices(&file.file)).collect();
-            if !disks.is_empty() {
-                let (bytes, all) = known.entry(job).or_default();
-                *bytes += reads + writes;
-                all.extend(disks);
-            }
-        }
-        for (job, (bytes, disks)) in known {
-            let Some(job) = jobs.get_mut(job) else { continue };
-            if job.usage.disk_bytes().is_some_and(|all| bytes >= all * MOSTLY) {
-                job.disks = Some(disks.iter().map(|name| clean(name).into()).collect());
-            }
-        }
-    }
-
-    /// What each job holds of the memory, where somebody looked.
-    fn add_up_memory(&self, jobs: &mut [Job]) {
-        for entry in self.table.iter() {
-            if let (Some(bytes), Some(job)) = (entry.resident, self.jobs.index_of(entry.process.id))
-                && let Some(job) = jobs.get_mut(job)
-            {
-                let sum = job.usage.resident.get_or_insert(0);
-                *sum = sum.saturating_add(bytes);
-            }
         }
     }
 
@@ -398,6 +307,13 @@ impl Monitor {
         })
     }
 
+    /// The part of the newest interval in which I/O held somebody up.
+    fn io_stalled(&self, sample: &Sample, seconds: f64) -> Option<f64> {
+        let (_, before) = self.before.as_ref().filter(|_| seconds > 0.0)?;
+        let (old, new) = before.pressure?.totals.zip(sample.host.pressure?.totals)?;
+        Some(new.io.checked_sub(old.io)? as f64 / SECOND as f64 / seconds)
+    }
+
     fn disk_use(&self, sample: &Sample, seconds: f64) -> Vec<DiskUse> {
         let Some((_, before)) = self.before.as_ref().filter(|_| seconds > 0.0) else { return Vec::new() };
         let mut disks: Vec<DiskUse> = sample
@@ -406,40 +322,27 @@ impl Monitor {
             .iter()
             .filter_map(|new| {
                 let old = before.disks.iter().find(|old| old.name == new.name)?;
-                let requests = new.requests.checked_sub(old.requests)?;
+                let (reads, writes) = (new.reads.checked_sub(old.reads)?, new.writes.checked_sub(old.writes)?);
+                let requests = reads.saturating_add(writes);
                 let (read, written) =
                     (new.read_bytes.checked_sub(old.read_bytes)?, new.write_bytes.checked_sub(old.write_bytes)?);
                 let (busy, took) = (new.busy_ms.checked_sub(old.busy_ms)?, new.request_ms.checked_sub(old.request_ms)?);
+                let queued = new.queue_ms.checked_sub(old.queue_ms)?;
+                let scheduler = self.layers.device(&new.name).and_then(|device| device.scheduler.as_deref());
                 (requests > 0 || busy > 0).then(|| DiskUse {
                     name: clean(&new.name),
                     read_bytes: read as f64 / seconds,
                     write_bytes: written as f64 / seconds,
+                    reads: reads as f64 / seconds,
+                    writes: writes as f64 / seconds,
                     util: (busy as f64 / 1000.0 / seconds).min(1.0),
+                    queue: queued as f64 / 1000.0 / seconds,
                     await_ms: (requests > 0).then(|| took as f64 / requests as f64),
-                    scheduler: new.scheduler.as_deref().map(clean),
+                    scheduler: scheduler.map(clean),
                 })
             })
             .collect();
         disks.sort_by(|a, b| b.util.total_cmp(&a.util).then_with(|| a.name.cmp(&b.name)));
         disks
     }
-}
-
-fn forget_little_io(usage: &mut Usage) {
-    if usage.disk_bytes().is_some_and(|bytes| bytes < DISK_NOISE) {
-        (usage.read_bytes, usage.write_bytes) = (None, None);
-    }
-}
-
-fn accumulate(sum: &mut Usage, more: &Usage) {
-    let add = |sum: &mut Option<f64>, more: Option<f64>| {
-        if let Some(more) = more {
-            *sum = Some(sum.unwrap_or_default() + more);
-        }
-    };
-    add(&mut sum.cpu_cores, more.cpu_cores);
-    add(&mut sum.cpu_wait, more.cpu_wait);
-    add(&mut sum.read_bytes, more.read_bytes);
-    add(&mut sum.write_bytes, more.write_bytes);
-    sum.stuck += more.stuck;
 }

@@ -1,0 +1,40 @@
+//! What the kernel counts for a control group as a whole.
+//!
+//! Plain data, as [`super`] has it.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Nanos;
+
+/// One control group since it was made. `None`: nobody asked, or the kernel does not count it there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Its path, as in [`super::Identity::cgroup`].
+    pub path: CompactString,
+    /// What its tasks moved, device by device (`io.stat`; version 1: `blkio.throttle.io_service_bytes`).
+    pub io: Option<Vec<CgroupIo>>,
+    /// That is all of it, what the kernel writes later on behalf of its tasks too: version 2.
+    pub io_whole: bool,
+    /// Time in which some of its tasks waited for a CPU (`cpu.pressure`, version 2 alone has these three).
+    pub cpu_stalled: Option<Nanos>,
+    /// The same for I/O.
+    pub io_stalled: Option<Nanos>,
+    /// The same for memory.
+    pub memory_stalled: Option<Nanos>,
+    /// Time in which it was kept from running by its own limit of CPU time, summed over CPUs (`cpu.stat`).
+    pub throttled: Option<Nanos>,
+    /// How often it came to its own limit of memory (`memory.events`: high and max; version 1: `memory.failcnt`).
+    pub limited: Option<u64>,
+}
+
+/// What a control group moved from and to one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupIo {
+    /// Device number, major and minor.
+    pub device: (u32, u32),
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+}
