@@ -50,13 +50,11 @@ struct Trees {
 }
 
 /// What is worth asking for.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Wanted {
     /// Bytes, where those of some processes are not known.
     bytes: bool,
-    cpu: bool,
-    io: bool,
-    memory: bool,
+    held_up: HeldUp,
 }
 
 impl Cgroups {
@@ -75,9 +73,8 @@ impl Cgroups {
 
     /// The counters of those groups that are worth a look.
     pub fn look(&mut self, table: &Table, changes: &Changes, held_up: HeldUp) -> Vec<Cgroup> {
-        let HeldUp { cpu, io, memory } = held_up;
-        let wanted = Wanted { bytes: changes.io_unknown, cpu, io, memory };
-        if !(wanted.bytes || wanted.cpu || wanted.io || wanted.memory) {
+        let wanted = Wanted { bytes: changes.io_unknown, held_up };
+        if !(wanted.bytes || held_up.cpu || held_up.io || held_up.memory) {
             return Vec::new();
         }
         let path = |id: ProcessId| self.identities.get(&id).and_then(|identity| identity.cgroup.as_deref());
@@ -102,17 +99,17 @@ impl Cgroups {
                 cgroup.io = file(&trees.block, "blkio.throttle.io_service_bytes").map(|text| service_bytes(&text));
             }
         }
-        if wanted.cpu {
+        if wanted.held_up.cpu {
             cgroup.cpu_stalled = file(&trees.unified, "cpu.pressure").and_then(|text| total(&text));
             cgroup.throttled = file(&trees.unified, "cpu.stat").and_then(|text| throttled(&text));
             if cgroup.throttled.is_none() {
                 cgroup.throttled = file(&trees.cpu, "cpu.stat").and_then(|text| throttled(&text));
             }
         }
-        if wanted.io {
+        if wanted.held_up.io {
             cgroup.io_stalled = file(&trees.unified, "io.pressure").and_then(|text| total(&text));
         }
-        if wanted.memory {
+        if wanted.held_up.memory {
             cgroup.memory_stalled = file(&trees.unified, "memory.pressure").and_then(|text| total(&text));
             cgroup.limited = file(&trees.unified, "memory.events").and_then(|text| limited(&text));
             if cgroup.limited.is_none() {
