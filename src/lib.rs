@@ -34,6 +34,7 @@
 //! | when a host has recovered | [`recovery`] |
 //! | what a pause has shown | [`proof`] |
 //! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
+//! | why a process is still there after its signal | [`landing`], `act::landing` |
 //! | what is known of a job before an action on it | [`subject`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
 //! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
@@ -43,7 +44,8 @@
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`] |
 //! | a region of the screen | [`ui::view`], one file each |
-//! | the text and the JSON of `once` | [`report`] |
+//! | the text and the JSON of `once` and of actions | [`report`] |
+//! | acting without a screen | `app::headless` |
 //! | how all of it is put together | [`app`] |
 //!
 //! The law: readers do not know the analysis, the analysis does not know a clock, a file or the screen, the screen neither
@@ -60,6 +62,7 @@ pub mod config;
 pub mod grounds;
 pub mod history;
 pub mod kernel;
+pub mod landing;
 pub mod monitor;
 pub mod probe;
 pub mod proof;

@@ -166,7 +166,7 @@ fn sync(path: &Path, bytes: usize, rest: Duration) {
     }
 }
 
-/// Writes into the cache, for good: it keeps coming to the limit of its memory.
+/// Writes into the cache, for good, and never the same twice: it keeps coming to the limit of its memory.
 fn fill(path: &Path, bytes: u64) {
     let file = File::create(path).unwrap();
     let data = vec![1; 64 << 10];
@@ -175,6 +175,7 @@ fn fill(path: &Path, bytes: u64) {
             // One that finds no memory tries again.
             let _ = file.write_all_at(&data, at);
         }
+        file.set_len(0).unwrap();
     }
 }
 

@@ -14,7 +14,7 @@ pub const SLOW: u64 = 8 << 20;
 /// Workers of the site: each reads a page, rests for 10 ms and wants the next.
 const WORKERS: usize = 24;
 /// Bytes in an image, and in the file that is read.
-const IMAGE: u64 = 64 << 20;
+const IMAGE: u64 = 256 << 20;
 const DATA: u64 = 16 << 20;
 
 /// A filesystem on a loop device.
