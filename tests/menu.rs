@@ -325,7 +325,8 @@ fn a_pause_and_a_slowed_job_are_watched_and_undone() {
 /// SIGKILL was sent to the nightly job, and this is left of it.
 fn left(still: Still, seconds: i64) -> Landing {
     let left = vec![Remaining { id: member(4712), name: "tar".into(), still }];
-    Landing { ticket: 1, at: at(seconds), sent_at: at(1), job: "nightly.sh".into(), signal: Signal::Kill, left }
+    let (id, job) = (nightly_id().to_string(), "nightly.sh".into());
+    Landing { ticket: 1, at: at(seconds), sent_at: at(1), id, job, signal: Signal::Kill, left }
 }
 
 fn killed() -> Play {

@@ -6,7 +6,7 @@
 mod common;
 
 use common::diagnosis::{after, at, calm, nightly_id, outage, site_id};
-use whytop::action::{Action, Landing, Outcome, Remaining, Signal, Still};
+use whytop::action::{Action, Landing, Outcome, Remaining, Signal, Still, Subject};
 use whytop::analysis::diagnosis::{Diagnosis, Resource};
 use whytop::proof::{Proof, Shown};
 use whytop::units::ProcessId;
@@ -14,7 +14,8 @@ use whytop::{landing, subject};
 
 /// The nightly script, stopped for ten seconds at the first instant.
 fn proof(before: &Diagnosis) -> Proof {
-    let stopped = Outcome::new(1, at(0), "nightly.sh".to_owned(), Action::Prove { seconds: 10 });
+    let nightly = Subject { job: nightly_id().to_string(), name: "nightly.sh".to_owned(), ..Subject::default() };
+    let stopped = Outcome::new(1, at(0), &nightly, Action::Prove { seconds: 10 });
     Proof::begin(nightly_id(), &stopped, 10, before)
 }
 
@@ -80,7 +81,8 @@ fn a_subject_has_the_root_first_and_what_an_action_must_heed() {
 fn what_is_pending_waits_for_what_the_diagnosis_knows() {
     let still = Still::Pending { tid: 4719, wchan: Some("folio_wait_bit_common".to_owned()) };
     let left = vec![Remaining { id: ProcessId { pid: 4711, start: 1 }, name: "tar".to_owned(), still }];
-    let landing = Landing { ticket: 1, at: at(40), sent_at: at(0), job: "nightly.sh".to_owned(), signal: Signal::Kill, left };
+    let id = nightly_id().to_string();
+    let landing = Landing { ticket: 1, at: at(40), sent_at: at(0), id, job: "nightly.sh".to_owned(), signal: Signal::Kill, left };
     let said = "1 process of nightly.sh left: tar 4711: SIGKILL is pending for 40 s; it waits for the disk for 9.4 s (what helps: slow \
                 or stop the disk's heaviest user)";
     assert_eq!(landing::sentence(&landing, Some(&outage())), said);

@@ -27,7 +27,7 @@ use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
 use whytop::units::Pid;
 
-use super::diagnosis::at;
+use super::diagnosis::{at, nightly_id};
 
 /// The keys of a string: single characters, and `<enter>`, `<esc>`, `<tab>`, `<up>`, `<down>`, `<pgup>`, `<pgdn>`, `<home>`,
 /// `<end>`, `<ctrl-c>` and the like.
@@ -162,7 +162,8 @@ pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
             result: Ok(()),
         })
         .collect();
-    Outcome { hits, ..Outcome::new(1, at(seconds), "nightly.sh".into(), Action::End(signal)) }
+    let nightly = Subject { job: nightly_id().to_string(), name: "nightly.sh".into(), ..Subject::default() };
+    Outcome { hits, ..Outcome::new(1, at(seconds), &nightly, Action::End(signal)) }
 }
 
 /// A play: events in order, and the screen after each.
