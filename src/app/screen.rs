@@ -94,9 +94,14 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         Probe::start(address, tell)
     });
     let _probe = probe.transpose()?;
+    let worker = worker(&send, &sampler, &trace);
     let guard = Guard::enter()?;
-    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, &trace, state);
+    let ran = show(&guard, Inbox(inbox), &send, &worker, own_host, &trace, state);
+    // Before anything is waited for: nobody is kept on a screen that is dead.
     drop(guard);
+    for what in worker.finish() {
+        eprintln!("whytop: still under way, and left to itself: {what}");
+    }
     if let Some(words) = trace.finish() {
         eprintln!("whytop: {words}");
     }
@@ -121,15 +126,20 @@ fn show(
     guard: &Guard,
     mut inbox: Inbox,
     send: &Sender<Event>,
-    sampler: &Arc<Sampler>,
+    worker: &Worker,
     own_host: bool,
     trace: &Arc<Trace>,
     state: State,
 ) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
+    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
+    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+}
+
+fn worker(send: &Sender<Event>, sampler: &Arc<Sampler>, trace: &Arc<Trace>) -> Worker {
     let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
-    let worker = Worker::start(Tools::of_this_host(), move |report| {
+    Worker::start(Tools::of_this_host(), move |report| {
         let changed = matches!(report, Report::Outcome(_));
         if let Report::Outcome(outcome) = &report {
             results.note(Entry::result(outcome));
@@ -139,9 +149,7 @@ fn show(
         if changed {
             look_again.nudge();
         }
-    });
-    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
-    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+    })
 }
 
 /// How many colours the terminal has, by its own word.
@@ -194,7 +202,7 @@ impl Events for Inbox {
 struct Host<'a> {
     guard: &'a Guard,
     hand: Hand,
-    worker: Worker,
+    worker: &'a Worker,
     trace: Arc<Trace>,
     /// What is held.
     aim: Option<Aim>,
