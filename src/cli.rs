@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::kernel::Choice;
+use crate::probe::Address;
 use crate::units::Pid;
 
 /// Shortest and longest time between two samples. Faster would make whytop part of the load; slower is no monitor.
@@ -31,6 +32,15 @@ pub struct Cli {
     /// How to read tasks
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub tier: Choice,
+    /// Ask this web site each two seconds, and show beside the load how it answers
+    #[arg(long, global = true, value_name = "URL")]
+    pub probe: Option<Address>,
+    /// Only look: no key and no command acts on a process
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Append what was done to this file [default: /var/log/whytop.log as root, else whytop/actions.log below `$XDG_STATE_HOME`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Add the tools of this rules file to those that are known; may be given more than once
     #[arg(long, global = true, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
@@ -60,6 +70,9 @@ pub enum Command {
     /// Loads the task iterator for the whytop that started this one
     #[command(hide = true)]
     LoadIterator,
+    /// Pauses a job for the whytop that started this one, and lets it go on whatever becomes of that
+    #[command(hide = true)]
+    Watchdog,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -30,7 +30,14 @@
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |
+//! | what a pause has shown | [`proof`] |
+//! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
+//! | what is known of a job before an action on it | [`subject`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
+//! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
+//! | what asks for a word to be typed first | `act::orders`, `act::ports` |
+//! | a pause that ends though whytop was killed; what is left standing | [`act::watchdog`], `act::proof`; `act::ledger` |
+//! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`] |
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`] |
 //! | a region of the screen | [`ui::view`], one file each |
@@ -48,12 +55,18 @@ pub mod analysis;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod grounds;
 pub mod history;
 pub mod kernel;
 pub mod monitor;
+pub mod probe;
+pub mod proof;
 pub mod recovery;
 pub mod report;
 pub mod sample;
 pub mod sampler;
+pub mod site;
+pub mod subject;
+pub mod trace;
 pub mod ui;
 pub mod units;

@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{Outcome, Signal};
+use crate::action::{Action, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId};
+use crate::site::Condition;
 use crate::units::ProcessId;
 
 /// After this many seconds with a process of the job still alive, SIGKILL is offered. Long enough for `borg` and `rsync` to
@@ -33,6 +34,14 @@ pub struct Recovery {
     pub waiting_before: f64,
     /// Tasks of the same jobs that wait now.
     pub waiting_now: f64,
+    /// The same by job: those that waited most first.
+    pub victims: Vec<Victim>,
+    /// The one-minute load average when it was done.
+    pub load_before: Option<f64>,
+    /// The load average now.
+    pub load_now: Option<f64>,
+    /// The web site under probe.
+    pub site: Option<SiteChange>,
     /// Processes of the job that are still there, with their short names.
     pub alive: Vec<(ProcessId, String)>,
     /// Seconds since the action, by the newest sample.
@@ -41,8 +50,38 @@ pub struct Recovery {
     pub recovered_after: Option<f64>,
     /// When the load average will read what, if nothing else happens.
     pub forecast: Option<Forecast>,
-    victims: Vec<JobId>,
     agreeing: u32,
+}
+
+/// A job that waited when the action was done.
+#[derive(Clone, Debug)]
+pub struct Victim {
+    /// Which.
+    pub job: JobId,
+    /// Its name, which outlives it.
+    pub name: String,
+    /// How many of its tasks waited.
+    pub before: f64,
+    /// How many wait now.
+    pub now: f64,
+}
+
+/// The web site under probe, before and after.
+#[derive(Clone, Debug)]
+pub struct SiteChange {
+    /// How it stood when the action was done.
+    pub before: Condition,
+    /// How it stands.
+    pub now: Condition,
+    /// Seconds from the action until it answered as it should. `None`: it does not yet, or it did all along.
+    pub back_after: Option<f64>,
+}
+
+impl SiteChange {
+    /// Whether it fails now as it did before.
+    pub fn is_down(&self) -> bool {
+        self.before.well == Some(false) && self.now.well != Some(true)
+    }
 }
 
 /// What the one-minute load average will read, and when.
@@ -56,13 +95,23 @@ pub struct Forecast {
 
 impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
-    pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis) -> Self {
-        let victims: Vec<JobId> = if before.verdict.victims.is_empty() {
+    pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
+        let ids: Vec<JobId> = if before.verdict.victims.is_empty() {
             before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
             before.verdict.victims.iter().filter(|id| **id != job).cloned().collect()
         };
-        let waiting = waiting_of(&victims, before);
+        let mut victims: Vec<Victim> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let job = before.job(&id)?;
+                let waiting = job.usage.waiting();
+                Some(Victim { job: id, name: job.facts.name.clone(), before: waiting, now: waiting })
+            })
+            .collect();
+        victims.sort_by(|a, b| b.before.total_cmp(&a.before));
+        let waiting = victims.iter().map(|victim| victim.before).sum();
+        let load = before.load.averages.map(|averages| averages.avg1);
         let alive = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
         Self {
             job,
@@ -74,6 +123,9 @@ impl Recovery {
             recovered_after: None,
             forecast: None,
             victims,
+            load_before: load,
+            load_now: load,
+            site: site.map(|before| SiteChange { now: before.clone(), before, back_after: None }),
             agreeing: 0,
         }
     }
@@ -84,7 +136,13 @@ impl Recovery {
         if self.elapsed <= 0.0 {
             return;
         }
-        self.waiting_now = waiting_of(&self.victims, now);
+        // Over the last seconds, not at this instant: a disk that is throttled or flushed in bursts has all of its readers stuck in one
+        // moment and none in the next.
+        for victim in &mut self.victims {
+            victim.now = now.job(&victim.job).map_or(0.0, |job| job.usage.waiting());
+        }
+        self.waiting_now = self.victims.iter().map(|victim| victim.now).sum();
+        self.load_now = now.load.averages.map(|averages| averages.avg1);
         let left = now.job(&self.job);
         let living: HashSet<ProcessId> =
             now.jobs.iter().flat_map(|job| job.facts.members.iter().map(|member| member.id)).collect();
@@ -103,29 +161,37 @@ impl Recovery {
         self.forecast = forecast(now);
     }
 
+    /// Takes in how the site under probe stands.
+    pub fn observe_site(&mut self, condition: Condition, at: Timestamp) {
+        let Some(site) = &mut self.site else { return };
+        if site.before.well == Some(false) && condition.well == Some(true) && site.back_after.is_none() {
+            site.back_after = Some(at.duration_since(self.outcome.at).as_secs_f64().max(0.0));
+        }
+        site.now = condition;
+    }
+
+    /// Whether the site under probe failed when the action was done, and still does.
+    pub fn site_is_down(&self) -> bool {
+        self.site.as_ref().is_some_and(SiteChange::is_down)
+    }
+
     /// Whether the job has outlived the patience for a signal that should have ended it.
     pub fn outlived(&self) -> bool {
-        self.outcome.signal.ends()
-            && self.outcome.signal != Signal::Kill
+        self.outcome.action.ends()
+            && self.outcome.action != Action::End(Signal::Kill)
             && self.elapsed >= PATIENCE_SECONDS
             && !self.alive.is_empty()
     }
 
-    /// Whether what the action was for has happened: an ended job is gone and nobody waits any more.
+    /// Whether what the action was for has happened: an ended job is gone, nobody waits any more, and the site answers.
     pub fn complete(&self) -> bool {
-        self.recovered_after.is_some() && (self.alive.is_empty() || !self.outcome.signal.ends())
+        self.recovered_after.is_some() && !self.site_is_down() && (self.alive.is_empty() || !self.outcome.action.ends())
     }
 }
 
 /// The job is the action's target as a whole (a unit keeps its name when only a part of it was hit).
 fn is_whole_target(outcome: &Outcome, job: &Job) -> bool {
     job.facts.root.is_some_and(|root| outcome.hits.iter().any(|hit| hit.id == root))
-}
-
-/// Tasks of these jobs that wait, over the last seconds. Not at this instant: a disk that is throttled or flushed in bursts has all of its
-/// readers stuck in one moment and none in the next.
-fn waiting_of(jobs: &[JobId], diagnosis: &Diagnosis) -> f64 {
-    jobs.iter().filter_map(|id| diagnosis.job(id)).map(|job| job.usage.waiting()).sum()
 }
 
 /// When the one-minute load average will be back in the range of this host: L(t) = n + (L0 - n) * e^(-t/60).

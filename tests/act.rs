@@ -17,8 +17,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid as RawPid, Resource, Rlimit, getuid, kill_process, setpgid, setrlimit, setsid};
-use whytop::act::{Hand, Worker};
-use whytop::action::{Candidate, Outcome, Refusal, Signal};
+use whytop::act::{Blow, Hand, Tools, Worker};
+use whytop::action::{Action, Aim, Candidate, Order, Outcome, Refusal, Report, Signal, Subject};
 use whytop::units::{Pid, ProcessId};
 
 /// Names the part that this binary plays when a test starts it again.
@@ -174,15 +174,33 @@ fn candidate(seen: &Seen) -> Candidate {
     Candidate { id: seen.id, name: seen.name.clone(), command: String::new(), user: None, kernel_thread: false }
 }
 
+fn subject(candidates: &[Candidate]) -> Subject {
+    Subject {
+        job: "tree".to_owned(),
+        name: "nightly".to_owned(),
+        candidates: candidates.to_vec(),
+        seen: UNSEEN,
+        ..Subject::default()
+    }
+}
+
+fn aim(hand: &mut Hand, candidates: &[Candidate]) -> Aim {
+    hand.aim(&subject(candidates))
+}
+
+fn strike(hand: &mut Hand, signal: Signal) -> Outcome {
+    hand.arm().unwrap().strike(1, Action::End(signal), Blow::Signal(signal))
+}
+
 fn send(candidates: &[Candidate], signal: Signal) -> Outcome {
     let mut hand = Hand::new(true);
-    hand.aim("nightly", candidates, UNSEEN);
-    hand.arm().unwrap().send(signal)
+    aim(&mut hand, candidates);
+    strike(&mut hand, signal)
 }
 
 /// Aims at one process, and gives the reason why not.
 fn refusal(candidate: Candidate) -> Option<Refusal> {
-    let aim = Hand::new(true).aim("nightly", &[candidate], UNSEEN);
+    let aim = aim(&mut Hand::new(true), &[candidate]);
     assert_eq!(aim.targets.len(), 1);
     aim.targets[0].check.clone().err()
 }
@@ -241,10 +259,10 @@ fn print_aim(argument: &str) {
     let id = ProcessId { pid: pid.parse().unwrap(), start: start.parse().unwrap() };
     let target = Candidate { id, name: "theirs".to_owned(), command: String::new(), user: None, kernel_thread: false };
     let mut hand = Hand::new(true);
-    let aim = hand.aim("nightly", &[target], UNSEEN);
+    let aim = aim(&mut hand, &[target]);
     println!("\nCHECK {:?}", aim.targets[0].check);
     println!("SUDO {:?}", aim.sudo_line(Signal::Terminate));
-    println!("OUTCOME {}", hand.arm().unwrap().send(Signal::Terminate));
+    println!("OUTCOME {}", strike(&mut hand, Signal::Terminate));
 }
 
 /// Aims at 120 processes with few file descriptors, of which there may be more (`soft`) or not (`hard`).
@@ -254,9 +272,9 @@ fn print_crowd(argument: &str) {
     let maximum = if argument == "soft" { 1000 } else { 100 };
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), maximum: Some(maximum) }).unwrap();
     let mut hand = Hand::new(true);
-    let aim = hand.aim("crowd", &job.members(), UNSEEN);
+    let aim = aim(&mut hand, &job.members());
     let held = aim.reachable().count();
-    let outcome = hand.arm().unwrap().send(Signal::Kill);
+    let outcome = strike(&mut hand, Signal::Kill);
     println!("\nHELD {held} OF {} SENT {} ENTRIES {}", aim.targets.len(), outcome.sent(), outcome.hits.len());
 }
 
@@ -339,8 +357,8 @@ fn a_child_that_was_seen_and_not_meant_lives_on() {
     let mut hand = Hand::new(true);
     // The list was made a tick after the daemon's start, as any list that shows it was.
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
-    hand.aim("nightly", &meant, (daemon.id.start + 1) * tick);
-    let outcome = hand.arm().unwrap().send(Signal::Kill);
+    hand.aim(&Subject { seen: (daemon.id.start + 1) * tick, ..subject(&meant) });
+    let outcome = strike(&mut hand, Signal::Kill);
     assert_eq!(hit_ids(&outcome), ids(&meant), "{outcome}");
     assert_eq!(outcome.late, 0);
     job.child.wait().unwrap();
@@ -358,7 +376,7 @@ fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
     let mut job = Job::script("(read -r go <\"$1\"; exec setsid sleep 600) & wait", &[&gate]);
     until("the child waits", || tree(job.pid()).len() == 2);
     let mut hand = Hand::new(true);
-    hand.aim("nightly", &job.root(), UNSEEN);
+    aim(&mut hand, &job.root());
 
     fs::write(&gate, "go\n").unwrap();
     let moved = || tree(job.pid()).into_iter().find(|seen| seen.session == seen.id.pid && seen.id.pid != job.pid());
@@ -366,7 +384,7 @@ fn a_child_that_moves_to_its_own_session_is_found_below_its_parent() {
     let child = moved().unwrap().id;
     job.members();
 
-    let outcome = hand.arm().unwrap().send(Signal::Terminate);
+    let outcome = strike(&mut hand, Signal::Terminate);
     assert_eq!(hit_ids(&outcome)[1..], [child], "{outcome}");
     assert_eq!(outcome.late, 1);
     until("the child is gone", || !lives(child));
@@ -437,11 +455,11 @@ fn who_has_ended_is_gone() {
     let mut job = Job::sleeper();
     let target = job.root().remove(0);
     let mut hand = Hand::new(true);
-    assert_eq!(hand.aim("nightly", std::slice::from_ref(&target), UNSEEN).reachable().count(), 1);
+    assert_eq!(aim(&mut hand, std::slice::from_ref(&target)).reachable().count(), 1);
     job.child.kill().unwrap();
     until("it is a zombie", || seen(job.pid()).is_none());
     assert_eq!(refusal(target.clone()), Some(Refusal::Gone), "a zombie");
-    let outcome = hand.arm().unwrap().send(Signal::Kill);
+    let outcome = strike(&mut hand, Signal::Kill);
     assert_eq!(outcome.hits[0].result, Err(Refusal::Gone), "a zombie that was held");
     job.child.wait().unwrap();
     assert_eq!(refusal(target), Some(Refusal::Gone));
@@ -460,7 +478,7 @@ fn the_next_owner_of_a_number_is_not_hit() {
         let mut job = Job::sleeper();
         let target = job.root().remove(0);
         let mut hand = Hand::new(true);
-        assert_eq!(hand.aim("nightly", std::slice::from_ref(&target), UNSEEN).reachable().count(), 1);
+        assert_eq!(aim(&mut hand, std::slice::from_ref(&target)).reachable().count(), 1);
         let now_in_start_times = || {
             let mut child = Job::start(&mut Command::new("true"));
             let start = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
@@ -479,7 +497,7 @@ fn the_next_owner_of_a_number_is_not_hit() {
             continue; // Another process of this host was quicker.
         }
         assert_eq!(refusal(target), Some(Refusal::Reused));
-        let outcome = hand.arm().unwrap().send(Signal::Kill);
+        let outcome = strike(&mut hand, Signal::Kill);
         assert_eq!(outcome.hits[0].result, Err(Refusal::Gone));
         assert_eq!(outcome.hits.len(), 1);
         assert!(owner.lives());
@@ -535,9 +553,9 @@ fn a_kernel_thread_is_refused_whether_it_is_known_for_one_or_not() {
 fn another_proc_tree_is_never_acted_on() {
     let job = Job::sleeper();
     let mut hand = Hand::new(false);
-    let aim = hand.aim("nightly", &job.root(), UNSEEN);
+    let aim = aim(&mut hand, &job.root());
     assert_eq!(aim.targets[0].check, Err(Refusal::OtherHost));
-    let outcome = hand.arm().unwrap().send(Signal::Kill);
+    let outcome = strike(&mut hand, Signal::Kill);
     assert_eq!((outcome.sent(), outcome.hits.len()), (0, 1));
     assert!(job.lives());
 }
@@ -592,9 +610,9 @@ fn is_held(pid: Pid) -> bool {
 fn the_hand_holds_one_job_at_a_time() {
     let (first, second) = (Job::sleeper(), Job::sleeper());
     let mut hand = Hand::new(true);
-    hand.aim("first", &first.root(), UNSEEN);
+    aim(&mut hand, &first.root());
     let held_after_aiming = is_held(first.pid());
-    hand.aim("second", &second.root(), UNSEEN);
+    aim(&mut hand, &second.root());
     let held_after_the_next = (is_held(first.pid()), is_held(second.pid()));
     hand.release();
     assert!(hand.arm().is_none());
@@ -604,8 +622,8 @@ fn the_hand_holds_one_job_at_a_time() {
         assert!(held_after_aiming);
         assert_eq!(held_after_the_next, (false, true));
     }
-    hand.aim("first", &first.root(), UNSEEN);
-    assert_eq!(hand.arm().unwrap().send(Signal::Continue).sent(), 1);
+    aim(&mut hand, &first.root());
+    assert_eq!(strike(&mut hand, Signal::Continue).sent(), 1);
     assert!(hand.arm().is_none());
 }
 
@@ -625,19 +643,35 @@ fn a_job_may_be_larger_than_the_limit_of_open_files() {
     assert_eq!(rest, "OF 121 SENT 121 ENTRIES 121");
 }
 
+/// A host of which acting remembers nothing.
+fn forgetful() -> Tools {
+    Tools { ledger: None, ..Tools::of_this_host() }
+}
+
+/// Starts a worker that sends every outcome down this channel.
+fn worker(outcomes: mpsc::Sender<Outcome>) -> Worker {
+    Worker::start(forgetful(), move |report| {
+        if let Report::Outcome(outcome) = report {
+            let _ = outcomes.send(outcome);
+        }
+    })
+}
+
 #[test]
 fn the_worker_answers_and_is_waited_for() {
     let mut job = Job::tree("n(n()n())");
     let (sender, outcomes) = mpsc::channel();
-    let worker = Worker::start(move |outcome: Outcome| sender.send(outcome).unwrap());
+    let worker = worker(sender);
     let mut hand = Hand::new(true);
-    hand.aim("first", &job.root(), UNSEEN);
-    worker.hit(hand.arm().unwrap(), Signal::Stop);
-    assert_eq!(outcomes.recv().unwrap().sent(), 3);
-    hand.aim("second", &job.root(), UNSEEN);
-    worker.hit(hand.arm().unwrap(), Signal::Terminate);
+    aim(&mut hand, &job.root());
+    worker.order(hand.arm().unwrap(), Order::whole(7, Action::Pause));
+    let paused = outcomes.recv().unwrap();
+    assert_eq!((paused.ticket, paused.sent()), (7, 3), "{paused}");
+    aim(&mut hand, &job.root());
+    worker.order(hand.arm().unwrap(), Order::whole(8, Action::End(Signal::Terminate)));
     drop(worker);
-    assert_eq!(outcomes.try_recv().unwrap().sent(), 3, "dropping it waits for the answer");
+    let ended = outcomes.try_recv().unwrap();
+    assert_eq!((ended.ticket, ended.sent()), (8, 3), "dropping it waits for the answer: {ended}");
     assert_eq!(job.child.wait().unwrap().signal(), Some(15));
 }
 
@@ -646,16 +680,19 @@ fn the_worker_goes_on_though_a_report_has_failed() {
     let job = Job::sleeper();
     let (sender, outcomes) = mpsc::channel();
     let mut calls = 0;
-    let worker = Worker::start(move |outcome: Outcome| {
+    let worker = Worker::start(forgetful(), move |report| {
+        let Report::Outcome(outcome) = report else { return };
         sender.send(outcome).unwrap();
         calls += 1;
         assert!(calls != 1, "the first report fails on purpose");
     });
     let mut hand = Hand::new(true);
-    for _ in 0..20 {
-        hand.aim("nightly", &job.root(), UNSEEN);
-        worker.hit(hand.arm().unwrap(), Signal::Continue);
-        assert_eq!(outcomes.recv_timeout(Duration::from_secs(30)).unwrap().sent(), 1);
+    for ticket in 0..20 {
+        aim(&mut hand, &job.root());
+        let action = if ticket % 2 == 0 { Action::Pause } else { Action::Resume };
+        worker.order(hand.arm().unwrap(), Order::whole(ticket, action));
+        let outcome = outcomes.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!((outcome.ticket, outcome.sent()), (ticket, 1), "{outcome}");
     }
 }
 

@@ -8,9 +8,10 @@ use common::diagnosis::{
     after, around, at, calm, cpu_backup, crowd, database_id, facts, job, nightly_id, outage, process, site_id,
 };
 use common::stage::{Call, Ended, Play, outcome};
-use whytop::action::{Hit, Outcome, Refusal, Signal};
+use whytop::action::{Action, Hit, Outcome, Refusal, Signal};
 use whytop::analysis::diagnosis::{JobId, Kind, Usual};
 use whytop::sample::Gap;
+use whytop::site::{Failure, News, Reply};
 use whytop::ui::event::Event;
 
 const JOB: [(i32, &str); 3] = [(4711, "nightly.sh"), (4712, "tar"), (4713, "gzip")];
@@ -37,14 +38,14 @@ fn hides(ended: &Ended, text: &str) {
 #[test]
 fn k_and_enter_end_the_culprit_root_first() {
     let ended = play().sees(outage()).types("k<enter>").ends();
-    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Send(Signal::Terminate)]);
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Order(Action::End(Signal::Terminate))]);
     shows(&ended, "sending SIGTERM to nightly.sh: 3 processes");
 }
 
 #[test]
 fn keys_typed_at_once_work_in_their_order() {
     let ended = play().sees(outage()).types("k<down><enter>q").ends_at_once();
-    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Send(Signal::Interrupt)]);
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713]), Call::Order(Action::End(Signal::Interrupt))]);
 }
 
 #[test]
@@ -74,20 +75,20 @@ fn k_alone_sends_nothing_and_esc_lets_go() {
 #[test]
 fn capital_k_proposes_sigkill() {
     let ended = play().sees(outage()).types("K<enter>").ends();
-    assert_eq!(ended.calls.last(), Some(&Call::Send(Signal::Kill)));
+    assert_eq!(ended.calls.last(), Some(&Call::Order(Action::End(Signal::Kill))));
 }
 
 #[test]
 fn the_arrows_choose_the_signal() {
-    for (keys, signal) in [
-        ("k<enter>", Signal::Terminate),
-        ("k<down><enter>", Signal::Interrupt),
-        ("k<down><down><up><enter>", Signal::Interrupt),
-        ("k<down><down><down><down><down><enter>", Signal::Continue),
-        ("K<up><up><up><up><enter>", Signal::Terminate),
+    for (keys, action) in [
+        ("k<enter>", Action::End(Signal::Terminate)),
+        ("k<down><enter>", Action::End(Signal::Interrupt)),
+        ("k<down><down><up><enter>", Action::End(Signal::Interrupt)),
+        ("k<down><down><down><down><down><enter>", Action::Resume),
+        ("K<up><up><up><up><enter>", Action::End(Signal::Terminate)),
     ] {
         let ended = play().sees(outage()).types(keys).ends();
-        assert_eq!(ended.calls.last(), Some(&Call::Send(signal)), "{keys}");
+        assert_eq!(ended.calls.last(), Some(&Call::Order(action)), "{keys}");
     }
 }
 
@@ -184,7 +185,7 @@ fn who_is_not_hit_is_named_with_the_reason() {
 #[test]
 fn a_dialog_that_cannot_be_read_cannot_be_confirmed() {
     let ended = Play::new(30, 8).sees(outage()).types("k<enter>").ends();
-    assert!(!ended.calls.contains(&Call::Send(Signal::Terminate)), "{:?}", ended.calls);
+    assert!(!ended.calls.contains(&Call::Order(Action::End(Signal::Terminate))), "{:?}", ended.calls);
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn the_outcome_is_a_visible_line() {
         Hit { id: process(4711, 1, "", "", "").id, name: "nightly.sh".into(), result: Ok(()) },
         Hit { id: process(4712, 1, "", "", "").id, name: "tar".into(), result: Err(Refusal::NotPermitted) },
     ];
-    let outcome = Outcome { at: at(1), job: "nightly.sh".into(), signal: Signal::Terminate, hits, late: 0 };
+    let outcome = Outcome { hits, ..outcome(Signal::Terminate, 1, &[]) };
     let ended = play().sees(outage()).types("k<enter>").hears(outcome).ends();
     shows(&ended, "SIGTERM sent to nightly.sh: 1 process (nightly.sh 4711); tar 4712 belongs to another user");
 }
@@ -257,7 +258,7 @@ fn the_recovery_reaches_recovered() {
     shows(&ended, "RECOVERING");
     shows(&ended, "stuck tasks 38 → 21");
     shows(&ended, "tar 4712 still runs");
-    shows(&ended, "the load average will read");
+    shows(&ended, "40.1 → 40.1; the average will read 29");
     let ended = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[])).ends();
     shows(&ended, "RECOVERED after 8 s");
     shows(&ended, "stuck tasks 38 → 3");
@@ -289,7 +290,7 @@ fn what_outlives_its_signal_gets_sigkill_with_two_keys() {
     let acted =
         play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB)).sees(after(12, 36, &[4711, 4712]));
     let ended = acted.types("K<enter>").ends();
-    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4711, 4712]), Call::Send(Signal::Kill)]);
+    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4711, 4712]), Call::Order(Action::End(Signal::Kill))]);
 }
 
 #[test]
@@ -318,7 +319,7 @@ fn survivors_are_hit_under_whatever_name_they_have_now() {
         .sees(orphaned)
         .types("K<enter>")
         .ends();
-    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4712]), Call::Send(Signal::Kill)]);
+    assert_eq!(ended.calls[2..], [aim("nightly.sh", &[4712]), Call::Order(Action::End(Signal::Kill))]);
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn a_second_signal_is_measured_against_the_outage() {
         .hears(outcome(Signal::Terminate, 1, &JOB))
         .sees(after(12, 20, &[4711, 4712]))
         .types("K<enter>")
-        .hears(outcome(Signal::Kill, 13, &JOB[..2]))
+        .hears(Outcome { ticket: 2, ..outcome(Signal::Kill, 13, &JOB[..2]) })
         .sees(after(15, 2, &[]))
         .ends();
     shows(&ended, "stuck tasks 38 → 2");
@@ -438,4 +439,73 @@ fn the_dialog_says_what_to_heed_before_the_key() {
     for text in ["restic unlock", "A lock in the repository.", "it has run for 2 m 10 s"] {
         shows(&detail, text);
     }
+}
+
+/// The answer of a site that is well.
+const fn reply(status: u16, seconds: f64) -> Reply {
+    Reply { status, seconds }
+}
+
+#[test]
+fn the_site_stands_beside_the_load() {
+    let probed = || play().probing("http://localhost/").sees(outage());
+    shows(&probed().ends(), "SITE asked…");
+    let good = || probed().site_answers(0, Ok(reply(200, 0.038)));
+    shows(&good().ends(), "SITE 200 in 38 ms");
+    let silent = good().then(Event::Site(News::Asked(at(2)))).then(Event::Tick(at(14))).ends();
+    shows(&silent, "SITE no answer for 12 s");
+    shows(&silent, "http://localhost/  no answer for 12 s, since 14:27:33; before: 200 in 38 ms");
+    shows(&good().site_answers(2, Ok(reply(503, 0.01))).then(Event::Tick(at(9))).ends(), "SITE 503 for 7 s");
+    shows(&good().site_answers(2, Err(Failure::Refused)).then(Event::Tick(at(9))).ends(), "SITE connection refused for 7 s");
+    hides(&play().sees(outage()).ends(), "SITE");
+}
+
+#[test]
+fn the_recovery_names_the_site_with_its_numbers() {
+    let acted = || {
+        play()
+            .probing("http://localhost/")
+            .sees(outage())
+            .site_answers(-40, Err(Failure::NoAnswer))
+            .types("k<enter>")
+            .hears(outcome(Signal::Terminate, 1, &JOB))
+    };
+    let tasks_only = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[]));
+    shows(&tasks_only.ends(), "TASKS RECOVERED after 8 s, the site has not yet");
+    let all = acted().sees(after(7, 6, &[])).sees(after(9, 3, &[])).site_answers(10, Ok(reply(200, 0.038))).ends();
+    shows(&all, "RECOVERED after 9 s");
+    shows(&all, "the site answers again: 200 in 38 ms; before: no answer for 40 s");
+    shows(&all, "40.1 → 40.1");
+    shows(&all, "site-worker 38 → 3, postgresql 0.7 → 0");
+}
+
+#[test]
+fn an_order_carries_what_was_known() {
+    let probed = play().probing("http://localhost/").sees(outage()).site_answers(-40, Err(Failure::NoAnswer));
+    let ended = probed.types("k<enter>").ends();
+    assert_eq!(ended.grounds.len(), 1);
+    let grounds = &ended.grounds[0];
+    assert_eq!(grounds.job, nightly_id().to_string());
+    assert_eq!((grounds.load1, grounds.kind, grounds.site.as_deref()), (Some(40.12), Some("backup"), Some("no answer for 40 s")));
+}
+
+#[test]
+fn who_may_only_look_cannot_act_and_is_not_told_how() {
+    for script in ["", "k<enter>", "K<enter>", "<down>k<enter>", "<enter>k<enter>", "?"] {
+        let ended = play().read_only().sees(outage()).types(script).ends();
+        assert_eq!(ended.calls, [], "{script}");
+        shows(&ended, "read-only");
+        hides(&ended, "k end");
+        hides(&ended, "acts on processes");
+    }
+}
+
+#[test]
+fn a_trace_that_is_not_written_is_told_until_it_is() {
+    let untraced = || play().sees(outage()).then(Event::Trace(Some("the trace is not written yet".into())));
+    let acted = || untraced().hears(outcome(Signal::Terminate, 0, &JOB));
+    shows(&acted().ends(), "the trace is not written yet");
+    shows(&acted().ends(), "SIGTERM sent to nightly.sh");
+    shows(&untraced().types("<down>").ends(), "the trace is not written yet");
+    hides(&untraced().then(Event::Trace(None)).ends(), "the trace is not written yet");
 }

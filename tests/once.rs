@@ -141,6 +141,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/waits/0/longest_s", "n?"),
     ("/wedged", "a"),
     ("/disks", "a"),
+    ("/probe", "o?"),
     ("/gaps", "a"),
     ("/cost/tier", "s"),
     ("/cost/tier_reason", "s?"),

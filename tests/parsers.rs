@@ -64,9 +64,9 @@ fn strings(value: &serde_json::Value) -> Vec<&str> {
 /// Folds a sample into a verdict and prints it both ways.
 fn digest(monitor: &mut Monitor, sample: Sample) -> Result<(), TestCaseError> {
     let diagnosis = monitor.ingest(sample);
-    let text = without_styles(&report::text(&diagnosis, &TimeZone::UTC));
+    let text = without_styles(&report::text(&diagnosis, None, &TimeZone::UTC));
     prop_assert!(is_harmless(&text), "{:?}", text);
-    let json = report::json(&diagnosis).expect("it can be told in JSON");
+    let json = report::json(&diagnosis, None).expect("it can be told in JSON");
     let value: serde_json::Value = serde_json::from_str(&json).expect("what is printed is JSON");
     prop_assert_eq!(&value["schema"], 1);
     prop_assert!(strings(&value).iter().all(|text| is_harmless(text) && !text.contains('\n')), "{:#}", value);

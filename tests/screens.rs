@@ -11,6 +11,7 @@ use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::sample::Pace;
+use whytop::site::{Failure, News, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
 
@@ -124,6 +125,40 @@ fn recovered() {
             &[],
         ))
     });
+}
+
+/// The site came back with its tasks.
+#[test]
+fn recovered_site() {
+    check("recovered-site", |play| {
+        play.probing("http://localhost/")
+            .sees(outage())
+            .site_answers(-44, Ok(Reply { status: 200, seconds: 0.031 }))
+            .site_answers(-40, Err(Failure::NoAnswer))
+            .types("k<enter>")
+            .hears(outcome(Signal::Terminate, 1, &JOB))
+            .sees(after(7, 6, &[]))
+            .sees(after(9, 3, &[]))
+            .site_answers(10, Ok(Reply { status: 200, seconds: 0.038 }))
+    });
+}
+
+/// And while it is gone.
+#[test]
+fn silent_site() {
+    check("silent-site", |play| {
+        play.probing("https://intranet.example/login")
+            .sees(outage())
+            .site_answers(-44, Ok(Reply { status: 200, seconds: 0.031 }))
+            .site_answers(-40, Err(Failure::NoAnswer))
+            .then(Event::Site(News::Asked(at(-30))))
+            .then(Event::Tick(at(1)))
+    });
+}
+
+#[test]
+fn nothing_may_be_done() {
+    check("read-only", |play| play.read_only().sees(outage()));
 }
 
 #[test]

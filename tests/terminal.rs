@@ -16,13 +16,13 @@ use common::diagnosis::{at, outage};
 use common::stage::FakeWorld;
 use jiff::tz::TimeZone;
 use pty_process::blocking::{Command, Pty, open};
-use whytop::action::{Aim, Candidate, Signal};
+use whytop::action::{Aim, Order, Subject};
+use whytop::grounds::Grounds;
 use whytop::ui::event::Event;
 use whytop::ui::state::State;
 use whytop::ui::terminal::{Guard, is_gone, spawn_input};
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
-use whytop::units::Nanos;
 
 /// What the program on the pty does: `live`, `panic` at the first `k`, or `busy`: draws all the time and reads no keys.
 const ROLE: &str = "WHYTOP_TEST_ROLE";
@@ -62,11 +62,11 @@ fn on_a_terminal() {
 struct Clumsy;
 
 impl World for Clumsy {
-    fn aim(&mut self, _job: &str, _candidates: &[Candidate], _seen: Nanos) -> Aim {
+    fn aim(&mut self, _subject: &Subject) -> Aim {
         panic!("clumsy")
     }
 
-    fn send(&mut self, _signal: Signal) {}
+    fn order(&mut self, _order: Order, _grounds: Grounds) {}
 
     fn release(&mut self) {}
 

@@ -10,23 +10,32 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("sample", &["units"]),
     ("action", &["units"]),
+    ("site", &["units"]),
+    ("probe", &["units", "site"]),
+    ("grounds", &["analysis", "site"]),
+    ("trace", &["units", "action", "grounds"]),
     ("kernel", &["units", "sample"]),
     ("sampler", &["units", "sample", "kernel"]),
     ("history", &["units", "sample", "analysis"]),
     ("analysis", &["units", "sample", "analysis"]),
     ("monitor", &["units", "sample", "analysis", "history"]),
-    ("recovery", &["units", "action", "analysis"]),
+    ("recovery", &["units", "action", "analysis", "site"]),
+    ("proof", &["units", "action", "analysis"]),
+    ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
-    ("report", &["units", "sample", "analysis"]),
-    ("ui", &["units", "sample", "action", "analysis", "recovery"]),
+    ("report", &["units", "sample", "analysis", "site"]),
+    ("ui", &["units", "sample", "action", "analysis", "proof", "recovery", "subject", "site", "grounds"]),
 ];
 
 /// Words that may stand only in these rooms.
 const HOMES: &[(&[&str], &[&str])] = &[
-    (&["Instant::now", "SystemTime::now", "Timestamp::now", "thread::sleep"], &["kernel", "sampler", "act", "app"]),
-    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "config"]),
-    (&["std::process", "rustix::process"], &["kernel", "act", "app", "main"]),
-    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "ui"]),
+    (
+        &["Instant::now", "SystemTime::now", "Timestamp::now", "thread::sleep"],
+        &["kernel", "sampler", "act", "app", "probe", "trace"],
+    ),
+    (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "config", "trace"]),
+    (&["std::process", "rustix::process"], &["kernel", "act", "app", "main", "trace"]),
+    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "ui", "probe", "trace"]),
     (&["unsafe"], &[]),
 ];
 

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::guard::Guard;
+use super::guard::{Guard, is_backend_of};
 use super::look::Look;
 use super::stat::Stat;
 use crate::units::{Pid, ProcessId};
@@ -89,7 +89,10 @@ impl Family {
 
     /// The same, where all but these were looked at before.
     pub fn find_among(&mut self, mut unknown: Vec<&Stat>, look: &Look, guard: &Guard) -> Vec<(Stat, Kin)> {
-        unknown.retain(|stat| !self.knows(stat.id) && guard.refuse(stat.id.pid).is_none() && !stat.is_kernel_thread());
+        let is_out = |stat: &Stat| {
+            guard.refuse(stat.id.pid).is_some() || stat.is_kernel_thread() || is_backend_of(stat, look.find(stat.parent))
+        };
+        unknown.retain(|stat| !self.knows(stat.id) && !is_out(stat));
         let mut found = Vec::new();
         loop {
             let found_before = found.len();

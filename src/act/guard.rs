@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rustix::process::{Pid as RawPid, getpid, getppid};
 
 use super::stat::Stat;
-use crate::action::Refusal;
+use crate::action::{Candidate, Refusal};
 use crate::units::Pid;
 
 /// PID 1 of this host, or of this container.
@@ -42,6 +42,19 @@ impl Guard {
             _ => None,
         }
     }
+}
+
+/// A server's process that works for one client, or keeps the others' memory: it is its server's to end. A signal that it does not
+/// survive restarts the whole server (`SIGKILL`), and one that is stopped holds its locks against all others.
+pub fn is_backend(candidate: &Candidate) -> bool {
+    // `postgres: app shop 10.0.0.7(51234) COPY`; the server itself is called by its path and options.
+    candidate.command.starts_with("postgres: ")
+}
+
+/// The same of one that nobody has seen before: its command line is not read, as that can hang.
+pub fn is_backend_of(stat: &Stat, parent: Option<&Stat>) -> bool {
+    let server = |stat: &Stat| matches!(stat.name.as_str(), "postgres" | "postmaster");
+    server(stat) && parent.is_some_and(server)
 }
 
 /// Whether the numbers in `/proc` mean what they mean to system calls: not so with the `/proc` of another PID namespace.

@@ -6,11 +6,12 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::guard::{Guard, proc_is_ours};
+use super::guard::{Guard, is_backend, proc_is_ours};
 use super::held::Held;
+use super::offers;
 use super::stat::in_ticks;
-use crate::action::{Aim, Aimed, Candidate, Refusal};
-use crate::units::Nanos;
+use crate::action::{Aim, Aimed, Candidate, Refusal, Subject};
+use crate::units::ProcessId;
 
 /// File descriptors left for everybody else when a job is held: reading `/proc`, the screen, a recording.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -28,15 +29,27 @@ impl Hand {
         Self { own_host: own_host && proc_is_ours(), armed: None }
     }
 
+    /// Aims at processes of this host, and hands over what is held.
+    pub(super) fn armed(subject: &Subject) -> Armed {
+        Self::new(true).hold_all(subject)
+    }
+
     /// Checks and holds each candidate, in their order; says who would be hit, and why the others would not. Lets go of
-    /// whatever was held before. `seen` is when the host was looked at for this list, since boot: who is older and not on it
-    /// is not hit, whosever child he is.
-    pub fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
+    /// whatever was held before.
+    pub fn aim(&mut self, subject: &Subject) -> Aim {
+        // One job at a time: also so that there is room for its descriptors.
         self.release();
-        let since = in_ticks(seen);
+        let armed = self.hold_all(subject);
+        let aim = armed.aim();
+        self.armed = Some(armed);
+        aim
+    }
+
+    fn hold_all(&self, subject: &Subject) -> Armed {
         let guard = Guard::now();
-        let mut room = make_room(candidates.len() as u64);
-        let targets: Vec<Target> = candidates
+        let mut room = make_room(subject.candidates.len() as u64);
+        let targets: Vec<Target> = subject
+            .candidates
             .iter()
             .map(|candidate| {
                 let held = if room == 0 {
@@ -48,10 +61,7 @@ impl Hand {
                 Target { candidate: candidate.clone(), held }
             })
             .collect();
-        let armed = Armed { job: job.to_owned(), since, targets };
-        let aim = armed.aim();
-        self.armed = Some(armed);
-        aim
+        Armed { since: in_ticks(subject.seen), subject: subject.clone(), only: false, targets }
     }
 
     fn hold(&self, candidate: &Candidate, guard: &Guard) -> Result<Held, Refusal> {
@@ -63,6 +73,9 @@ impl Hand {
         }
         if candidate.kernel_thread {
             return Err(Refusal::KernelThread);
+        }
+        if is_backend(candidate) {
+            return Err(Refusal::Backend);
         }
         Held::open(candidate.id)
     }
@@ -81,19 +94,47 @@ impl Hand {
 /// A job, held and ready to be hit once. May go to another thread.
 #[derive(Debug)]
 pub struct Armed {
-    pub(super) job: String,
+    pub(super) subject: Subject,
     /// When the host was looked at for the list, in ticks.
     pub(super) since: u64,
+    /// Nobody is looked for beyond those who are held.
+    pub(super) only: bool,
     pub(super) targets: Vec<Target>,
 }
 
 impl Armed {
     fn aim(&self) -> Aim {
+        let targets = self.aimed();
+        let offers = offers::of(&self.subject, &targets, None);
+        Aim { job: self.subject.name.clone(), targets, offers }
+    }
+
+    /// Each target with its check, in words.
+    pub(super) fn aimed(&self) -> Vec<Aimed> {
         let aimed = |target: &Target| Aimed {
             candidate: target.candidate.clone(),
             check: target.held.as_ref().map(|_| ()).map_err(Clone::clone),
         };
-        Aim { job: self.job.clone(), targets: self.targets.iter().map(aimed).collect() }
+        self.targets.iter().map(aimed).collect()
+    }
+
+    /// Lets go of all but these, and looks for nobody else.
+    #[must_use]
+    pub fn only(mut self, picked: &[ProcessId]) -> Self {
+        self.targets.retain(|target| picked.contains(&target.candidate.id));
+        self.only = true;
+        self
+    }
+
+    /// The same, with their short names.
+    pub(super) fn held_by_name(&self) -> Vec<(ProcessId, String)> {
+        let held = self.targets.iter().filter(|target| target.held.is_ok());
+        held.map(|target| (target.candidate.id, target.candidate.name.clone())).collect()
+    }
+
+    /// Those who are held.
+    pub(super) fn held(&self) -> Vec<ProcessId> {
+        self.targets.iter().filter_map(|target| Some(target.held.as_ref().ok()?.id)).collect()
     }
 }
 

@@ -48,7 +48,7 @@ impl Held {
     }
 
     /// A pidfd is readable once its process has ended, all threads of it.
-    fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         let mut descriptors = [PollFd::new(&self.descriptor, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut descriptors, Some(&at_once)).is_ok_and(|ready| ready > 0)
@@ -69,16 +69,18 @@ pub fn kernel_signal(signal: Signal) -> rustix::process::Signal {
     match signal {
         Signal::Terminate => Kernel::TERM,
         Signal::Interrupt => Kernel::INT,
+        Signal::Hangup => Kernel::HUP,
         Signal::Kill => Kernel::KILL,
         Signal::Stop => Kernel::STOP,
         Signal::Continue => Kernel::CONT,
     }
 }
 
-fn refusal(errno: Errno) -> Refusal {
+/// What an error of the kernel's says about the process.
+pub fn refusal(errno: Errno) -> Refusal {
     match errno {
         Errno::SRCH => Refusal::Gone,
-        Errno::PERM => Refusal::NotPermitted,
+        Errno::PERM | Errno::ACCESS => Refusal::NotPermitted,
         errno => failed(errno),
     }
 }

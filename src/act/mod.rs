@@ -1,7 +1,8 @@
-//! The only code that changes the world: it sends signals to the processes of a job, and answers what became of each.
+//! The only code that changes the world: it acts on the processes of a job, and answers what became of each.
 //!
-//! [`Hand`] aims while the dialog is open, [`Armed::send`] sends, [`Worker`] does the sending off the screen's thread.
-//! It decides nothing about jobs: whom to hit is the caller's word, whom never to hit is `guard`'s.
+//! [`Hand`] aims while the dialog is open, [`Worker`] carries out orders off the screen's thread (`orders`), through
+//! [`Armed::strike`]. It decides nothing about jobs: whom to hit is the caller's word, whom never to hit is `guard`'s.
+//! `survey` looks around before the key, and `offers` says what each action would do; `landing` looks who is still there afterwards.
 //!
 //! # Never the wrong process
 //! A number in `/proc` may belong to somebody else by the time a signal is sent. So each target is opened first (pidfd),
@@ -29,6 +30,14 @@
 //! stopped and takes the terminal, and whoever waits with `WUNTRACED` acts on it; and a stopped job whose operator loses
 //! the connection in that second keeps its locks for ever.
 //!
+//! # All at once
+//! Where a control group of version 2 holds the job and nobody else, SIGKILL and pause go through it (`cgroup`): the kernel then
+//! leaves nobody out. Each process inside is compared with the job right before; with one bystander in it the group is left alone.
+//!
+//! # A pause that ends
+//! A proof stops a job for some seconds. It must go on though whytop is killed and the terminal dies, so a process of its own does
+//! both (`watchdog`), and `ledger` remembers what stands, for the next start.
+//!
 //! # Clean-up is not hit
 //! SIGTERM and SIGINT ask. Who catches them starts its clean-up: `lvremove`, `fsfreeze -u`, `rm` of a lock. Those are
 //! children born meanwhile as well, and to hit them would leave behind what makes a killed backup dangerous. So a child
@@ -38,14 +47,29 @@
 
 #![forbid(unsafe_code)]
 
+mod cgroup;
+mod cron;
 mod family;
 mod guard;
 mod hand;
 mod held;
+mod landing;
+mod ledger;
 mod look;
+mod offers;
+mod orders;
+mod ports;
+mod proof;
+mod run;
 mod salvo;
 mod stat;
+mod survey;
+mod unit;
+pub mod watchdog;
+mod weights;
 mod worker;
 
 pub use hand::{Armed, Hand};
+pub use salvo::Blow;
+pub use survey::Tools;
 pub use worker::Worker;

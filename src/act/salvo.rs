@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::cgroup::{self, Group};
 use super::family::{Family, Kin};
 use super::guard::Guard;
 use super::hand::{Armed, Target};
 use super::held::{Held, kernel_signal};
 use super::look::Look;
 use super::stat::{Stat, answers, now_in_ticks};
-use crate::action::{Candidate, Hit, Outcome, Refusal, Signal};
-use crate::units::{ProcessId, clean};
+use super::weights::{self, Before};
+use crate::action::{Action, Candidate, Hit, Outcome, Refusal, Signal};
+use crate::units::{Pid, ProcessId, clean};
 
 /// How long the looks go on at the most. A job that still bears children then ignores the signal.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,11 +34,21 @@ const MISSES: usize = 3;
 /// Between two looks that found nobody: one tick, the resolution of start times.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What is done to each process of a job.
+pub enum Blow<'a> {
+    /// A signal is sent.
+    Signal(Signal),
+    /// It goes behind everybody else; what it had is added here.
+    Lower(&'a mut Vec<Before>),
+    /// It gets back what it had.
+    Restore(&'a [Before]),
+}
+
 impl Armed {
-    /// Sends the signal to every process that is held, the first candidate first, and then to those born meanwhile.
+    /// Does it to every process that is held, the first candidate first, and then to those born meanwhile; answers who was hit.
     /// Blocks for some ten milliseconds, and up to two seconds with a job that keeps forking. Always answers.
-    pub fn send(self, signal: Signal) -> Outcome {
-        let mut outcome = Outcome { at: Timestamp::now(), job: self.job, signal, hits: Vec::new(), late: 0 };
+    pub fn strike(self, ticket: u64, action: Action, blow: Blow<'_>) -> Outcome {
+        let mut outcome = Outcome::new(ticket, Timestamp::now(), self.subject.name, action);
         let planned: Vec<(ProcessId, String)> =
             self.targets.iter().map(|target| (target.candidate.id, target.candidate.name.clone())).collect();
         // There was no room to hold them; a look may find them below their parents.
@@ -48,10 +60,13 @@ impl Armed {
             .collect();
         let salvo = Salvo {
             outcome: &mut outcome,
+            blow,
+            only: self.only,
             guard: Guard::now(),
             family: Family::since(self.since, not_held.clone()),
             sent: HashSet::new(),
             woken: HashSet::new(),
+            struck: HashSet::new(),
             not_held,
         };
         let complete = catch_unwind(AssertUnwindSafe(|| salvo.fire(self.targets)));
@@ -65,14 +80,19 @@ impl Armed {
     }
 }
 
-struct Salvo<'outcome> {
-    outcome: &'outcome mut Outcome,
+struct Salvo<'a> {
+    outcome: &'a mut Outcome,
+    blow: Blow<'a>,
+    /// Nobody but the targets.
+    only: bool,
     guard: Guard,
     family: Family,
     /// Whom the signal went out to.
     sent: HashSet<ProcessId>,
     /// Who was stopped and is told to go on.
     woken: HashSet<ProcessId>,
+    /// Who was hit with the whole control group, and needs no blow of his own.
+    struck: HashSet<ProcessId>,
     /// Candidates that have no descriptor, and a result that says so.
     not_held: HashSet<ProcessId>,
 }
@@ -88,13 +108,75 @@ impl Salvo<'_> {
             }
         }
         // Before the first signal, as long as all children are below their parents.
-        let born = Look::now().map(|look| self.family.find_new(&look, &self.guard)).unwrap_or_default();
+        let mut born = if self.only { Vec::new() } else { self.find_born() };
+        self.strike_group(&targets, &mut born);
         for Target { candidate: Candidate { id, name, .. }, held } in targets {
             let result = held.and_then(|held| self.hit(&held));
             self.outcome.hits.push(Hit { id, name, result });
         }
         self.hit_late(born);
-        self.look_again();
+        if !self.only {
+            self.look_again();
+        }
+    }
+
+    fn find_born(&mut self) -> Vec<(Stat, Kin)> {
+        Look::now().map(|look| self.family.find_new(&look, &self.guard)).unwrap_or_default()
+    }
+
+    /// Where a control group holds the job and nobody else, all of it is killed, frozen or let go in one stroke.
+    fn strike_group(&mut self, targets: &[Target], born: &mut Vec<(Stat, Kin)>) {
+        let Blow::Signal(signal @ (Signal::Kill | Signal::Stop | Signal::Continue)) = self.blow else { return };
+        let pids: Vec<Pid> = targets.iter().filter_map(|target| Some(target.held.as_ref().ok()?.id.pid)).collect();
+        let Some(group) = self.own_group(&pids) else { return };
+        if signal == Signal::Continue && !group.is_frozen() {
+            return;
+        }
+        let Some(inside) = self.inside_if_ours(&group, born) else { return };
+        let living: Vec<ProcessId> = targets
+            .iter()
+            .filter_map(|target| target.held.as_ref().ok())
+            .filter(|held| !held.has_ended())
+            .map(|held| held.id)
+            .chain(born.iter().map(|(stat, _)| stat.id))
+            .filter(|id| inside.contains(&id.pid))
+            .collect();
+        let worked = if signal == Signal::Kill { group.kill() } else { group.freeze(signal == Signal::Stop) };
+        // Whoever was let go may be stopped by a signal as well, and gets SIGCONT too.
+        if worked.is_ok() && signal != Signal::Continue {
+            self.struck.extend(living);
+            self.outcome.notes.push("all at once, by its control group".to_owned());
+        }
+    }
+
+    /// The control group that all of these are in. `None`: where processes were picked, they alone are meant.
+    fn own_group(&self, pids: &[Pid]) -> Option<Group> {
+        if self.only || pids.is_empty() { None } else { Group::of(pids, &cgroup::root()?) }
+    }
+
+    /// Who is in the group, if everybody there is a member of the job as of this instant. Members found on the way are added.
+    fn inside_if_ours(&mut self, group: &Group, born: &mut Vec<(Stat, Kin)>) -> Option<HashSet<Pid>> {
+        for _ in 0..QUIET_LOOKS {
+            let inside = group.processes().ok()?;
+            let strangers: Vec<Pid> = inside.iter().copied().filter(|pid| !self.is_ours(*pid)).collect();
+            if strangers.is_empty() {
+                return Some(inside.into_iter().collect());
+            }
+            if strangers.iter().any(|pid| self.guard.refuse(*pid).is_some()) {
+                return None;
+            }
+            // Born into the job since the last look, perhaps.
+            born.extend(self.find_born());
+        }
+        None
+    }
+
+    fn is_ours(&self, pid: Pid) -> bool {
+        // Who has ended since the group was read is nobody's bystander. Who cannot be read (zero: of another namespace) is.
+        match Stat::read(pid) {
+            Ok(stat) => pid > 0 && stat.is_none_or(|stat| stat.has_ended() || self.family.has(stat.id)),
+            Err(_) => false,
+        }
     }
 
     fn look_again(&mut self) {
@@ -139,11 +221,17 @@ impl Salvo<'_> {
     }
 
     fn hit(&mut self, held: &Held) -> Result<(), Refusal> {
-        let signal = self.outcome.signal;
-        if signal.is_request() && answers(held.id.pid, kernel_signal(signal).as_raw()) {
-            self.family.may_answer(held.id, now_in_ticks());
-        }
-        let result = held.send(signal);
+        let result = match &mut self.blow {
+            Blow::Signal(_) if self.struck.contains(&held.id) => Ok(()),
+            Blow::Signal(signal) => {
+                if signal.is_request() && answers(held.id.pid, kernel_signal(*signal).as_raw()) {
+                    self.family.may_answer(held.id, now_in_ticks());
+                }
+                held.send(*signal)
+            }
+            Blow::Lower(before) => weights::lower(held, before),
+            Blow::Restore(before) => weights::restore(held, before),
+        };
         match &result {
             Ok(()) => {
                 self.sent.insert(held.id);
@@ -186,10 +274,11 @@ impl Salvo<'_> {
         may_be_more
     }
 
-    /// A stopped process keeps SIGTERM and SIGINT pending until it goes on. It is told to after all have been asked, so that
-    /// none goes on working in between. Whether there was one.
+    /// A stopped process keeps a request pending until it goes on. It is told to after all have been asked, so that none goes on
+    /// working in between. Whether there was one.
     fn wake(&mut self, look: &Look) -> bool {
-        if !self.outcome.signal.is_request() {
+        let Blow::Signal(signal) = self.blow else { return false };
+        if !signal.is_request() {
             return false;
         }
         let woken_before = self.woken.len();
@@ -199,6 +288,17 @@ impl Salvo<'_> {
                 let _ = Held::open(stat.id).and_then(|held| held.send(Signal::Continue));
             }
         }
+        self.thaw_group();
         self.woken.len() > woken_before
+    }
+
+    /// The same for a job that was paused by its control group.
+    fn thaw_group(&mut self) {
+        let pids: Vec<Pid> =
+            self.sent.iter().map(|id| id.pid).filter(|pid| Stat::read(*pid).is_ok_and(|s| s.is_some())).collect();
+        let Some(group) = self.own_group(&pids).filter(Group::is_frozen) else { return };
+        if self.inside_if_ours(&group, &mut Vec::new()).is_some() {
+            let _ = group.freeze(false);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What acting must know of a process, from `/proc/PID/stat` and two lines of `/proc/PID/status`; and the time in ticks.
+//! What acting must know of a process, from `/proc/PID/stat` and the signal masks of `/proc/PID/status`; and the time in ticks.
 //!
 //! A reader of its own, because acting must see the host as it is now, not as the last sample was. Neither file waits for
 //! the memory lock of a wedged process (`cmdline` would). Tested in place.
@@ -76,6 +76,11 @@ impl Stat {
     pub fn is_stopped(&self) -> bool {
         self.state == b'T'
     }
+
+    /// In uninterruptible sleep, so that it takes no signal at all.
+    pub fn is_stuck(&self) -> bool {
+        self.state == b'D'
+    }
 }
 
 /// The file of a process that ended before the open (`ENOENT`) or before the read (`ESRCH`).
@@ -83,20 +88,60 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
-/// Whether the process does something of its own on this signal: it has a handler, or blocks the signal and fetches it.
-pub fn answers(pid: Pid, signal: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_answered(&status, signal))
+/// What becomes of signals to a process or a thread: the masks of `status`, by signal number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    pending: u64,
+    blocked: u64,
+    ignored: u64,
+    caught: u64,
 }
 
-fn is_answered(status: &str, signal: i32) -> bool {
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
-    };
-    let blocked = mask("SigBlk:");
-    // Shells and C libraries block everything for the instant of a vfork; whoever fetches signals blocks a few for good.
-    let fetched = if blocked.count_ones() < u64::BITS / 2 { blocked } else { 0 };
-    (fetched | mask("SigCgt:")) >> (signal - 1) & 1 == 1
+impl Signals {
+    /// Reads those of `/proc/PID` or `/proc/PID/task/TID`. `None`: it is gone.
+    pub fn read(path: &str) -> Option<Self> {
+        Some(Self::parse(&fs::read_to_string(format!("{path}/status")).ok()?))
+    }
+
+    fn parse(status: &str) -> Self {
+        let mask = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+        };
+        Self {
+            pending: mask("SigPnd:") | mask("ShdPnd:"),
+            blocked: mask("SigBlk:"),
+            ignored: mask("SigIgn:"),
+            caught: mask("SigCgt:"),
+        }
+    }
+
+    /// Sent, and not taken yet.
+    pub const fn is_pending(self, signal: i32) -> bool {
+        self.pending >> (signal - 1) & 1 == 1
+    }
+
+    /// Thrown away.
+    pub const fn is_ignored(self, signal: i32) -> bool {
+        self.ignored >> (signal - 1) & 1 == 1
+    }
+
+    /// Kept until it is wanted.
+    pub const fn is_blocked(self, signal: i32) -> bool {
+        self.blocked >> (signal - 1) & 1 == 1
+    }
+
+    /// Something of its own is done: it has a handler, or blocks the signal and fetches it.
+    const fn is_answered(self, signal: i32) -> bool {
+        // Shells and C libraries block everything for the instant of a vfork; whoever fetches signals blocks a few for good.
+        let fetched = if self.blocked.count_ones() < u64::BITS / 2 { self.blocked } else { 0 };
+        (fetched | self.caught) >> (signal - 1) & 1 == 1
+    }
+}
+
+/// Whether the process does something of its own on this signal.
+pub fn answers(pid: Pid, signal: i32) -> bool {
+    Signals::read(&format!("/proc/{pid}")).is_some_and(|signals| signals.is_answered(signal))
 }
 
 /// Now, on the clock of start times: ticks since boot, suspended time included.
@@ -156,12 +201,25 @@ pub(super) mod tests {
 
     #[test]
     fn a_handler_or_a_blocked_signal_is_an_answer() {
-        let status = |blocked: &str, caught: &str| format!("Name:\tx\nSigBlk:\t{blocked}\nSigIgn:\tffff\nSigCgt:\t{caught}\n");
-        assert!(is_answered(&status("0000000000000000", "0000000000004000"), 15));
-        assert!(is_answered(&status("0000000000004000", "0000000000000000"), 15));
-        assert!(!is_answered(&status("0000000000000000", "0000000000004000"), 2));
-        assert!(!is_answered(&status("fffffffe7ffbfeff", "0000000000000000"), 15));
-        assert!(!is_answered("", 15));
+        let answers = |blocked: &str, caught: &str, signal: i32| {
+            let status = format!("Name:\tx\nSigBlk:\t{blocked}\nSigIgn:\tffff\nSigCgt:\t{caught}\n");
+            Signals::parse(&status).is_answered(signal)
+        };
+        assert!(answers("0000000000000000", "0000000000004000", 15));
+        assert!(answers("0000000000004000", "0000000000000000", 15));
+        assert!(!answers("0000000000000000", "0000000000004000", 2));
+        assert!(!answers("fffffffe7ffbfeff", "0000000000000000", 15));
+        assert!(!Signals::parse("").is_answered(15));
+    }
+
+    #[test]
+    fn a_signal_is_pending_for_the_thread_or_for_all() {
+        for line in ["SigPnd:\t0000000000000100", "ShdPnd:\t0000000000000100"] {
+            let signals = Signals::parse(line);
+            assert!(signals.is_pending(9) && !signals.is_pending(15), "{line}");
+        }
+        let signals = Signals::parse("SigIgn:\t0000000000004000\nSigBlk:\t0000000000000002\n");
+        assert!(signals.is_ignored(15) && signals.is_blocked(2) && !signals.is_pending(15));
     }
 
     #[test]

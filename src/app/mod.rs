@@ -8,10 +8,12 @@ mod once;
 mod screen;
 
 use std::env;
+use std::io::{stdin, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use crate::act::watchdog;
 use crate::cli::{Cli, Command};
 use crate::config::{self, Knowledge};
 use crate::history::Limits;
@@ -33,7 +35,7 @@ pub fn run(cli: &Cli) -> Result<u8> {
             let knowledge = knowledge(cli)?;
             let mut reader = reader()?;
             let monitor = monitor(&mut reader, knowledge)?;
-            once::run(reader, monitor, json)
+            once::run(reader, monitor, cli, json)
         }
         Some(Command::Explain { pid, json }) => {
             let knowledge = knowledge(cli)?;
@@ -42,6 +44,11 @@ pub fn run(cli: &Cli) -> Result<u8> {
             explain::run(reader, monitor, pid, json)
         }
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
+        Some(Command::Watchdog) => {
+            // What it needs to let a job go on must not have to come from a stuck disk.
+            Own::secure().complete();
+            watchdog::run(stdin(), stdout()).map(|()| 0).context("watch over a pause")
+        }
         None => {
             let knowledge = knowledge(cli)?;
             screen::run(reader()?, knowledge, cli)

@@ -18,20 +18,24 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::act::{Hand, Worker};
-use crate::action::{Aim, Candidate, Signal};
+use crate::act::{Hand, Tools, Worker};
+use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
 use crate::config::Knowledge;
+use crate::grounds::Grounds;
 use crate::history::Limits;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
+use crate::probe::Probe;
 use crate::sampler::{Config, Sampler, Seen};
+use crate::site::Site;
+use crate::trace::{Entry, Places, Trace};
 use crate::ui::World;
 use crate::ui::event::{Event, Events};
+use crate::ui::keys::Rights;
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
 use crate::ui::theme::Depth;
-use crate::units::Nanos;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -75,9 +79,27 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         if answers.send(event).is_err() || last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let sampler = Arc::new(sampler);
+    let mut state = State::new(zone, colours());
+    if cli.read_only {
+        state.rights = Rights::Look;
+    }
+    let untraced = send.clone();
+    let trace = Arc::new(Trace::start(Places::usual(cli.trace.as_deref()), move |words| {
+        let _ = untraced.send(Event::Trace(words));
+    }));
+    let news = send.clone();
+    let tell = move |told| if news.send(Event::Site(told)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let probe = cli.probe.clone().map(|address| {
+        state.site = Some(Site::new(&address.shown()));
+        Probe::start(address, tell)
+    });
+    let _probe = probe.transpose()?;
     let guard = Guard::enter()?;
-    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, State::new(zone, colours()));
+    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, &trace, state);
     drop(guard);
+    if let Some(words) = trace.finish() {
+        eprintln!("whytop: {words}");
+    }
     match told.load(Ordering::SeqCst) {
         0 => {}
         signal => emulate_default_handler(signal).context("end as the signal asks")?,
@@ -101,17 +123,24 @@ fn show(
     send: &Sender<Event>,
     sampler: &Arc<Sampler>,
     own_host: bool,
+    trace: &Arc<Trace>,
     state: State,
 ) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
-    let (outcomes, look_again) = (send.clone(), Arc::clone(sampler));
-    let worker = Worker::start(move |outcome| {
+    let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
+    let worker = Worker::start(Tools::of_this_host(), move |report| {
+        let changed = matches!(report, Report::Outcome(_));
+        if let Report::Outcome(outcome) = &report {
+            results.note(Entry::result(outcome));
+        }
         // Nobody there to hear: the screen was left.
-        let _ = outcomes.send(Event::Outcome(outcome));
-        look_again.nudge();
+        let _ = reports.send(Event::Report(report));
+        if changed {
+            look_again.nudge();
+        }
     });
-    let mut world = Host { guard, hand: Hand::new(own_host), worker };
+    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
     crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
 }
 
@@ -166,16 +195,23 @@ struct Host<'a> {
     guard: &'a Guard,
     hand: Hand,
     worker: Worker,
+    trace: Arc<Trace>,
+    /// What is held.
+    aim: Option<Aim>,
 }
 
 impl World for Host<'_> {
-    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim {
-        self.hand.aim(job, candidates, seen)
+    fn aim(&mut self, subject: &Subject) -> Aim {
+        let aim = self.hand.aim(subject);
+        self.worker.survey(subject.clone(), aim.clone());
+        self.aim = Some(aim.clone());
+        aim
     }
 
-    fn send(&mut self, signal: Signal) {
-        if let Some(armed) = self.hand.arm() {
-            self.worker.hit(armed, signal);
+    fn order(&mut self, order: Order, grounds: Grounds) {
+        if let Some((armed, aim)) = self.hand.arm().zip(self.aim.take()) {
+            self.trace.note(Entry::asked(Timestamp::now(), &order, &aim, grounds));
+            self.worker.order(armed, order);
         }
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, Stalls, StuckTask};
 use crate::analysis::gap;
 use crate::sample::Tier;
+use crate::site::{Reply, Site};
 use crate::units::{Pid, SECOND};
 
 /// The version of the contract.
@@ -26,8 +27,19 @@ struct Document<'a> {
     waits: Vec<Wait<'a>>,
     wedged: Vec<WedgedOut<'a>>,
     disks: Vec<Disk<'a>>,
+    probe: Option<Probe<'a>>,
     gaps: Vec<String>,
     cost: Cost,
+}
+
+/// How the site under probe answered.
+#[derive(Serialize)]
+struct Probe<'a> {
+    url: &'a str,
+    well: bool,
+    status: Option<u16>,
+    latency_ms: Option<f64>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -238,13 +250,13 @@ struct Cost {
 }
 
 /// The whole diagnosis as one JSON object, with a line end.
-pub fn json(diagnosis: &Diagnosis) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(&document(diagnosis))?;
+pub fn json(diagnosis: &Diagnosis, site: Option<&Site>) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(&document(diagnosis, site))?;
     text.push('\n');
     Ok(text)
 }
 
-fn document(diagnosis: &Diagnosis) -> Document<'_> {
+fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a> {
     let averages = diagnosis.load.averages;
     let verdict = &diagnosis.verdict;
     Document {
@@ -340,6 +352,7 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
                 scheduler: disk.scheduler.as_deref(),
             })
             .collect(),
+        probe: site.and_then(probe),
         gaps: diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect(),
         cost: Cost {
             tier: match diagnosis.cost.tier {
@@ -354,6 +367,18 @@ fn document(diagnosis: &Diagnosis) -> Document<'_> {
             interval_s: diagnosis.cost.pace.map(|pace| rounded(pace.interval as f64 / 1e9, 3)),
         },
     }
+}
+
+fn probe(site: &Site) -> Option<Probe<'_>> {
+    let result = &site.last()?.result;
+    let reply = result.as_ref().ok();
+    Some(Probe {
+        url: &site.url,
+        well: reply.is_some_and(Reply::is_well),
+        status: reply.map(|reply| reply.status),
+        latency_ms: reply.map(|reply| rounded(reply.seconds * 1000.0, 1)),
+        error: result.as_ref().err().map(ToString::to_string),
+    })
 }
 
 fn ids(jobs: &[JobId]) -> Vec<&str> {

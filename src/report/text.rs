@@ -11,6 +11,7 @@ use crate::analysis::advice::{self, About};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Severity, Usage};
 use crate::analysis::{gap, wedge};
 use crate::sample::Gap;
+use crate::site::Site;
 use crate::units::{count, rate, span};
 
 /// Jobs and wait groups listed at the most; a chat is no place for all of them.
@@ -21,14 +22,14 @@ const NOTABLE: f64 = 0.05;
 const NOTABLE_BYTES: f64 = 100_000.0;
 
 /// The whole report.
-pub fn text(diagnosis: &Diagnosis, zone: &TimeZone) -> String {
+pub fn text(diagnosis: &Diagnosis, site: Option<&Site>, zone: &TimeZone) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.
-    let _ = write(&mut out, diagnosis, zone);
+    let _ = write(&mut out, diagnosis, site, zone);
     out
 }
 
-fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::Result {
+fn write(out: &mut String, diagnosis: &Diagnosis, site: Option<&Site>, zone: &TimeZone) -> std::fmt::Result {
     let verdict = &diagnosis.verdict;
     let (word, style) = match verdict.severity {
         Severity::Calm => ("CALM", AnsiColor::Green.on_default().bold()),
@@ -54,6 +55,10 @@ fn write(out: &mut String, diagnosis: &Diagnosis, zone: &TimeZone) -> std::fmt::
         writeln!(out, "  {line}")?;
     }
     load(out, diagnosis)?;
+    if let Some((site, last)) = site.and_then(|site| Some((site, site.last()?))) {
+        let words = last.result.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+        writeln!(out, "site: {words} ({})", site.url)?;
+    }
     if let Some(suspect) = diagnosis.suspect() {
         writeln!(out)?;
         describe(out, diagnosis, suspect, zone)?;

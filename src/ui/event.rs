@@ -9,9 +9,10 @@ use std::sync::mpsc::Receiver;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 
-use crate::action::Outcome;
+use crate::action::Report;
 use crate::analysis::diagnosis::Diagnosis;
 use crate::sample::{Glance, HostFacts};
+use crate::site::News;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -26,8 +27,12 @@ pub enum Event {
     Diagnosis(Arc<Diagnosis>),
     /// Time passed. The only clock the screen has, beside the one in each diagnosis.
     Tick(Timestamp),
-    /// What became of an action.
-    Outcome(Outcome),
+    /// What comes back from acting.
+    Report(Report),
+    /// What the probe of a web site tells.
+    Site(News),
+    /// That what was done is not written down, or `None`: it is again.
+    Trace(Option<String>),
     /// Somebody asked to suspend (SIGTSTP).
     Suspend,
     /// Somebody asked to end (SIGTERM, SIGINT, SIGHUP, or the terminal is gone).

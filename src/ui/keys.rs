@@ -41,6 +41,22 @@ pub enum Command {
     Redraw,
 }
 
+/// What whoever sits in front of it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rights {
+    /// Look and act.
+    Act,
+    /// Look only (`--read-only`): rows that act are not there.
+    Look,
+}
+
+impl Rights {
+    /// Whether this row of the table is in force.
+    pub const fn allow(self, binding: &Binding) -> bool {
+        matches!(self, Self::Act) || !binding.acts
+    }
+}
+
 /// Which keys are in force. `state::Mode` says which one is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Screen {
@@ -231,11 +247,16 @@ pub const BINDINGS: &[Binding] = &[
     },
 ];
 
+/// The rows that are in force.
+pub fn bindings(rights: Rights) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |binding| rights.allow(binding))
+}
+
 /// The row that this key selects on this screen.
-pub fn lookup(screen: Screen, key: KeyEvent) -> Option<&'static Binding> {
+pub fn lookup(screen: Screen, rights: Rights, key: KeyEvent) -> Option<&'static Binding> {
     // A capital letter comes with or without the shift flag, depending on the terminal.
     let pressed = (key.code, key.modifiers - KeyModifiers::SHIFT);
-    BINDINGS.iter().find(|binding| binding.screens.contains(&screen) && binding.keys.contains(&pressed))
+    bindings(rights).find(|binding| binding.screens.contains(&screen) && binding.keys.contains(&pressed))
 }
 
 /// How the key for this command is printed on this screen; a hint can then never name a key that does something else.
@@ -272,9 +293,19 @@ mod tests {
             assert!(binding.keys.iter().all(|(_, modifiers)| !modifiers.contains(KeyModifiers::SHIFT)), "{binding:?}");
             for screen in binding.screens {
                 for (code, modifiers) in binding.keys {
-                    let found = lookup(*screen, KeyEvent::new(*code, *modifiers)).map(|found| found.command);
+                    let found = lookup(*screen, Rights::Act, KeyEvent::new(*code, *modifiers)).map(|found| found.command);
                     assert_eq!(found, Some(binding.command));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn who_may_only_look_has_no_key_that_acts() {
+        for binding in BINDINGS.iter().filter(|binding| binding.acts) {
+            for (screen, (code, modifiers)) in binding.screens.iter().flat_map(|s| binding.keys.iter().map(move |key| (s, key))) {
+                let found = lookup(*screen, Rights::Look, KeyEvent::new(*code, *modifiers));
+                assert!(found.is_none_or(|found| !found.acts), "{binding:?}");
             }
         }
     }
@@ -291,9 +322,12 @@ mod tests {
     fn alt_and_control_do_not_pass_for_the_plain_key() {
         // Esc and k typed fast arrive as Alt-k.
         for modifiers in [KeyModifiers::ALT, KeyModifiers::CONTROL] {
-            assert!(lookup(Screen::Overview, KeyEvent::new(KeyCode::Char('k'), modifiers)).is_none());
+            assert!(lookup(Screen::Overview, Rights::Act, KeyEvent::new(KeyCode::Char('k'), modifiers)).is_none());
         }
         let shifted = KeyEvent::new(KeyCode::Char('K'), KeyModifiers::SHIFT);
-        assert_eq!(lookup(Screen::Overview, shifted).map(|binding| binding.command), Some(Command::Aim(Signal::Kill)));
+        assert_eq!(
+            lookup(Screen::Overview, Rights::Act, shifted).map(|binding| binding.command),
+            Some(Command::Aim(Signal::Kill))
+        );
     }
 }

@@ -17,8 +17,8 @@ use ratatui::Terminal;
 use ratatui::backend::Backend;
 use ratatui::layout::{Position, Rect};
 
-use crate::action::{Aim, Candidate, Signal};
-use crate::units::Nanos;
+use crate::action::{Aim, Order, Subject};
+use crate::grounds::Grounds;
 use event::Events;
 use state::State;
 use update::{Effect, aimed, suspend_failed, update};
@@ -29,11 +29,11 @@ const EVENTS_A_FRAME: usize = 256;
 
 /// The hands of the screen.
 pub trait World {
-    /// Checks these processes and holds them until [`World::send`] or [`World::release`]. Must be quick: a key waits for it.
-    /// `seen`: when the host was looked at for this list, since boot.
-    fn aim(&mut self, job: &str, candidates: &[Candidate], seen: Nanos) -> Aim;
-    /// Sends to what is held. The outcome comes as an event.
-    fn send(&mut self, signal: Signal);
+    /// Checks the processes of this job and holds them until [`World::order`] or [`World::release`]. Must be quick: a key waits for
+    /// it. What takes longer to find out about the actions follows as a report.
+    fn aim(&mut self, subject: &Subject) -> Aim;
+    /// Orders an action on what is held, for this reason, and lets go of it. What becomes of it comes as a report.
+    fn order(&mut self, order: Order, grounds: Grounds);
     /// Lets go of what is held.
     fn release(&mut self);
     /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
@@ -60,11 +60,11 @@ where
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Quit => return Ok(()),
-                    Effect::Aim { job, name, candidates, seen, preselect } => {
-                        let aim = world.aim(&name, &candidates, seen);
+                    Effect::Aim { job, subject, preselect } => {
+                        let aim = world.aim(&subject);
                         aimed(&mut state, job, preselect, aim);
                     }
-                    Effect::Send { signal } => world.send(signal),
+                    Effect::Order { order, grounds } => world.order(order, *grounds),
                     Effect::Release => world.release(),
                     Effect::Suspend => {
                         if let Err(error) = world.suspend() {

@@ -3,19 +3,21 @@
 //! A selection is a job's identity, never a row: re-sorting cannot move it to another job. What can be derived from a
 //! diagnosis and is needed with every frame (which job is in which list) is derived once, when the diagnosis comes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
-use super::keys::Screen;
+use super::keys::{Rights, Screen};
 use super::theme::{Depth, Theme};
-use crate::action::{Aim, Candidate, Signal};
-use crate::analysis::diagnosis::{Advice, Diagnosis, Job, JobId, Kind, Member, Resource, Role};
+use crate::action::{Aim, Landing, Signal, Standing, Subject};
+use crate::analysis::diagnosis::{Advice, Diagnosis, Job, JobId, Kind, Resource, Role};
 use crate::recovery::Recovery;
-use crate::sample::{Gap, Glance, HostFacts};
+use crate::sample::{Glance, HostFacts};
+use crate::site::{Condition, Site};
+use crate::subject;
 use crate::units::ProcessId;
 
 /// How long a message stays if no key dismisses it, in seconds: long enough to read two lines aloud.
@@ -121,13 +123,17 @@ pub struct Message {
     pub until: Option<Timestamp>,
 }
 
-/// A signal on its way: what the outcome will belong to.
+/// An order on its way: what the outcome will belong to.
 #[derive(Clone, Debug)]
 pub struct Pending {
+    /// Of the order.
+    pub ticket: u64,
     /// The job.
     pub job: JobId,
     /// What the operator saw when sending it.
     pub before: Option<Arc<Diagnosis>>,
+    /// How the site under probe stood then.
+    pub site: Option<Condition>,
 }
 
 /// An action that is being watched.
@@ -146,6 +152,8 @@ pub struct State {
     pub glance: Option<(Arc<HostFacts>, Box<Glance>)>,
     /// The newest answer. `None` until the first one came.
     pub diagnosis: Option<Arc<Diagnosis>>,
+    /// The web site under probe, if there is one.
+    pub site: Option<Site>,
     /// Rows of the list of those that wait: indices into the diagnosis's jobs.
     pub waits: Vec<usize>,
     /// Rows of the list of those that take.
@@ -158,12 +166,22 @@ pub struct State {
     pub selected: Option<Target>,
     /// The row where it was last seen, for the next step of the arrows only.
     pub row: usize,
-    /// The signal that was sent and not answered yet.
+    /// Orders that were given and not answered yet.
     pub pending: VecDeque<Pending>,
+    /// The newest order's.
+    pub ticket: u64,
+    /// Who is left of the job that was told to end last.
+    pub landing: Option<Landing>,
+    /// What was done and can be put back.
+    pub standing: Vec<Standing>,
     /// What became of the last action.
     pub watch: Option<Watch>,
     /// The visible line.
     pub message: Option<Message>,
+    /// Whether anything here may act.
+    pub rights: Rights,
+    /// That what was done is not written down yet, and why.
+    pub untraced: Option<String>,
     /// Why no more samples come.
     pub failed: Option<String>,
     /// The newest instant that any event told.
@@ -184,6 +202,7 @@ impl State {
         Self {
             glance: None,
             diagnosis: None,
+            site: None,
             waits: Vec::new(),
             takes: Vec::new(),
             mode: Mode::Overview,
@@ -191,8 +210,13 @@ impl State {
             selected: None,
             row: 0,
             pending: VecDeque::new(),
+            ticket: 0,
+            landing: None,
+            standing: Vec::new(),
             watch: None,
             message: None,
+            rights: Rights::Act,
+            untraced: None,
             failed: None,
             now: None,
             zone,
@@ -217,6 +241,20 @@ impl State {
         }
         self.diagnosis = Some(diagnosis);
         self.glance = None;
+    }
+
+    /// How the site under probe stands now. `None`: there is none.
+    pub fn condition(&self) -> Option<Condition> {
+        Some(self.site.as_ref()?.condition(self.now?))
+    }
+
+    /// Follows the clock, and what depends on it.
+    pub fn pass(&mut self, now: Timestamp) {
+        self.now = Some(self.now.map_or(now, |before| before.max(now)));
+        let condition = self.condition();
+        if let Some((watch, condition)) = self.watch.as_mut().zip(condition) {
+            watch.recovery.observe_site(condition, now);
+        }
     }
 
     /// The rows of a list.
@@ -270,28 +308,15 @@ impl State {
         self.target().or_else(|| self.job_at(self.focus, 0).map(target_of))
     }
 
-    /// Every process that an action on this job is meant for, root first. A job that was hit and lost its root has its
-    /// survivors under other names by now: they are still meant.
-    pub fn candidates(&self, id: &JobId) -> Vec<Candidate> {
-        let Some(diagnosis) = &self.diagnosis else { return Vec::new() };
-        let mut found: Vec<Candidate> = Vec::new();
-        if let Some(job) = diagnosis.job(id) {
-            found.extend(job.facts.root_member().map(|member| candidate_of(member)));
-            let rest = job.facts.members.iter().filter(|member| Some(member.id) != job.facts.root);
-            found.extend(rest.map(|member| candidate_of(member)));
-        }
-        let survivors: HashSet<ProcessId> = match &self.watch {
-            Some(watch) if watch.recovery.job == *id => watch.recovery.alive.iter().map(|(id, _)| *id).collect(),
-            _ => HashSet::new(),
+    /// The job with every process that an action on it is meant for. One that was hit and lost its root has its survivors under
+    /// other names by now: they are still meant.
+    pub fn subject(&self, target: &Target) -> Subject {
+        let Some(diagnosis) = &self.diagnosis else { return Subject::default() };
+        let survivors: Vec<ProcessId> = match &self.watch {
+            Some(watch) if watch.recovery.job == target.job => watch.recovery.alive.iter().map(|(id, _)| *id).collect(),
+            _ => Vec::new(),
         };
-        let known: HashSet<ProcessId> = found.iter().map(|candidate| candidate.id).collect();
-        let members = diagnosis.jobs.iter().flat_map(|job| &job.facts.members);
-        let elsewhere = members.filter(|member| survivors.contains(&member.id) && !known.contains(&member.id));
-        found.extend(elsewhere.map(|member| candidate_of(member)));
-        // To check one whose state cannot be read would hold up the screen as it held up the reader.
-        let shunned = |pid| diagnosis.gaps.iter().any(|gap| matches!(gap, Gap::Shunned { pids } if pids.contains(&pid)));
-        found.retain(|candidate| !shunned(candidate.id.pid));
-        found
+        subject::of(diagnosis, &target.job, &target.name, &survivors)
     }
 }
 
@@ -304,16 +329,6 @@ pub fn target_of(job: &Job) -> Target {
 pub fn is_kernel(job: &Job) -> bool {
     job.facts.finding.kind == Kind::Kernel
         || !job.facts.members.is_empty() && job.facts.members.iter().all(|member| member.kernel_thread)
-}
-
-fn candidate_of(member: &Member) -> Candidate {
-    Candidate {
-        id: member.id,
-        name: member.name.to_string(),
-        command: member.command.clone(),
-        user: member.user.as_ref().map(ToString::to_string),
-        kernel_thread: member.kernel_thread,
-    }
 }
 
 /// Tasks of a job that wait, now or on average: whichever is more, so that a burst between two samples shows too.

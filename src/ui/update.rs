@@ -11,14 +11,16 @@ use super::event::Event;
 use super::keys::{self, Command};
 use super::state::{Detail, Dialog, List, Mode, Pending, State, Target, Tone, Watch, is_kernel, target_of};
 use super::view;
-use crate::action::{Aim, Candidate, Outcome, Signal};
+use crate::action::{Action, Aim, Order, Outcome, Report, Signal, Subject};
 use crate::analysis::advice;
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
+use crate::grounds::Grounds;
 use crate::recovery::Recovery;
-use crate::units::{Nanos, count};
+use crate::site::News;
+use crate::units::count;
 
 /// Something for the world to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// End.
     Quit,
@@ -30,24 +32,24 @@ pub enum Effect {
     Aim {
         /// Whose they are.
         job: JobId,
-        /// The job's name.
-        name: String,
-        /// Root first.
-        candidates: Vec<Candidate>,
-        /// When the host was looked at for them, since boot.
-        seen: Nanos,
+        /// The job with its processes.
+        subject: Box<Subject>,
         /// What the dialog proposes.
         preselect: Signal,
     },
-    /// Send to what is held; the answer comes as [`Event::Outcome`].
-    Send {
+    /// Order an action on what is held; the answer comes as [`Event::Report`].
+    Order {
         /// What.
-        signal: Signal,
+        order: Order,
+        /// Why.
+        grounds: Box<Grounds>,
     },
     /// Let go of what is held.
     Release,
 }
 
+/// The signals that the dialog offers, in its order.
+pub const SIGNALS: [Signal; 5] = [Signal::Terminate, Signal::Interrupt, Signal::Kill, Signal::Stop, Signal::Continue];
 /// Seconds after which the panel of a complete recovery makes room by itself.
 const RECOVERY_STAYS_SECONDS: f64 = 300.0;
 /// Seconds for which the good news stays, whatever comes next.
@@ -57,7 +59,7 @@ const RECOVERED_SHOWS_SECONDS: f64 = 8.0;
 pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) => {
-            let Some(binding) = keys::lookup(state.mode.screen(), key) else { return Vec::new() };
+            let Some(binding) = keys::lookup(state.mode.screen(), state.rights, key) else { return Vec::new() };
             state.revision += 1;
             state.message = None;
             return perform(state, binding.command);
@@ -77,9 +79,25 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             learn(state, diagnosis);
         }
         Event::Tick(at) => tick(state, at),
-        Event::Outcome(outcome) => {
+        Event::Site(news) => {
             state.revision += 1;
-            judge(state, outcome);
+            if let News::Asked(at) = news {
+                state.pass(at);
+            }
+            if let Some(site) = &mut state.site {
+                site.learn(news);
+            }
+            if let Some(now) = state.now {
+                state.pass(now);
+            }
+        }
+        Event::Report(report) => {
+            state.revision += 1;
+            hear(state, report);
+        }
+        Event::Trace(untraced) => {
+            state.revision += 1;
+            state.untraced = untraced;
         }
         Event::SamplerFailed(why) => {
             state.revision += 1;
@@ -173,15 +191,14 @@ fn aim(state: &mut State, preselect: Signal) -> Vec<Effect> {
         state.say(format!("{} is the kernel's own work: kernel threads take no signals", target.name), Tone::Bad);
         return Vec::new();
     }
-    let candidates = state.candidates(&target.job);
-    if candidates.is_empty() {
+    let subject = state.subject(&target);
+    if subject.candidates.is_empty() {
         // Never slide on to another job: the key was meant for this one.
         state.say(format!("{} has ended: nothing to signal", target.name), Tone::Plain);
         state.selected = None;
         return Vec::new();
     }
-    let seen = state.diagnosis.as_ref().map_or(0, |diagnosis| diagnosis.since_boot);
-    vec![Effect::Aim { job: target.job, name: target.name, candidates, seen, preselect }]
+    vec![Effect::Aim { job: target.job, subject: Box::new(subject), preselect }]
 }
 
 fn send(state: &mut State) -> Vec<Effect> {
@@ -204,33 +221,63 @@ fn send(state: &mut State) -> Vec<Effect> {
     // the half recovered host of this instant.
     let earlier = state.watch.as_ref().filter(|watch| watch.recovery.job == job && !watch.recovery.complete());
     let before = earlier.map(|watch| watch.before.clone()).or_else(|| state.diagnosis.clone());
-    state.pending.push_back(Pending { job, before });
+    let site = earlier.map_or_else(|| state.condition(), |watch| watch.recovery.site.as_ref().map(|site| site.before.clone()));
+    let grounds = Box::new(Grounds::of(&job, state.diagnosis.as_deref(), state.condition().as_ref()));
+    state.ticket += 1;
+    let order = Order::whole(state.ticket, action_of(signal));
+    state.pending.push_back(Pending { ticket: order.ticket, job, before, site });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(format!("sending {signal} to {name}: {}", count(reachable, "process")), Tone::Plain);
-    vec![Effect::Send { signal }]
+    vec![Effect::Order { order, grounds }]
+}
+
+const fn action_of(signal: Signal) -> Action {
+    match signal {
+        Signal::Stop => Action::Pause,
+        Signal::Continue => Action::Resume,
+        signal => Action::End(signal),
+    }
+}
+
+fn hear(state: &mut State, report: Report) {
+    match report {
+        Report::Offers(offers) => {
+            if let Mode::Dialog(dialog) = &mut state.mode
+                && dialog.job.as_str() == offers.job
+            {
+                dialog.aim.offers = offers;
+            }
+        }
+        Report::Outcome(outcome) => judge(state, outcome),
+        Report::Landing(landing) => state.landing = Some(landing),
+        Report::Standing(standing) => state.standing = standing,
+    }
 }
 
 fn judge(state: &mut State, outcome: Outcome) {
-    let tone = if outcome.sent() > 0 { Tone::Good } else { Tone::Bad };
+    let tone = if outcome.worked() { Tone::Good } else { Tone::Bad };
     state.say(outcome.to_string(), tone);
-    let Some(Pending { job, before }) = state.pending.pop_front() else { return };
-    let watched = outcome.signal.ends() || outcome.signal == Signal::Stop;
+    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return };
+    let Some(Pending { job, before, site, .. }) = state.pending.remove(at) else { return };
     if let Some(before) = before
-        && watched
-        && outcome.sent() > 0
+        && outcome.action.halts()
+        && outcome.worked()
     {
-        let mut recovery = Recovery::begin(job, outcome, &before);
+        let mut recovery = Recovery::begin(job, outcome, &before, site);
         // The answer may come after the first sample that shows its effect.
         if let Some(now) = &state.diagnosis {
             recovery.observe(now);
         }
         state.watch = Some(Watch { recovery, before });
+        if let Some(now) = state.now {
+            state.pass(now);
+        }
     }
 }
 
 fn learn(state: &mut State, diagnosis: Arc<Diagnosis>) {
-    state.now = Some(state.now.map_or(diagnosis.at, |now| now.max(diagnosis.at)));
+    state.pass(diagnosis.at);
     state.failed = None;
     expire(state);
     state.learn(diagnosis);
@@ -256,7 +303,9 @@ fn tick(state: &mut State, at: Timestamp) {
     if state.now.is_none_or(|now| now.as_second() != at.as_second()) {
         state.revision += 1;
     }
+    // Not only forward: whoever sets the clock back sees it go back.
     state.now = Some(at);
+    state.pass(at);
     expire(state);
 }
 
@@ -316,8 +365,8 @@ fn step(state: &mut State, step: Step) {
         Mode::Help { scroll: at } => *at = scroll(step, *at, help_length, view::page(area)),
         Mode::Dialog(dialog) => match step {
             Step::By(_) => {
-                let at = Signal::ALL.iter().position(|signal| *signal == dialog.signal).unwrap_or_default();
-                dialog.signal = Signal::ALL[step.from(at, Signal::ALL.len(), 1)];
+                let at = SIGNALS.iter().position(|signal| *signal == dialog.signal).unwrap_or_default();
+                dialog.signal = SIGNALS[step.from(at, SIGNALS.len(), 1)];
             }
             _ => dialog.scroll = dialog_scroll(step, dialog, area),
         },

@@ -13,14 +13,17 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
-use whytop::action::{Aim, Aimed, Candidate, Hit, Outcome, Refusal, Signal};
+use whytop::action::{Action, Aim, Aimed, Hit, Offers, Order, Outcome, Refusal, Report, Signal, Subject};
 use whytop::analysis::diagnosis::Diagnosis;
+use whytop::grounds::Grounds;
 use whytop::sample::Glance;
+use whytop::site::{Answer, Failure, News, Reply, Site};
 use whytop::ui::event::{Event, Events};
+use whytop::ui::keys::Rights;
 use whytop::ui::state::State;
 use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
-use whytop::units::{Nanos, Pid};
+use whytop::units::Pid;
 
 use super::diagnosis::at;
 
@@ -66,7 +69,7 @@ fn named(name: &str) -> (KeyCode, KeyModifiers) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     Aim(String, Vec<Pid>),
-    Send(Signal),
+    Order(Action),
     Release,
     Suspend,
 }
@@ -75,24 +78,26 @@ pub enum Call {
 #[derive(Default)]
 pub struct FakeWorld {
     pub calls: Rc<RefCell<Vec<Call>>>,
+    pub grounds: Rc<RefCell<Vec<Grounds>>>,
     pub refused: Vec<(Pid, Refusal)>,
     pub refuse_all: Option<Refusal>,
 }
 
 impl World for FakeWorld {
-    fn aim(&mut self, job: &str, candidates: &[Candidate], _seen: Nanos) -> Aim {
-        let pids = candidates.iter().map(|candidate| candidate.id.pid).collect();
-        self.calls.borrow_mut().push(Call::Aim(job.to_owned(), pids));
+    fn aim(&mut self, subject: &Subject) -> Aim {
+        let pids = subject.candidates.iter().map(|candidate| candidate.id.pid).collect();
+        self.calls.borrow_mut().push(Call::Aim(subject.name.clone(), pids));
         let check = |pid: Pid| match self.refused.iter().find(|(refused, _)| *refused == pid) {
             Some((_, why)) => Err(why.clone()),
             None => self.refuse_all.clone().map_or(Ok(()), Err),
         };
-        let targets = candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
-        Aim { job: job.to_owned(), targets }
+        let targets = subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
+        Aim { job: subject.name.clone(), targets, offers: Offers { job: subject.job.clone(), ..Offers::default() } }
     }
 
-    fn send(&mut self, signal: Signal) {
-        self.calls.borrow_mut().push(Call::Send(signal));
+    fn order(&mut self, order: Order, grounds: Grounds) {
+        self.grounds.borrow_mut().push(grounds);
+        self.calls.borrow_mut().push(Call::Order(order.action));
     }
 
     fn release(&mut self) {
@@ -105,7 +110,7 @@ impl World for FakeWorld {
     }
 }
 
-/// What became of a signal to the nightly job.
+/// What became of the first signal to the nightly job.
 pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
     let hits = pids
         .iter()
@@ -115,7 +120,7 @@ pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
             result: Ok(()),
         })
         .collect();
-    Outcome { at: at(seconds), job: "nightly.sh".into(), signal, hits, late: 0 }
+    Outcome { hits, ..Outcome::new(1, at(seconds), "nightly.sh".into(), Action::End(signal)) }
 }
 
 /// A play: events in order, and the screen after each.
@@ -124,12 +129,16 @@ pub struct Play {
     world: FakeWorld,
     size: (u16, u16),
     depth: Depth,
+    site: Option<Site>,
+    rights: Rights,
 }
 
 /// What came of a play.
 pub struct Ended {
     /// What the world was asked.
     pub calls: Vec<Call>,
+    /// The evidence that orders were given on.
+    pub grounds: Vec<Grounds>,
     /// The last screen.
     pub screen: String,
     /// Its cells, with their styles.
@@ -142,7 +151,14 @@ pub struct Ended {
 
 impl Play {
     pub fn new(width: u16, height: u16) -> Self {
-        Self { events: VecDeque::new(), world: FakeWorld::default(), size: (width, height), depth: Depth::Cube }
+        Self {
+            events: VecDeque::new(),
+            world: FakeWorld::default(),
+            size: (width, height),
+            depth: Depth::Cube,
+            site: None,
+            rights: Rights::Act,
+        }
     }
 
     pub fn depth(mut self, depth: Depth) -> Self {
@@ -171,8 +187,26 @@ impl Play {
     }
 
     pub fn hears(mut self, outcome: Outcome) -> Self {
-        self.events.push_back(Event::Outcome(outcome));
+        self.events.push_back(Event::Report(Report::Outcome(outcome)));
         self
+    }
+
+    /// Nothing may be done.
+    pub fn read_only(mut self) -> Self {
+        self.rights = Rights::Look;
+        self
+    }
+
+    /// A site is probed; what came of it follows as events.
+    pub fn probing(mut self, url: &str) -> Self {
+        self.site = Some(Site::new(url));
+        self
+    }
+
+    /// The site answered a question that was asked at this second.
+    pub fn site_answers(self, second: i64, result: Result<Reply, Failure>) -> Self {
+        let news = News::Answered(Answer { asked: at(second), result });
+        self.then(Event::Site(News::Asked(at(second)))).then(Event::Site(news))
     }
 
     pub fn then(mut self, event: Event) -> Self {
@@ -192,14 +226,23 @@ impl Play {
 
     /// Runs the real loop, one frame an event.
     pub fn ends(self) -> Ended {
+        let state = self.state();
         let mut events = self.events;
-        self.world.play(&mut events, self.size, self.depth, VecDeque::len)
+        self.world.play(&mut events, self.size, state, VecDeque::len)
     }
 
     /// Runs the real loop with all events there at once, as after a stall.
     pub fn ends_at_once(self) -> Ended {
+        let state = self.state();
         let mut events = Flood(self.events);
-        self.world.play(&mut events, self.size, self.depth, |events| events.0.len())
+        self.world.play(&mut events, self.size, state, |events| events.0.len())
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::new(TimeZone::UTC, self.depth);
+        state.site.clone_from(&self.site);
+        state.rights = self.rights;
+        state
     }
 }
 
@@ -217,15 +260,14 @@ impl Events for Flood {
 }
 
 impl FakeWorld {
-    fn play<E: Events>(mut self, events: &mut E, size: (u16, u16), depth: Depth, left: impl Fn(&E) -> usize) -> Ended {
+    fn play<E: Events>(mut self, events: &mut E, size: (u16, u16), state: State, left: impl Fn(&E) -> usize) -> Ended {
         let backend = Counting { inner: TestBackend::new(size.0, size.1), frames: 0 };
         let mut terminal = Terminal::new(backend).expect("a test backend");
-        let state = State::new(TimeZone::UTC, depth);
         run(&mut terminal, state, events, &mut self).expect("the loop ends well");
-        let calls = self.calls.borrow().clone();
+        let (calls, grounds) = (self.calls.borrow().clone(), self.grounds.borrow().clone());
         let Counting { inner, frames } = terminal.backend();
         let screen = text_of(inner.buffer());
-        Ended { calls, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+        Ended { calls, grounds, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::analysis::advice;
 use crate::ui::keys::{Command, Screen, shown};
 use crate::ui::state::{Dialog, State};
 use crate::ui::theme::Theme;
+use crate::ui::update::SIGNALS;
 use crate::units::count;
 
 /// Cells of the box at most; wider lines are hard to read.
@@ -134,7 +135,7 @@ fn target(theme: &Theme, aimed: &Aimed, pid_cells: usize, user_cells: usize, inn
 /// Everything below the processes.
 fn closing(theme: &Theme, dialog: &Dialog, inner: usize, all_signals: bool, advice: bool) -> Vec<Line<'static>> {
     let mut out = vec![Line::default()];
-    for signal in Signal::ALL.into_iter().filter(|signal| all_signals || *signal == dialog.signal) {
+    for signal in SIGNALS.into_iter().filter(|signal| all_signals || *signal == dialog.signal) {
         let chosen = signal == dialog.signal;
         let mut line = Pieces::new(inner);
         line.push(if chosen { "  (•) " } else { "  ( ) " }, if chosen { theme.key } else { theme.dim });
@@ -217,7 +218,7 @@ fn widest(targets: &[Aimed], text: impl Fn(&Aimed) -> String) -> usize {
 
 const fn verb(signal: Signal) -> &'static str {
     match signal {
-        Signal::Terminate | Signal::Interrupt => "End",
+        Signal::Terminate | Signal::Interrupt | Signal::Hangup => "End",
         Signal::Kill => "Kill",
         Signal::Stop => "Pause",
         Signal::Continue => "Continue",

@@ -5,7 +5,7 @@ use ratatui::text::Line;
 use super::text::{Pieces, fit, width as cells, wrap};
 use crate::action::Signal;
 use crate::analysis::gap;
-use crate::ui::keys::{BINDINGS, Binding, Command, Screen};
+use crate::ui::keys::{Binding, Command, Screen, bindings};
 use crate::ui::state::{State, Tone};
 
 /// The keys of this screen. The one that acts says on whom.
@@ -13,7 +13,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let screen = state.mode.screen();
     let mut hints: Vec<(&Binding, String)> = Vec::new();
-    for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
+    for binding in bindings(state.rights).filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
         let hint = match binding.command {
             Command::Aim(Signal::Terminate) => match state.target() {
                 Some(target) => format!("{} {}", binding.hint, fit(&target.name, 20)),
@@ -55,7 +55,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
 /// The visible line: what just happened, else that the samples stopped, else what cannot be seen.
 pub fn message(state: &State, width: usize, lines: usize) -> Vec<Line<'static>> {
     let theme = &state.theme;
-    let (text, style) = match (&state.message, &state.failed) {
+    let said = match (&state.message, &state.failed) {
         (Some(message), _) => match message.tone {
             Tone::Plain => (message.text.clone(), theme.plain),
             Tone::Good => (message.text.clone(), theme.good),
@@ -64,14 +64,17 @@ pub fn message(state: &State, width: usize, lines: usize) -> Vec<Line<'static>> 
         (None, Some(why)) => (format!("no new samples: {why}"), theme.culprit),
         (None, None) => (gaps(state), theme.dim),
     };
-    wrap(&text, width.saturating_sub(2), lines)
-        .into_iter()
-        .map(|text| {
+    // That a trace is missing stays, whatever is said beside it.
+    let untraced = state.untraced.as_ref().map(|untraced| (untraced.clone(), theme.amber));
+    let mut out = Vec::new();
+    for (text, style) in untraced.into_iter().chain([said]) {
+        for text in wrap(&text, width.saturating_sub(2), lines.saturating_sub(out.len())) {
             let mut line = Pieces::new(width);
             line.push(" ", theme.plain).push(&text, style);
-            line.line()
-        })
-        .collect()
+            out.push(line.line());
+        }
+    }
+    out
 }
 
 /// How many lines the message would like, at most three.

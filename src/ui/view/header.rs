@@ -3,9 +3,11 @@
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use super::site;
 use super::text::{Pieces, UNKNOWN, clock, cores, known, percent};
 use crate::analysis::diagnosis::Diagnosis;
 use crate::sample::{HostFacts, LoadAverage, Memory, Pressure};
+use crate::ui::keys::Rights;
 use crate::ui::state::State;
 use crate::units::{Nanos, SECOND, bytes, count, rate, span};
 
@@ -56,6 +58,9 @@ pub fn host(state: &State, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let mut line = Pieces::new(width);
     line.push(" whytop", theme.strong);
+    if state.rights == Rights::Look {
+        line.push(" read-only", theme.amber);
+    }
     let time = state.now.map(|now| clock(now, None, &state.zone)).unwrap_or_default();
     let mut end = vec![time];
     // The clock is worth more than the kernel's name, and so is that whytop looks less often than it was told to.
@@ -144,19 +149,19 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
         (&number(numbers.counted.map(|(_, stuck)| stuck)), stuck),
         (" D", stuck),
     ]);
+    if let Some((words, style)) = site::condition(state) {
+        line.push("   SITE ", theme.dim).push(&words, style);
+    }
     // Pressure: share of the time in which somebody was held up.
-    let pressure = numbers.pressure.map_or_else(
-        || vec![("n/a".to_owned(), theme.dim)],
-        |p| {
-            [("cpu", p.cpu_some10), ("io", p.io_some10), ("mem", p.memory_some10)]
-                .iter()
-                .map(|(name, value)| (format!("{name} {value:.0} %  "), heat(state, *value / 100.0)))
-                .collect()
-        },
-    );
-    let room = line.room();
-    let needed: usize = pressure.iter().map(|piece| piece.0.len()).sum::<usize>() + 10;
-    if needed <= room {
+    let mut shares =
+        numbers.pressure.map(|p| vec![("cpu", p.cpu_some10), ("io", p.io_some10), ("mem", p.memory_some10)]).unwrap_or_default();
+    // Beside a site there is mostly room for the worst only.
+    while state.site.is_some() && shares.len() > 1 && stall(state, &shares).1 > line.room() {
+        let least = shares.iter().enumerate().min_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(index, _)| index);
+        shares.remove(least);
+    }
+    let (pressure, needed) = stall(state, &shares);
+    if needed <= line.room() {
         line.push("   STALL ", theme.dim);
         let last = pressure.len() - 1;
         for (index, (text, style)) in pressure.iter().enumerate() {
@@ -176,6 +181,17 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
     let of = format!(" of {}", numbers.host.cpus);
     line.push_whole(&[("   CPU ", theme.dim), (&known(numbers.busy, cores), theme.plain), (&of, theme.dim)]);
     line.line()
+}
+
+/// The shares of time, each in its style, and how many cells they need with their heading.
+fn stall(state: &State, shares: &[(&str, f64)]) -> (Vec<(String, Style)>, usize) {
+    let piece = |(name, value): &(&str, f64)| (format!("{name} {value:.0} %  "), heat(state, *value / 100.0));
+    let mut pieces: Vec<(String, Style)> = shares.iter().map(piece).collect();
+    if pieces.is_empty() {
+        pieces.push((UNKNOWN.to_owned(), state.theme.dim));
+    }
+    let needed = pieces.iter().map(|piece| piece.0.len()).sum::<usize>() + 10;
+    (pieces, needed)
 }
 
 /// `DISK sda 98 % busy  42 ms a request  queue 12  reads 8.1 MB/s (131/s)  writes 2.1 MB/s (90/s)`; only where there is room for it.

@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use super::text::{Pieces, left, wrap};
-use crate::ui::keys::BINDINGS;
+use crate::ui::keys::bindings;
 use crate::ui::state::State;
 
 /// What the words on the screen mean.
@@ -30,7 +30,7 @@ pub fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
             out.push(line.line());
         }
     };
-    for binding in BINDINGS {
+    for binding in bindings(state.rights) {
         let note = if binding.acts { " (acts on processes)" } else { "" };
         entry(binding.shown, 9, &format!("{}{note}", binding.help), theme.key);
     }

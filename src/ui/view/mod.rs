@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  whytop  web-07  Linux 6.18  2 CPUs  up 12 d 4 h         self 1.2 % cpu  14:27:31   header
-//!  LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   STALL cpu 12 %  io 93 %  mem 0 %
+//!  LOAD 40.1 31.2 14.8   NOW 41 = 3 R + 38 D   SITE no answer for 12 s   STALL io 93 %
+//!  SITE http://localhost/  no answer for 12 s, since 14:27:19, before: 200 in 38 ms   (tall screens, --probe)
 //!  DISK sda 98 % busy  42 ms a request  reads 8.1 MB/s  writes 2.1 MB/s               (tall screens)
 //!  41 = site-worker 38 + nightly.sh 3                                                 verdict (ledger)
 //!  1 min 40.1 = site-worker 35.2 + nightly.sh 2.9 + 1.1 from before + 0.9 unseen      verdict (account)
@@ -31,6 +32,7 @@ mod help;
 mod lists;
 mod panel;
 mod recovery;
+mod site;
 mod suspect;
 mod text;
 mod trend;
@@ -115,6 +117,7 @@ pub const fn shows_dialog(area: Rect) -> bool {
 struct Regions {
     header: Rect,
     load: Rect,
+    site: Rect,
     disks: Rect,
     ledger: Rect,
     account: Rect,
@@ -135,6 +138,7 @@ impl Regions {
         let header = u16::from(height >= 9);
         let load = u16::from(height >= 7);
         let ledger = u16::from(height >= 11);
+        let site = u16::from(tall && state.site.is_some());
         let disks = u16::from(tall);
         let message = if height < 9 { u16::from(state.message.is_some()) } else { footer::wanted(state, width) as u16 };
         let wish = verdict::wanted(diagnosis, width) as u16;
@@ -145,7 +149,7 @@ impl Regions {
         };
         let beside = if height < 9 { 0 } else { verdict::beside(state, diagnosis, width, 2).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys);
+        let mut rest = height.saturating_sub(header + load + site + disks + ledger + verdict + beside + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -172,7 +176,7 @@ impl Regions {
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = account + trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + disks + ledger + verdict + beside + message + keys + used);
+        let lists = height.saturating_sub(header + load + site + disks + ledger + verdict + beside + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -182,6 +186,7 @@ impl Regions {
         Self {
             header: next(0, header),
             load: next(0, load),
+            site: next(0, site),
             disks: next(0, disks),
             ledger: next(0, ledger),
             account: next(0, account),
@@ -211,6 +216,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     let at = Regions::new(state, diagnosis, area);
     paint(buffer, at.header, [header::host(state, width)]);
     paint(buffer, at.load, [header::load(state, width)]);
+    paint(buffer, at.site, site::line(state, width));
     paint(buffer, at.disks, [header::disks(state, diagnosis, width)]);
     paint(buffer, at.ledger, [verdict::ledger(state, diagnosis, width)]);
     paint(buffer, at.account, verdict::account(state, diagnosis, width));

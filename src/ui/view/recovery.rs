@@ -4,11 +4,12 @@ use ratatui::style::Style;
 
 use super::panel::{Panel, Row, gauge};
 use super::text::{UNKNOWN, clock, tasks};
-use crate::action::Signal;
+use crate::action::{Action, Signal};
 use crate::analysis::diagnosis::Resource;
-use crate::recovery::{PATIENCE_SECONDS, Recovery};
+use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange, Victim};
 use crate::ui::keys::{Command, Screen, shown};
 use crate::ui::state::{State, Watch};
+use crate::ui::theme::Theme;
 use crate::units::{count, span};
 
 /// From this part of the tasks that waited on, the host is called recovering: less is what any busy host does by itself.
@@ -18,11 +19,18 @@ const BETTER: f64 = 0.8;
 pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let Watch { recovery, before } = state.watch.as_ref()?;
     let theme = &state.theme;
-    let ended = recovery.outcome.signal.ends() && recovery.alive.is_empty();
+    let ended = recovery.outcome.action.ends() && recovery.alive.is_empty();
     let quiet = recovery.waiting_before < 1.0;
+    let back = recovery.site.as_ref().and_then(|site| site.back_after);
     let (title, bar) = match recovery.recovered_after {
         _ if recovery.outlived() => (outlived(state, recovery), theme.culprit_bar),
-        Some(seconds) => (format!("RECOVERED after {}", span(seconds)), theme.good_bar),
+        Some(seconds) if recovery.site_is_down() => {
+            (format!("TASKS RECOVERED after {}, the site has not yet", span(seconds)), theme.amber_bar)
+        }
+        Some(seconds) => (format!("RECOVERED after {}", span(seconds.max(back.unwrap_or_default()))), theme.good_bar),
+        None if quiet && back.is_some() => {
+            (format!("RECOVERED: the site answers again after {}", span(back.unwrap_or_default())), theme.good_bar)
+        }
         None if quiet && ended => ("ENDED: nobody waited for it".to_owned(), theme.good_bar),
         None if recovery.waiting_now < recovery.waiting_before * BETTER => {
             (format!("RECOVERING: {} so far", span(recovery.elapsed)), theme.amber_bar)
@@ -32,15 +40,14 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let row = |rank, label, text| Row { rank, label, text };
     let noun = if before.verdict.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
     let mut rows = vec![row(0, "", waiting(recovery, noun, width, theme.victim, theme.good, theme.dim))];
+    if let Some(site) = &recovery.site {
+        rows.push(row(1, "site", vec![site_change(site, theme)]));
+    }
+    if recovery.victims.len() > 1 {
+        rows.push(row(5, "victims", vec![(victims(recovery), theme.plain)]));
+    }
     rows.push(row(1, "job", remains(recovery, theme.good, theme.amber)));
-    let load = match recovery.forecast {
-        Some(forecast) => {
-            let at = clock(forecast.at, state.now, &state.zone);
-            format!("the load average will read {} at {at}", tasks(forecast.load))
-        }
-        None => load_without_forecast(state),
-    };
-    rows.push(row(3, "load", vec![(load, theme.plain)]));
+    rows.push(row(3, "load", vec![(load(state, recovery), theme.plain)]));
     if state.message.is_none() {
         rows.push(row(4, "sent", vec![(recovery.outcome.to_string(), theme.dim)]));
     }
@@ -55,20 +62,48 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
         keys.splice(0..0, [(kill.to_owned(), theme.key), (" send SIGKILL   ".to_owned(), theme.strong)]);
     }
     rows.push(row(1, "", keys));
-    let aside = format!("{} to {}", recovery.outcome.signal, recovery.outcome.job);
+    let aside = match &recovery.outcome.action {
+        Action::End(signal) => format!("{signal} to {}", recovery.outcome.job),
+        action => format!("{action}: {}", recovery.outcome.job),
+    };
     Some(Panel { title, aside, bar, label: theme.dim, rows })
 }
 
-/// Why there is nothing to foretell: it is low already, or what runs now keeps it high.
-fn load_without_forecast(state: &State) -> String {
-    let Some(diagnosis) = &state.diagnosis else { return UNKNOWN.to_owned() };
-    let Some(averages) = diagnosis.load.averages else { return UNKNOWN.to_owned() };
-    let load = averages.avg1;
-    if load <= 2.0 * diagnosis.host.cpus as f64 {
-        format!("the load average is low again: {load:.1}")
-    } else {
-        format!("the tasks of now keep the load average where it is: {load:.1}")
+/// `40.1 → 38.2, and will read 29 at 14:28:32`; where there is nothing to foretell: it is low already, or what runs now keeps it high.
+fn load(state: &State, recovery: &Recovery) -> String {
+    let (Some(before), Some(now), Some(diagnosis)) = (recovery.load_before, recovery.load_now, &state.diagnosis) else {
+        return UNKNOWN.to_owned();
+    };
+    let then = match recovery.forecast {
+        Some(forecast) => {
+            format!("the average will read {} at {}", tasks(forecast.load), clock(forecast.at, state.now, &state.zone))
+        }
+        None if now <= 2.0 * diagnosis.host.cpus as f64 => "the average is low".to_owned(),
+        None => "the tasks of now keep the average where it is".to_owned(),
+    };
+    format!("{before:.1} → {now:.1}; {then}")
+}
+
+/// `the site answers again: 200 in 38 ms; before: no answer for 41 s`
+fn site_change(site: &SiteChange, theme: &Theme) -> (String, Style) {
+    let (before, now) = (&site.before.words, &site.now.words);
+    match (site.before.well, site.now.well) {
+        (Some(false), Some(true)) => (format!("the site answers again: {now}; before: {before}"), theme.good),
+        (Some(false), _) => (format!("the site does not answer yet: {now}; before: {before}"), theme.amber),
+        (_, Some(false)) => (format!("the site fails: {now}; before: {before}"), theme.culprit),
+        (_, _) => (format!("{before} → {now}"), if site.now.slow { theme.amber } else { theme.good }),
     }
+}
+
+/// `site-worker 38 → 21, postgresql 0.7 → 0 and 3 more`
+fn victims(recovery: &Recovery) -> String {
+    const NAMED: usize = 3;
+    // As whole tasks, as in the sum above; a part of one is time shared.
+    let whole = |waiting: f64| tasks(if waiting >= 1.0 { waiting.round() } else { waiting });
+    let change = |victim: &Victim| format!("{} {} → {}", victim.name, whole(victim.before), whole(victim.now));
+    let named: Vec<String> = recovery.victims.iter().take(NAMED).map(change).collect();
+    let more = recovery.victims.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 
 /// `stuck tasks 38 → 3   ██████████░░`: the bar is what is done.
@@ -88,9 +123,9 @@ fn waiting(recovery: &Recovery, noun: &str, width: usize, victim: Style, good: S
 /// What is left of the job.
 fn remains(recovery: &Recovery, good: Style, amber: Style) -> Vec<(String, Style)> {
     let alive = &recovery.alive;
-    let text = match (recovery.outcome.signal, alive.as_slice()) {
-        (Signal::Stop, []) => ("nothing of it is left".to_owned(), good),
-        (Signal::Stop, _) => (format!("{} paused", count(alive.len(), "process")), amber),
+    let text = match (recovery.outcome.action.ends(), alive.as_slice()) {
+        (false, []) => ("nothing of it is left".to_owned(), good),
+        (false, _) => (format!("{} paused", count(alive.len(), "process")), amber),
         (_, []) => ("nothing of it runs any more".to_owned(), good),
         (_, alive) => {
             let verb = if alive.len() == 1 { "runs" } else { "run" };

@@ -1,0 +1,266 @@
+//! What each action would do here, in words, and why it cannot work where it cannot.
+//!
+//! Pure: what the screen knew and what [`super::survey`] found come in, the menu comes out. Tested in place.
+
+use super::survey::{Ports, Survey};
+use super::weights::heeds_classes;
+use crate::action::{Action, Aimed, Confirmation, Deed, Offer, Offers, PROOF_SECONDS, Refusal, Signal, Subject};
+use crate::units::count;
+
+/// The whole menu. `survey`: `None` as long as nobody has looked around.
+pub fn of(subject: &Subject, targets: &[Aimed], survey: Option<&Survey>) -> Offers {
+    let menu = Menu { subject, targets, survey };
+    let mut offers: Vec<Offer> = Signal::ENDS.into_iter().map(|signal| menu.end(signal)).collect();
+    offers.extend([menu.prove(PROOF_SECONDS), menu.pause(), menu.resume(), menu.deprioritise(), menu.undo()]);
+    offers.extend(menu.thaw());
+    offers.push(menu.stop_unit());
+    Offers { job: subject.job.clone(), offers, confirmation: menu.confirmation(), complete: survey.is_some() }
+}
+
+/// The offer of one action; the time of a proof is the caller's.
+pub fn of_one(subject: &Subject, targets: &[Aimed], survey: Option<&Survey>, action: &Action) -> Option<Offer> {
+    match action {
+        Action::Prove { seconds } => Some(Menu { subject, targets, survey }.prove(*seconds)),
+        _ => of(subject, targets, survey).find(action).cloned(),
+    }
+}
+
+struct Menu<'a> {
+    subject: &'a Subject,
+    targets: &'a [Aimed],
+    survey: Option<&'a Survey>,
+}
+
+impl Menu<'_> {
+    fn end(&self, signal: Signal) -> Offer {
+        let whom = self.whom();
+        let does = match signal {
+            Signal::Terminate => format!("asks {whom} to end, its root first; they may clean up"),
+            Signal::Interrupt => format!("asks {whom} as Ctrl-C does, its root first; they may clean up"),
+            Signal::Hangup => format!("asks {whom} as a lost terminal does, its root first; they may clean up"),
+            _ => format!("ends {whom} at once; nothing is cleaned up"),
+        };
+        let mut beware = Vec::new();
+        if self.subject.frozen.by_it {
+            beware.push(format!("It froze {}: thaw it first, or it may stay frozen.", self.frozen()));
+        }
+        beware.extend(self.comes_back());
+        Offer { action: Action::End(signal), does, why_not: self.out_of_reach(), beware }
+    }
+
+    fn prove(&self, seconds: u32) -> Offer {
+        let does = format!(
+            "stops {} for {seconds} s and compares who waits; they go on by themselves, also when this terminal dies",
+            self.whom()
+        );
+        Offer { action: Action::Prove { seconds }, does, ..self.halting() }
+    }
+
+    fn pause(&self) -> Offer {
+        let does = format!("stops {} until told to go on", self.whom());
+        Offer { action: Action::Pause, does, ..self.halting() }
+    }
+
+    /// What pausing and proving have in common.
+    fn halting(&self) -> Offer {
+        let why_not = self.out_of_reach().or_else(|| {
+            if self.subject.frozen.by_it {
+                let frozen = self.frozen();
+                return Some(format!("it froze {frozen} and would keep it frozen: thaw it, or end the job"));
+            }
+            self.is_paused().then(|| "it is paused already: let it go on first".to_owned())
+        });
+        let beware = match &self.subject.holds {
+            Some(holds) => vec![holds.clone()],
+            None => vec!["Locks and connections that it has stay held for so long.".to_owned()],
+        };
+        Offer { action: Action::Pause, does: String::new(), why_not, beware }
+    }
+
+    fn resume(&self) -> Offer {
+        let looked = self.survey.is_some();
+        let why_not = self.out_of_reach().or_else(|| (looked && !self.is_paused()).then(|| "it is not paused".to_owned()));
+        let stopped = self.survey.map_or(0, |survey| survey.stopped);
+        let does = if stopped > 0 { format!("lets {} go on", count(stopped, "stopped process")) } else { "lets it go on".into() };
+        Offer { action: Action::Resume, does, why_not, beware: Vec::new() }
+    }
+
+    fn deprioritise(&self) -> Offer {
+        let weights = if self.survey.is_some_and(|survey| survey.has_weights) {
+            ", and the smallest weights for its control group"
+        } else {
+            ""
+        };
+        let does = format!("niceness 19 and the idle I/O class for all threads of {}{weights}", self.whom());
+        let why_not = self.out_of_reach().or_else(|| {
+            self.stands(Deed::Deprioritised).then(|| "it goes behind everybody else already; undo puts it back".to_owned())
+        });
+        let mut beware: Vec<String> = without_effect(self.subject);
+        if self.survey.is_some_and(|survey| !survey.is_root) {
+            beware.push("It cannot be put back without root: an ordinary user may only lower a priority.".to_owned());
+        }
+        Offer { action: Action::Deprioritise, does, why_not, beware }
+    }
+
+    fn undo(&self) -> Offer {
+        let (paused, slowed) = (self.stands(Deed::Paused), self.stands(Deed::Deprioritised));
+        let does = match (paused, slowed) {
+            (true, true) => "lets it go on, and puts its priorities back",
+            (true, false) => "lets it go on",
+            _ => "puts its priorities back as they were",
+        };
+        let is_root = self.survey.is_none_or(|survey| survey.is_root);
+        let why_not = if slowed && !paused && !is_root {
+            Some("only root may raise a priority again: sudo whytop".to_owned())
+        } else if self.survey.is_some() && !paused && !slowed {
+            Some("whytop has done nothing to it that can be put back".to_owned())
+        } else {
+            self.out_of_reach()
+        };
+        Offer { action: Action::Undo, does: does.to_owned(), why_not, beware: Vec::new() }
+    }
+
+    fn thaw(&self) -> Vec<Offer> {
+        let offer = |mount: &str, why_not: Option<String>| Offer {
+            action: Action::Thaw { mount: mount.to_owned() },
+            does: if mount.is_empty() {
+                "lets a frozen filesystem go on".to_owned()
+            } else {
+                format!("lets whoever writes to {mount} go on (fsfreeze --unfreeze)")
+            },
+            why_not,
+            beware: if mount.is_empty() {
+                Vec::new()
+            } else {
+                vec!["A snapshot that is being taken of it right now is not consistent then.".to_owned()]
+            },
+        };
+        if self.subject.frozen.mounts.is_empty() {
+            let why = if self.subject.frozen.elsewhere {
+                "which filesystem is frozen is seen by root only: sudo whytop"
+            } else {
+                "no filesystem is frozen, as far as anybody waits for one"
+            };
+            return vec![offer("", Some(why.to_owned()))];
+        }
+        let frozen = self.subject.frozen.mounts.iter();
+        frozen
+            .map(|mount| {
+                let why_not = self.survey.and_then(|survey| match (survey.is_root, survey.fsfreeze.is_some()) {
+                    (false, _) => Some(format!("only root may: sudo fsfreeze --unfreeze {mount}")),
+                    (true, false) => {
+                        Some("fsfreeze is not installed (util-linux); a reboot is the only other way to thaw it".to_owned())
+                    }
+                    (true, true) => None,
+                });
+                offer(mount, why_not)
+            })
+            .collect()
+    }
+
+    fn stop_unit(&self) -> Offer {
+        let Some(unit) = &self.subject.unit else {
+            return Offer {
+                action: Action::StopUnit { unit: String::new() },
+                does: "has the service manager stop its unit".to_owned(),
+                why_not: Some("it is no unit of a service manager: end it instead".to_owned()),
+                beware: Vec::new(),
+            };
+        };
+        let facts = self.survey.and_then(|survey| survey.unit.as_ref());
+        let restart = facts.and_then(|facts| facts.restart.as_deref());
+        let does = match restart {
+            Some(restart) => format!("systemctl stop {unit}, so that Restart={restart} does not bring it back"),
+            None => format!("systemctl stop {unit}"),
+        };
+        let why_not = self.survey.and_then(|survey| {
+            if !survey.has_systemd {
+                return Some("systemd does not run here: end the job instead".to_owned());
+            }
+            if let Some(user) = &survey.user_manager {
+                return Some(format!("it is a unit of {user}'s own: systemctl --user stop {unit}, as {user}"));
+            }
+            if !survey.is_root {
+                return Some(format!("only root may: sudo systemctl stop {unit}"));
+            }
+            facts.and_then(|facts| facts.why_not.clone())
+        });
+        let beware = facts.map(|facts| facts.triggers.clone()).unwrap_or_default();
+        Offer { action: Action::StopUnit { unit: unit.clone() }, does, why_not, beware }
+    }
+
+    /// Who starts the job again when it has ended.
+    fn comes_back(&self) -> Vec<String> {
+        let Some(survey) = self.survey else { return Vec::new() };
+        let mut all = Vec::new();
+        if let Some(unit) = &survey.unit {
+            let name = self.subject.unit.as_deref().unwrap_or("its unit");
+            all.extend(unit.restart.as_ref().map(|restart| format!("{name} has Restart={restart}: stop the unit instead.")));
+            all.extend(unit.triggers.iter().cloned());
+        }
+        all.extend(survey.cron.clone());
+        all
+    }
+
+    fn confirmation(&self) -> Option<Confirmation> {
+        let name = &self.subject.name;
+        if self.subject.is_victim {
+            return Some(Confirmation::of(self.subject, format!("{name} is one of those that wait, not the cause")));
+        }
+        match &self.survey?.ports {
+            Ports::Known(ports) => {
+                let counts = |port: &&super::survey::Port| !(port.loopback && self.subject.ends_by_itself);
+                let port = ports.iter().find(counts)?.number;
+                Some(Confirmation::of(self.subject, format!("{name} is a service that listens on port {port}")))
+            }
+            Ports::Hidden if !self.subject.ends_by_itself => {
+                let why = format!("{name} may be a service: the ports that it listens on are hidden from this user");
+                Some(Confirmation::of(self.subject, why))
+            }
+            Ports::Hidden => None,
+        }
+    }
+
+    fn reachable(&self) -> usize {
+        self.targets.iter().filter(|aimed| aimed.check.is_ok()).count()
+    }
+
+    fn whom(&self) -> String {
+        count(self.reachable(), "process")
+    }
+
+    fn frozen(&self) -> String {
+        if self.subject.frozen.mounts.is_empty() { "a filesystem".to_owned() } else { self.subject.frozen.mounts.join(", ") }
+    }
+
+    fn stands(&self, deed: Deed) -> bool {
+        self.survey.is_some_and(|survey| survey.standing.contains(&deed))
+    }
+
+    /// Nothing of it runs, as far as stopping decides that.
+    fn is_paused(&self) -> bool {
+        self.stands(Deed::Paused) || self.survey.is_some_and(|survey| survey.stopped > 0)
+    }
+
+    /// Why no process of it can be hit, and what would help.
+    fn out_of_reach(&self) -> Option<String> {
+        if self.reachable() > 0 {
+            return None;
+        }
+        let refusals: Vec<&Refusal> = self.targets.iter().filter_map(|aimed| aimed.check.as_ref().err()).collect();
+        if refusals.contains(&&Refusal::NotPermitted) {
+            let user = self.targets.iter().find_map(|aimed| aimed.candidate.user.clone());
+            let user = user.unwrap_or_else(|| "another user".to_owned());
+            return Some(format!("it belongs to {user}: sudo whytop"));
+        }
+        let Some(first) = self.targets.first().zip(refusals.first()) else { return Some("it has ended".to_owned()) };
+        Some(format!("{} {} {}", first.0.candidate.name, first.0.candidate.id.pid, first.1))
+    }
+}
+
+/// The disks on which the I/O class says nothing, each a sentence.
+pub fn without_effect(subject: &Subject) -> Vec<String> {
+    let disks = subject.disks.iter().flatten();
+    let deaf = disks.filter_map(|disk| Some((&disk.name, disk.scheduler.as_ref()?))).filter(|(_, name)| !heeds_classes(name));
+    deaf.map(|(name, scheduler)| format!("{name} has the scheduler {scheduler}: the I/O class has no effect there.")).collect()
+}

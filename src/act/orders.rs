@@ -1,0 +1,266 @@
+//! What each order does, from the guards to the outcome.
+//!
+//! The guards that ask for a typed word stand here and not in the screen, so that no way in can go around them. Tested by
+//! `tests/act.rs`, `tests/guards.rs`, `tests/pause.rs`, `tests/deprioritise.rs`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::Builder;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::geteuid;
+
+use super::cgroup::{self, Group, GroupWeights};
+use super::hand::{Armed, Hand};
+use super::landing;
+use super::ledger::Entry;
+use super::offers;
+use super::proof::{Proof, Word};
+use super::run;
+use super::salvo::Blow;
+use super::survey::Survey;
+use super::unit;
+use super::weights::Before;
+use super::worker::{Shared, locked};
+use crate::action::{Action, Candidate, Deed, Order, Outcome, Report, Signal, Standing, Subject};
+use crate::units::{Pid, ProcessId};
+
+/// For how long thawing may take: it waits for nothing but the filesystem's own lock.
+const THAW: Duration = Duration::from_secs(10);
+
+/// Carries it out and reports what became of it, now or from a thread of its own.
+pub fn carry_out(shared: &Arc<Shared>, armed: Armed, order: Order) {
+    let Order { ticket, action, only, confirmed } = order;
+    let armed = match &only {
+        Some(picked) => armed.only(picked),
+        None => armed,
+    };
+    let subject = armed.subject.clone();
+    if let Some(error) = forbidden(shared, &armed, &action, confirmed.as_deref()) {
+        return shared.report(Report::Outcome(refused(ticket, &subject, action, error)));
+    }
+    let outcome = match action {
+        Action::End(signal) => {
+            let outcome = armed.strike(ticket, Action::End(signal), Blow::Signal(signal));
+            shared.report(Report::Outcome(outcome.clone()));
+            cut(shared, &subject);
+            return watch(shared, &subject, outcome, signal);
+        }
+        Action::Prove { seconds } => return prove(shared, ticket, seconds, armed),
+        Action::Thaw { .. } | Action::StopUnit { .. } => return elsewhere(shared, ticket, subject, action),
+        Action::Pause => pause(shared, ticket, armed),
+        Action::Resume => resume(shared, ticket, Action::Resume, armed),
+        Action::Deprioritise => deprioritise(shared, ticket, armed),
+        Action::Undo => undo(shared, ticket, armed),
+    };
+    shared.report(Report::Outcome(outcome));
+    shared.report(Report::Standing(shared.ledger.standing()));
+}
+
+/// Why the order is not carried out, and what to do instead.
+fn forbidden(shared: &Shared, armed: &Armed, action: &Action, confirmed: Option<&str>) -> Option<String> {
+    let standing = shared.ledger.of(&armed.subject.job).into_iter().map(|entry| entry.standing.deed).collect();
+    let survey = Survey::quick(&armed.subject, &armed.held(), standing, &shared.tools);
+    let targets = armed.aimed();
+    let offers = offers::of(&armed.subject, &targets, Some(&survey));
+    // What a signal cannot reach is told process by process.
+    let closed = if matches!(action, Action::End(_)) {
+        None
+    } else {
+        offers::of_one(&armed.subject, &targets, Some(&survey), action)
+            .map_or_else(|| Some("it is not offered for this job".to_owned()), |offer| offer.why_not)
+    };
+    let unconfirmed = offers.confirmation_for(action).filter(|asked| !asked.is_met_by(confirmed)).map(ToString::to_string);
+    closed.or(unconfirmed)
+}
+
+fn refused(ticket: u64, subject: &Subject, action: Action, error: String) -> Outcome {
+    Outcome { error: Some(error), ..Outcome::new(ticket, Timestamp::now(), subject.name.clone(), action) }
+}
+
+fn pause(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
+    let subject = armed.subject.clone();
+    let mut outcome = armed.strike(ticket, Action::Pause, Blow::Signal(Signal::Stop));
+    write_down(shared, &subject, &mut outcome, Deed::Paused, Vec::new(), GroupWeights::default());
+    outcome
+}
+
+fn resume(shared: &Shared, ticket: u64, action: Action, armed: Armed) -> Outcome {
+    let subject = armed.subject.clone();
+    cut(shared, &subject);
+    let armed = with_recorded(shared, armed, Deed::Paused);
+    let outcome = armed.strike(ticket, action, Blow::Signal(Signal::Continue));
+    if outcome.worked() {
+        let _ = shared.ledger.strike(&subject.job, Deed::Paused);
+    }
+    outcome
+}
+
+fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
+    let subject = armed.subject.clone();
+    let pids: Vec<Pid> = armed.held().iter().map(|id| id.pid).collect();
+    let only = armed.only;
+    let mut before: Vec<Before> = Vec::new();
+    let mut outcome = armed.strike(ticket, Action::Deprioritise, Blow::Lower(&mut before));
+    let group = if only { None } else { cgroup::root().and_then(|root| Group::of(&pids, &root)) };
+    let hit = |pid: &Pid| outcome.hits.iter().any(|hit| hit.id.pid == *pid && hit.result.is_ok());
+    let is_own = |group: &Group| group.processes().is_ok_and(|inside| !inside.is_empty() && inside.iter().all(hit));
+    let weights = group.filter(is_own).map(|group| group.lower()).unwrap_or_default();
+    if outcome.worked() {
+        outcome.notes.extend(offers::without_effect(&subject).into_iter().map(|note| note.trim_end_matches('.').to_owned()));
+    }
+    write_down(shared, &subject, &mut outcome, Deed::Deprioritised, before, weights);
+    outcome
+}
+
+/// Puts back what stands, the priorities first: whoever goes on should go on as before.
+fn undo(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
+    let subject = armed.subject.clone();
+    let entries = shared.ledger.of(&subject.job);
+    let entry = |deed: Deed| entries.iter().find(|entry| entry.standing.deed == deed);
+    let mut outcome = None;
+    if let Some(lowered) = entry(Deed::Deprioritised) {
+        let armed = with_recorded(shared, Hand::armed(&subject), Deed::Deprioritised);
+        let mut restored = armed.strike(ticket, Action::Undo, Blow::Restore(&lowered.before));
+        if !lowered.weights.restore() {
+            restored.notes.push("the weights of its control group could not be put back".to_owned());
+        }
+        if restored.worked_wholly() {
+            let _ = shared.ledger.strike(&subject.job, Deed::Deprioritised);
+        }
+        outcome = Some(restored);
+    }
+    if entry(Deed::Paused).is_some() || outcome.is_none() {
+        outcome = Some(resume(shared, ticket, Action::Undo, armed));
+    }
+    outcome.unwrap_or_else(|| refused(ticket, &subject, Action::Undo, "there is nothing to put back".to_owned()))
+}
+
+/// Those held, and those that it was done to and that the screen did not list under this job.
+fn with_recorded(shared: &Shared, armed: Armed, deed: Deed) -> Armed {
+    let known = armed.held();
+    let recorded = shared.ledger.of(&armed.subject.job).into_iter().filter(|entry| entry.standing.deed == deed);
+    let more: Vec<Candidate> =
+        recorded.flat_map(|entry| entry.standing.processes).filter(|(id, _)| !known.contains(id)).map(Candidate::from).collect();
+    if more.is_empty() || armed.only {
+        return armed;
+    }
+    let mut subject = armed.subject.clone();
+    subject.candidates.retain(|candidate| !more.iter().any(|more| more.id == candidate.id));
+    subject.candidates.extend(more);
+    Hand::armed(&subject)
+}
+
+fn write_down(shared: &Shared, subject: &Subject, outcome: &mut Outcome, deed: Deed, before: Vec<Before>, weights: GroupWeights) {
+    let processes: Vec<(ProcessId, String)> =
+        outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
+    if processes.is_empty() {
+        return;
+    }
+    let (job, name) = (subject.job.clone(), subject.name.clone());
+    let standing = Standing { job, name, deed, since: outcome.at, by: user(), processes };
+    if let Err(error) = shared.ledger.add(Entry { standing, before, weights }) {
+        outcome.notes.push(format!("only this whytop knows of it, as it could not be written down: {error}"));
+    }
+}
+
+/// Who gives the order, as far as the environment tells.
+fn user() -> String {
+    let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| format!("user {}", geteuid().as_raw()));
+    name("SUDO_USER").filter(|sudo| *sudo != user).map_or(user.clone(), |sudo| format!("{sudo} (as {user})"))
+}
+
+/// Cuts a proof of this job short, if there is one.
+fn cut(shared: &Shared, subject: &Subject) {
+    if let Some(proof) = locked(&shared.proofs).get(&subject.job) {
+        let _ = proof.send(Word::Enough);
+    }
+}
+
+fn prove(shared: &Arc<Shared>, ticket: u64, seconds: u32, armed: Armed) {
+    let subject = armed.subject.clone();
+    let action = Action::Prove { seconds };
+    let (to_proof, words) = channel();
+    let started = if locked(&shared.proofs).contains_key(&subject.job) {
+        Err("it is paused for a proof already".to_owned())
+    } else {
+        Proof::start(ticket, seconds, &armed, &shared.tools, (to_proof.clone(), words))
+    };
+    drop(armed);
+    let mut proof = match started {
+        Ok(proof) => proof,
+        Err(error) => return shared.report(Report::Outcome(refused(ticket, &subject, action, error))),
+    };
+    locked(&shared.proofs).insert(subject.job.clone(), to_proof);
+    let hands = Arc::clone(shared);
+    aside(shared, "whytop-proof", move || {
+        let mut stopped = proof.stopped();
+        write_down(&hands, &subject, &mut stopped, Deed::Paused, Vec::new(), GroupWeights::default());
+        hands.report(Report::Outcome(stopped.clone()));
+        let gone_on = proof.gone_on(&stopped);
+        locked(&hands.proofs).remove(&subject.job);
+        if gone_on.worked_wholly() {
+            let _ = hands.ledger.strike(&subject.job, Deed::Paused);
+        }
+        if stopped.worked() {
+            hands.report(Report::Outcome(gone_on));
+        }
+        hands.report(Report::Standing(hands.ledger.standing()));
+    });
+}
+
+/// Has another program do it.
+fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action) {
+    let hands = Arc::clone(shared);
+    aside(shared, "whytop-ask", move || {
+        let tools = &hands.tools;
+        let mut outcome = Outcome::new(ticket, Timestamp::now(), subject.name.clone(), action.clone());
+        let done = match &action {
+            Action::Thaw { mount } => run::run("fsfreeze", &["--unfreeze", mount], &tools.search, THAW).map(|_| ()),
+            Action::StopUnit { unit } => {
+                outcome.notes.extend(unit::ask(unit, tools).triggers.iter().map(|text| text.trim_end_matches('.').to_owned()));
+                unit::stop(unit, tools)
+            }
+            _ => Err("it is done by no other program".to_owned()),
+        };
+        outcome.at = Timestamp::now();
+        outcome.error = done.err();
+        hands.report(Report::Outcome(outcome));
+    });
+}
+
+/// Watches over those who do not go.
+fn watch(shared: &Arc<Shared>, subject: &Subject, outcome: Outcome, signal: Signal) {
+    let stop = Arc::new(AtomicBool::new(false));
+    // A later order's watch takes over.
+    if let Some(earlier) = locked(&shared.landings).insert(subject.job.clone(), Arc::clone(&stop)) {
+        earlier.store(true, Ordering::Relaxed);
+    }
+    if outcome.sent() == 0 {
+        return;
+    }
+    let hands = Arc::clone(shared);
+    let _ = Builder::new()
+        .name("whytop-landing".to_owned())
+        .spawn(move || landing::watch(&outcome, signal, &stop, |landing| hands.report(Report::Landing(landing))));
+}
+
+/// Does it on a thread of its own that is waited for at the end; without one, here.
+fn aside(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) {
+    let work = Arc::new(std::sync::Mutex::new(Some(work)));
+    let theirs = Arc::clone(&work);
+    let run = move || {
+        if let Some(work) = locked(&theirs).take() {
+            // A fault of ours ends with this one order.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    };
+    match Builder::new().name(name.to_owned()).spawn(run.clone()) {
+        Ok(thread) => locked(&shared.busy).push(thread),
+        Err(_) => run(),
+    }
+}

@@ -1,0 +1,133 @@
+//! Which ports the processes of a job listen on, so that a service is not ended by mistake.
+//!
+//! By the sockets among their open files and the kernel's list of listening ones, in their own network namespaces. Reads
+//! `/proc` only, and no file there that waits for a wedged process. Tested in place and by `tests/guards.rs`.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+
+use crate::units::{Pid, ProcessId};
+
+/// Most processes of a job, and most open files of all of them together, that are looked at.
+const PROCESSES: usize = 1024;
+const FILES: usize = 65_536;
+/// `TCP_LISTEN` of `include/net/tcp_states.h`, as `/proc/net/tcp` writes it.
+const LISTEN: &str = "0A";
+
+/// A port that somebody listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// Reached from this host only.
+    pub loopback: bool,
+}
+
+/// What a job listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// These, lowest first, those that others reach before the rest.
+    Known(Vec<Port>),
+    /// Open files could not be read, and among those that could is no listening socket.
+    Hidden,
+}
+
+/// Looks at the open files of these processes.
+pub fn of(processes: &[ProcessId]) -> Ports {
+    let mut sockets: HashMap<String, (Pid, HashSet<u64>)> = HashMap::new();
+    let (mut hidden, mut files) = (false, 0);
+    for id in processes.iter().take(PROCESSES) {
+        let namespace = fs::read_link(format!("/proc/{}/ns/net", id.pid));
+        let entries = fs::read_dir(format!("/proc/{}/fd", id.pid));
+        let (Ok(namespace), Ok(entries)) = (namespace, entries) else {
+            hidden |= std::path::Path::new(&format!("/proc/{}", id.pid)).exists();
+            continue;
+        };
+        let found = sockets.entry(namespace.to_string_lossy().into_owned()).or_insert_with(|| (id.pid, HashSet::new()));
+        for entry in entries.flatten() {
+            files += 1;
+            let target = fs::read_link(entry.path()).ok();
+            found.1.extend(target.as_ref().and_then(|target| socket(target.to_str()?)));
+        }
+        hidden |= files > FILES;
+        if files > FILES {
+            break;
+        }
+    }
+    let mut ports: Vec<Port> = sockets
+        .values()
+        .filter(|(_, sockets)| !sockets.is_empty())
+        .flat_map(|(pid, sockets)| ["tcp", "tcp6"].into_iter().flat_map(|table| listening(*pid, table, sockets)))
+        .collect();
+    ports.sort_by_key(|port| (port.loopback, port.number));
+    ports.dedup();
+    if ports.is_empty() && hidden { Ports::Hidden } else { Ports::Known(ports) }
+}
+
+/// The number in `socket:[4711]`.
+fn socket(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The ports of these sockets. The kernel lists those that listen first, so the many connections of a busy host are not read.
+fn listening(pid: Pid, table: &str, sockets: &HashSet<u64>) -> Vec<Port> {
+    let Ok(file) = File::open(format!("/proc/{pid}/net/{table}")) else { return Vec::new() };
+    let lines = BufReader::new(file).lines().skip(1).map_while(Result::ok);
+    let parsed = lines.map_while(|line| parse(&line));
+    parsed.filter(|(_, inode)| sockets.contains(inode)).map(|(port, _)| port).collect()
+}
+
+/// A line of a socket that listens; `None`: it does not.
+fn parse(line: &str) -> Option<(Port, u64)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (address, number) = fields.get(1)?.rsplit_once(':')?;
+    if *fields.get(3)? != LISTEN {
+        return None;
+    }
+    // Each four bytes of the address are written as a number of this host, the lowest byte last.
+    let mapped = address.strip_prefix("0000000000000000FFFF0000").unwrap_or(address);
+    let loopback = mapped.len() == 8 && mapped.ends_with("7F") || address == "00000000000000000000000001000000";
+    Some((Port { number: u16::from_str_radix(number, 16).ok()?, loopback }, fields.get(9)?.parse().ok()?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn line(local: &str, state: &str) -> String {
+        format!("   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1 x 100 0 0 10 0")
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest_in_both_families() {
+        let port = |local: &str| parse(&line(local, "0A")).map(|(port, inode)| (port.number, port.loopback, inode));
+        assert_eq!(port("00000000:0050"), Some((80, false, 4711)));
+        assert_eq!(port("0100007F:1F90"), Some((8080, true, 4711)));
+        assert_eq!(port("0101A8C0:0050"), Some((80, false, 4711)));
+        assert_eq!(port("00000000000000000000000000000000:0050"), Some((80, false, 4711)));
+        assert_eq!(port("00000000000000000000000001000000:0050"), Some((80, true, 4711)));
+        assert_eq!(port("0000000000000000FFFF00000100007F:0050"), Some((80, true, 4711)));
+        assert_eq!(parse(&line("00000000:0050", "01")), None);
+        assert_eq!(parse("nonsense"), None);
+    }
+
+    #[test]
+    fn a_listening_process_is_seen() {
+        let own = |listener: &TcpListener| {
+            let stat = super::super::stat::Stat::read(std::process::id().cast_signed()).unwrap().unwrap();
+            let number = listener.local_addr().unwrap().port();
+            match of(&[stat.id]) {
+                Ports::Known(ports) => ports.into_iter().find(|port| port.number == number),
+                Ports::Hidden => None,
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(own(&listener).map(|port| port.loopback), Some(true));
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        assert_eq!(own(&listener).map(|port| port.loopback), Some(false));
+    }
+}

@@ -1,0 +1,150 @@
+//! The parent's side of a pause that ends by itself: starts the watchdog, listens to it, and stands in for it should it be lost.
+//!
+//! What a pause proves is judged elsewhere ([`crate::proof`]). One of the homes of clocks. Tested by `tests/pause.rs`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::hand::{Armed, Hand};
+use super::salvo::Blow;
+use super::survey::Tools;
+use super::watchdog::{Answer, Watch};
+use crate::action::{Action, Candidate, Outcome, Signal, Subject};
+use crate::units::ProcessId;
+
+/// By then a watchdog has stopped the job, or it never will: on a host in trouble a new process takes its time.
+const START: Duration = Duration::from_secs(10);
+/// So long after its time a watchdog is taken for lost.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What reaches a proof while it runs.
+pub enum Word {
+    /// The watchdog's.
+    Answer(Answer),
+    /// It will say no more.
+    Lost,
+    /// Enough: let the job go on now.
+    Enough,
+}
+
+/// A pause under way.
+pub struct Proof {
+    ticket: u64,
+    subject: Subject,
+    seconds: u32,
+    words: Receiver<Word>,
+    child: Child,
+    pipe: Option<ChildStdin>,
+    only: bool,
+    /// Who is to be stopped.
+    held: Vec<(ProcessId, String)>,
+}
+
+impl Proof {
+    /// Starts the watchdog and tells it what to do. `to_self`, `words`: both ends of a channel on which the pause can be cut short.
+    pub fn start(
+        ticket: u64,
+        seconds: u32,
+        armed: &Armed,
+        tools: &Tools,
+        (to_self, words): (Sender<Word>, Receiver<Word>),
+    ) -> Result<Self, String> {
+        let (subject, held, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
+        let (name, processes) = (subject.name.clone(), held.clone());
+        let watch = Watch { name, processes, seen: subject.seen, only, seconds };
+        let failed = |error: &dyn std::fmt::Display| format!("the watchdog that would end the pause did not start: {error}");
+        let mut line = serde_json::to_vec(&watch).map_err(|error| failed(&error))?;
+        line.push(b'\n');
+        let mut command = Command::new(&tools.own);
+        command.arg("watchdog").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| failed(&error))?;
+        let (Some(mut pipe), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed(&"no pipe to it"));
+        };
+        let listen = move || {
+            for line in BufReader::new(answers).lines().map_while(Result::ok) {
+                let Ok(answer) = serde_json::from_str(&line) else { break };
+                if to_self.send(Word::Answer(answer)).is_err() {
+                    return;
+                }
+            }
+            let _ = to_self.send(Word::Lost);
+        };
+        thread::Builder::new().name("whytop-proof-ear".to_owned()).spawn(listen).map_err(|error| failed(&error))?;
+        pipe.write_all(&line).map_err(|error| failed(&error))?;
+        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, held })
+    }
+
+    /// Waits until the job stands still.
+    pub fn stopped(&mut self) -> Outcome {
+        let action = Action::Prove { seconds: self.seconds };
+        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), self.subject.name.clone(), action);
+        match self.words.recv_timeout(START) {
+            Ok(Word::Answer(answer)) => {
+                outcome.at = Timestamp::now();
+                (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
+            }
+            Ok(Word::Enough) => outcome.error = Some("it was told to go on before it stood still".to_owned()),
+            Ok(Word::Lost) | Err(_) => {
+                outcome.error = Some("the watchdog that would end the pause did not start; pause it by hand instead".to_owned());
+            }
+        }
+        outcome
+    }
+
+    /// Waits until the job goes on, and sees to it that it does.
+    pub fn gone_on(mut self, stopped: &Outcome) -> Outcome {
+        let mut patience = GRACE + if stopped.worked() { Duration::from_secs(self.seconds.into()) } else { Duration::ZERO };
+        if !stopped.worked() {
+            self.pipe = None;
+        }
+        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), self.subject.name.clone(), Action::Resume);
+        let answered = loop {
+            match self.words.recv_timeout(patience) {
+                Ok(Word::Answer(answer)) if answer.goes_on => break Some(answer),
+                // That they stand still, when nobody waited for it any more.
+                Ok(Word::Answer(_)) => {}
+                Ok(Word::Enough) => {
+                    // The watchdog takes the end of the pipe for its cue.
+                    self.pipe = None;
+                    patience = GRACE;
+                }
+                Ok(Word::Lost) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        if let Some(answer) = answered {
+            (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
+        } else {
+            // It must not stop anybody after this. Nobody waits for its end: it may be stuck.
+            let _ = self.child.kill();
+            outcome = self.resume(stopped);
+            outcome.notes.push("whytop did it, as its watchdog was lost".to_owned());
+        }
+        outcome.at = Timestamp::now();
+        outcome
+    }
+
+    /// Lets all go on who were stopped, or may have been.
+    fn resume(&self, stopped: &Outcome) -> Outcome {
+        let hit = stopped.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone()));
+        let late = hit.filter(|(id, _)| !self.held.iter().any(|(held, _)| held == id));
+        let processes: Vec<(ProcessId, String)> = self.held.iter().cloned().chain(late).collect();
+        let subject = Subject { candidates: processes.into_iter().map(Candidate::from).collect(), ..self.subject.clone() };
+        let armed = Hand::armed(&subject);
+        let armed = if self.only { armed.only(&subject.ids()) } else { armed };
+        armed.strike(self.ticket, Action::Resume, Blow::Signal(Signal::Continue))
+    }
+}
+
+impl Drop for Proof {
+    /// The watchdog goes when its pipe closes; it is waited for by nobody else.
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.child.try_wait();
+    }
+}

@@ -1,0 +1,135 @@
+//! A look around before the key: what the actions would meet here.
+//!
+//! First what `/proc` tells, which takes a moment; then what other programs and files tell, which may take as long as a stuck disk
+//! likes. So it runs on a thread of its own, and no order waits for its second half. Tested by `tests/guards.rs` and `tests/units.rs`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+
+use super::cgroup::{self, Group};
+use super::cron;
+use super::ports;
+use super::run;
+use super::stat::Stat;
+use super::unit::{self, UnitFacts};
+use crate::action::{Deed, Subject};
+use crate::units::{Pid, ProcessId};
+
+pub use super::ports::{Port, Ports};
+
+/// What of this host acting leans on. Another one can be put together for a test.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// Where programs are looked for (`PATH`).
+    pub search: OsString,
+    /// Whether systemd is the service manager.
+    pub has_systemd: bool,
+    /// Below which `etc` and `var` hold the crontabs.
+    pub crontabs: PathBuf,
+    /// whytop itself, to be started as a watchdog.
+    pub own: PathBuf,
+    /// Where what stands is written down. `None`: nowhere, it is forgotten with this process.
+    pub ledger: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Those of this host.
+    pub fn of_this_host() -> Self {
+        Self {
+            // Administrators' programs are often not on an ordinary user's path, and cron's is short.
+            search: {
+                let mut search = std::env::var_os("PATH").unwrap_or_default();
+                search.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
+                search
+            },
+            has_systemd: fs::metadata("/run/systemd/system").is_ok_and(|folder| folder.is_dir()),
+            crontabs: PathBuf::from("/"),
+            own: PathBuf::from("/proc/self/exe"),
+            ledger: super::ledger::place(),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Whether this user may do all.
+    pub is_root: bool,
+    /// What the job listens on.
+    pub ports: Ports,
+    /// How many of its processes are stopped.
+    pub stopped: usize,
+    /// What whytop did to it that can be put back.
+    pub standing: Vec<Deed>,
+    /// It has a control group of its own with weights.
+    pub has_weights: bool,
+    /// Whether systemd is the service manager.
+    pub has_systemd: bool,
+    /// The user whose own service manager runs its unit. `None`: the host's.
+    pub user_manager: Option<String>,
+    /// Where `fsfreeze` is. `None`: not installed.
+    pub fsfreeze: Option<PathBuf>,
+    /// What the service manager says of its unit. `None`: no unit, no answer, or not asked yet.
+    pub unit: Option<UnitFacts>,
+    /// When cron starts it again. A sentence.
+    pub cron: Option<String>,
+}
+
+impl Survey {
+    /// What `/proc` and `/sys` tell. Waits for no disk.
+    pub fn quick(subject: &Subject, held: &[ProcessId], standing: Vec<Deed>, tools: &Tools) -> Self {
+        let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
+        let group = cgroup::root().and_then(|root| Group::of(&pids, &root));
+        let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
+        let is_own = |group: &Group| group.processes().is_ok_and(|inside| inside.iter().all(|pid| pids.contains(pid)));
+        let stopped = |id: &&ProcessId| is_frozen || Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|s| s.is_stopped()));
+        Self {
+            is_root: geteuid().is_root(),
+            ports: ports::of(held),
+            stopped: held.iter().filter(stopped).count(),
+            standing,
+            has_weights: group.is_some_and(|group| is_own(&group) && group.has_weights()),
+            has_systemd: tools.has_systemd,
+            user_manager: user_manager(&subject.job),
+            fsfreeze: run::find("fsfreeze", &tools.search),
+            unit: None,
+            cron: None,
+        }
+    }
+
+    /// What the service manager and cron's tables tell.
+    #[must_use]
+    pub fn ask(mut self, subject: &Subject, tools: &Tools) -> Self {
+        if let Some(unit) = subject.unit.as_ref().filter(|_| self.has_systemd && self.user_manager.is_none()) {
+            self.unit = Some(unit::ask(unit, tools));
+        }
+        if subject.launched_by.as_ref().is_some_and(|launcher| launcher.contains("cron")) {
+            self.cron = cron::next_run(subject, &tools.crontabs);
+        }
+        self
+    }
+}
+
+/// The user in `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service`.
+fn user_manager(job: &str) -> Option<String> {
+    let (_, rest) = job.split_once("/user@")?;
+    let (user, below) = rest.split_once(".service")?;
+    // The manager itself is a unit of the host's.
+    below.starts_with('/').then(|| format!("user {user}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_own_units_are_told_from_the_hosts() {
+        let of = |job: &str| user_manager(job);
+        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service/app.slice/b.service").as_deref(), Some("user 7"));
+        assert_eq!(of("unit:/system.slice/nginx.service"), None);
+        assert_eq!(of("tree:12@77"), None);
+    }
+}
