@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
+use crate::action::{PROOF_SECONDS, Signal};
 use crate::kernel::Choice;
 use crate::probe::Address;
 use crate::units::Pid;
@@ -20,7 +21,8 @@ const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)
 #[command(
     name = "whytop",
     version,
-    after_help = "Exit status: 0 calm, or the screen was left; 1 contention (once); 2 an error, told on standard error."
+    after_help = "Exit status: 0 calm, done, or the screen was left; 1 contention (once), or an action refused or done in part; 2 an error, \
+                  told on standard error."
 )]
 pub struct Cli {
     /// Time between two samples, 250ms to 60s
@@ -67,12 +69,154 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Act on a job.
+    #[command(flatten)]
+    Act(Act),
     /// Loads the task iterator for the whytop that started this one
     #[command(hide = true)]
     LoadIterator,
     /// Pauses a job for the whytop that started this one, and lets it go on whatever becomes of that
     #[command(hide = true)]
     Watchdog,
+}
+
+/// What can be done to a job without a screen.
+#[derive(Debug, Subcommand)]
+pub enum Act {
+    /// End a job: send it a signal, its root first, and see who is left
+    Kill {
+        /// TERM, INT, HUP or KILL
+        #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
+        signal: Signal,
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Stop a job until it is told to go on
+    Pause {
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let a job go on
+    Resume {
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Stop a job for some seconds, see whether others then wait no longer, and let it go on
+    Prove {
+        /// For how long, 3 to 60
+        #[arg(long, value_name = "SECONDS", default_value_t = PROOF_SECONDS, value_parser = clap::value_parser!(u32).range(3..=60))]
+        seconds: u32,
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let everybody else go before a job: niceness 19, idle I/O class
+    Deprioritise {
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Put back what pause and deprioritise have changed
+    Undo {
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have systemd stop the unit of a job
+    StopUnit {
+        /// Whom, and how to ask
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Thaw a frozen filesystem that somebody waits for
+    Thaw {
+        /// Where it is mounted
+        mount: String,
+        /// How to ask
+        #[command(flatten)]
+        manner: Manner,
+    },
+}
+
+impl Act {
+    /// The job that is meant; `None`: no job, but a filesystem.
+    pub const fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Kill { target, .. }
+            | Self::Pause { target }
+            | Self::Resume { target }
+            | Self::Prove { target, .. }
+            | Self::Deprioritise { target }
+            | Self::Undo { target }
+            | Self::StopUnit { target } => Some(target),
+            Self::Thaw { .. } => None,
+        }
+    }
+
+    /// How to ask and how to answer.
+    pub const fn manner(&self) -> &Manner {
+        match self {
+            Self::Kill { target, .. }
+            | Self::Pause { target }
+            | Self::Resume { target }
+            | Self::Prove { target, .. }
+            | Self::Deprioritise { target }
+            | Self::Undo { target }
+            | Self::StopUnit { target } => &target.manner,
+            Self::Thaw { manner, .. } => manner,
+        }
+    }
+}
+
+/// Whom an action is for.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// Whom.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// To these processes of the job and nobody else
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub only: Vec<Pid>,
+    /// How to ask.
+    #[command(flatten)]
+    pub manner: Manner,
+}
+
+/// The job.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Whom {
+    /// The job with this id, as in the JSON of `once`
+    #[arg(long, value_name = "ID")]
+    pub job: Option<String>,
+    /// The job that takes what others wait for, at this moment
+    #[arg(long)]
+    pub culprit: bool,
+}
+
+/// How to ask and how to answer.
+#[derive(Args, Clone, Debug)]
+pub struct Manner {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The word that is asked for where the job is a victim, or a service that listens on a port
+    #[arg(long, value_name = "WORD")]
+    pub confirm: Option<String>,
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    Signal::that_ends(text)
+        .ok_or_else(|| "give TERM, INT, HUP or KILL; `whytop pause` and `resume` stop a job and let it go on".to_owned())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

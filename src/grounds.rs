@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Diagnosis, JobId};
+use crate::analysis::diagnosis::Diagnosis;
 use crate::site::Condition;
 
 /// Evidence of the time. `None`: not known.
@@ -38,14 +38,14 @@ pub struct Grounds {
 
 impl Grounds {
     /// What this diagnosis says of the job.
-    pub fn of(job: &JobId, diagnosis: Option<&Diagnosis>, site: Option<&Condition>) -> Self {
-        let mut grounds = Self { job: job.to_string(), site: site.map(|site| site.words.clone()), ..Self::default() };
+    pub fn of(job: &str, diagnosis: Option<&Diagnosis>, site: Option<&Condition>) -> Self {
+        let mut grounds = Self { job: job.to_owned(), site: site.map(|site| site.words.clone()), ..Self::default() };
         let Some(diagnosis) = diagnosis else { return grounds };
         grounds.headline = Some(diagnosis.verdict.headline.clone());
         grounds.severity = Some(diagnosis.verdict.severity.name());
         grounds.load1 = diagnosis.load.averages.map(|averages| averages.avg1);
         grounds.waiting = Some(diagnosis.verdict.waiting);
-        if let Some(job) = diagnosis.job(job) {
+        if let Some(job) = diagnosis.jobs.iter().find(|known| known.facts.id.as_str() == job) {
             let finding = &job.facts.finding;
             grounds.kind = Some(finding.kind.name());
             grounds.tool.clone_from(&finding.tool);

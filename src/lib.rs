@@ -13,6 +13,7 @@
 //! | a flag, an exit code | [`cli`], `main` |
 //! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
 //! | which disks are below a path, which files are open | `kernel::storage`; `kernel::descriptors`, `kernel::movers` |
+//! | what is asked only while somebody is held up: who holds the memory, what control groups say | `kernel::holders`, `kernel::cgroups`; `analysis::stalls` |
 //! | how all tasks are read at once | [`kernel::tier`], its program `kernel/bpf/tasks.bpf.c`; `kernel::take` |
 //! | when it is read | [`sampler`] |
 //! | its own memory and priority | [`kernel::own`] |
@@ -26,12 +27,14 @@
 //! | how long earlier runs took | `analysis::past` |
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
-//! | who is accused, with which words | `analysis::blame` |
+//! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem |
+//! | what a job uses | [`monitor`], `weigh` |
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |
 //! | what a pause has shown | [`proof`] |
 //! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
+//! | why a process is still there after its signal | [`landing`], `act::landing` |
 //! | what is known of a job before an action on it | [`subject`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
 //! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
@@ -41,7 +44,8 @@
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`] |
 //! | a region of the screen | [`ui::view`], one file each |
-//! | the text and the JSON of `once` | [`report`] |
+//! | the text and the JSON of `once` and of actions | [`report`] |
+//! | acting without a screen | `app::headless` |
 //! | how all of it is put together | [`app`] |
 //!
 //! The law: readers do not know the analysis, the analysis does not know a clock, a file or the screen, the screen neither
@@ -58,6 +62,7 @@ pub mod config;
 pub mod grounds;
 pub mod history;
 pub mod kernel;
+pub mod landing;
 pub mod monitor;
 pub mod probe;
 pub mod proof;

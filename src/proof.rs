@@ -6,11 +6,10 @@ use jiff::Timestamp;
 
 use crate::action::Outcome;
 use crate::analysis::diagnosis::{Diagnosis, JobId};
-use crate::units::count;
 
 /// The numbers of a diagnosis are averages over the last seconds: before so many of them have passed they are still of the time
-/// before the pause. (`analysis::window` looks back three seconds at the most.)
-const SETTLE_SECONDS: f64 = 3.5;
+/// before the pause. (`analysis::window` looks back three seconds and what is left of one interval.)
+const SETTLE_SECONDS: f64 = 4.0;
 /// At most this share of the tasks that waited still does: it is the cause. The same as for "recovered".
 const CAUSE: f64 = 0.35;
 /// From this share on it is not.
@@ -147,8 +146,7 @@ impl Proof {
             _ if self.wrote => "it is not the cause, unless what it wrote before is still on its way to the disk",
             _ => "it is not the cause",
         };
-        let tasks = |tasks: f64| tasks.round().max(0.0) as usize;
-        format!("waiting {} → {} while {name} stood still: {said}", count(tasks(self.waiting_before), "task"), tasks(during))
+        format!("waiting tasks {:.0} → {during:.0} while {name} stood still: {said}", self.waiting_before)
     }
 }
 

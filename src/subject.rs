@@ -36,7 +36,7 @@ pub fn of(diagnosis: &Diagnosis, id: &JobId, name: &str, survivors: &[ProcessId]
         is_victim: job.is_some_and(|job| job.role == Role::Victim),
         ends_by_itself: job.is_some_and(|job| matches!(job.facts.finding.kind, Kind::Backup | Kind::Batch)),
         disks: job.and_then(|job| disks(job, diagnosis)),
-        frozen: frozen(diagnosis, id),
+        frozen: frozen(diagnosis, Some(id)),
         holds: job.and_then(|job| job.facts.finding.advice.holds.clone()),
     }
 }
@@ -59,12 +59,14 @@ fn disks(job: &Job, diagnosis: &Diagnosis) -> Option<Vec<Disk>> {
     Some(disks.map(|disk| Disk { name: disk.name.clone(), scheduler: disk.scheduler.clone() }).collect())
 }
 
-fn frozen(diagnosis: &Diagnosis, id: &JobId) -> Frozen {
+/// Filesystems that somebody waits for because they are frozen. `id`: the job that may have done it.
+pub fn frozen(diagnosis: &Diagnosis, id: Option<&JobId>) -> Frozen {
     let waits = diagnosis.waits.iter().filter(|wait| wait.resource == Some(Resource::FrozenFilesystem));
     let mut mounts: Vec<String> = waits.clone().filter_map(|wait| wait.mount.clone()).collect();
     mounts.sort();
     mounts.dedup();
-    Frozen { mounts, elsewhere: waits.into_iter().any(|wait| wait.mount.is_none()), by_it: froze(diagnosis, id) }
+    let elsewhere = waits.into_iter().any(|wait| wait.mount.is_none());
+    Frozen { mounts, elsewhere, by_it: id.is_some_and(|id| froze(diagnosis, id)) }
 }
 
 fn froze(diagnosis: &Diagnosis, id: &JobId) -> bool {

@@ -6,221 +6,43 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "act/actors.rs"]
+mod actors;
+#[path = "act/cgroup.rs"]
+mod cgroup;
+#[path = "act/deprioritise.rs"]
+mod deprioritise;
+#[path = "act/guards.rs"]
+mod guards;
+#[path = "act/headless.rs"]
+mod headless;
+#[path = "act/landing.rs"]
+mod landing;
+#[path = "act/pause.rs"]
+mod pause;
+#[path = "act/units.rs"]
+mod units;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use actors::*;
 use rustix::process::{Pid as RawPid, Resource, Rlimit, getuid, kill_process, setpgid, setrlimit, setsid};
-use whytop::act::{Blow, Hand, Tools, Worker};
-use whytop::action::{Action, Aim, Candidate, Order, Outcome, Refusal, Report, Signal, Subject};
+use whytop::act::{Hand, Worker};
+use whytop::action::{Action, Candidate, Order, Refusal, Report, Signal, Subject};
 use whytop::units::{Pid, ProcessId};
 
-/// Names the part that this binary plays when a test starts it again.
-/// Nobody was looked at before: everything below a member counts as born since.
-const UNSEEN: u64 = 0;
-const ROLE: &str = "WHYTOP_TEST_ROLE";
-/// What the part is about.
-const ARGUMENT: &str = "WHYTOP_TEST_ARGUMENT";
 /// No process of a test outlives this, should everything else fail.
 const LIFE: Duration = Duration::from_mins(10);
 
-// ---- The processes of this host, read independently of the code under test ----
-
-#[derive(Clone, Debug)]
-struct Seen {
-    id: ProcessId,
-    name: String,
-    state: char,
-    parent: Pid,
-    session: Pid,
-}
-
-fn census() -> BTreeMap<Pid, Seen> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok());
-    pids.filter_map(|pid| Some((pid, seen(pid)?))).collect()
-}
-
-/// A process that lives: a zombie does not.
-fn seen(pid: Pid) -> Option<Seen> {
-    let text = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
-    let (head, tail) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = tail.split_whitespace().collect();
-    let state = fields[0].chars().next()?;
-    (state != 'Z' && state != 'X').then(|| Seen {
-        id: ProcessId { pid, start: fields[19].parse().unwrap() },
-        name: head.split_once('(').unwrap().1.to_owned(),
-        state,
-        parent: fields[1].parse().unwrap(),
-        session: fields[3].parse().unwrap(),
-    })
-}
-
-fn lives(id: ProcessId) -> bool {
-    seen(id.pid).is_some_and(|seen| seen.id == id)
-}
-
-/// The living descendants of a process with itself first, parents before children.
-fn tree(root: Pid) -> Vec<Seen> {
-    let all = census();
-    let mut found: Vec<Seen> = all.get(&root).cloned().into_iter().collect();
-    let mut next = 0;
-    while next < found.len() {
-        let parent = found[next].id.pid;
-        found.extend(all.values().filter(|seen| seen.parent == parent).cloned());
-        next += 1;
-    }
-    found
-}
-
-fn in_session(session: Pid) -> Vec<Seen> {
-    census().into_values().filter(|seen| seen.session == session).collect()
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        sleep(Duration::from_millis(2));
-    }
-}
-
-// ---- Jobs and bystanders ----
-
-/// A process of the test, and whatever descends from it; all ended with it.
-struct Job {
-    child: Child,
-    members: BTreeSet<ProcessId>,
-}
-
-impl Job {
-    fn start(command: &mut Command) -> Self {
-        Self { child: command.stdin(Stdio::null()).spawn().unwrap(), members: BTreeSet::new() }
-    }
-
-    /// A shell script as cron would start it: the leader of a session of its own.
-    fn script(text: &str, arguments: &[&Path]) -> Self {
-        let mut command = Command::new("setsid");
-        let job = Self::start(command.args(["sh", "-c", text, "job"]).args(arguments));
-        until("the script leads its session", || {
-            seen(job.pid()).is_some_and(|seen| seen.session == job.pid() && seen.name == "sh")
-        });
-        job
-    }
-
-    fn sleeper() -> Self {
-        let job = Self::start(Command::new("sleep").arg("600"));
-        until("it sleeps", || seen(job.pid()).is_some_and(|seen| seen.name == "sleep"));
-        job
-    }
-
-    /// The shape of a tree: see [`plant`].
-    fn tree(shape: &str) -> Self {
-        let mut job = Self::start(role("tree", shape).stdout(Stdio::null()));
-        let size = shape.matches('(').count();
-        until("the tree has grown", || tree(job.pid()).len() == size);
-        job.members();
-        job
-    }
-
-    fn pid(&self) -> Pid {
-        self.child.id().cast_signed()
-    }
-
-    fn id(&self) -> ProcessId {
-        seen(self.pid()).expect("it lives").id
-    }
-
-    /// Not yet waited for, so its number is its own.
-    fn lives(&self) -> bool {
-        seen(self.pid()).is_some()
-    }
-
-    /// All living members, as candidates, root first.
-    fn members(&mut self) -> Vec<Candidate> {
-        let tree = tree(self.pid());
-        self.members.extend(tree.iter().map(|seen| seen.id));
-        tree.iter().map(candidate).collect()
-    }
-
-    fn root(&self) -> Vec<Candidate> {
-        seen(self.pid()).iter().map(candidate).collect()
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        // The child is not waited for before the end, so its number still is its own, and so is its session's.
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.members();
-        }
-        let in_session: Vec<ProcessId> = in_session(self.pid()).into_iter().map(|seen| seen.id).collect();
-        for id in self.members.iter().copied().chain(in_session) {
-            if lives(id) {
-                let _ = kill_process(RawPid::from_raw(id.pid).unwrap(), rustix::process::Signal::KILL);
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn candidate(seen: &Seen) -> Candidate {
-    Candidate { id: seen.id, name: seen.name.clone(), command: String::new(), user: None, kernel_thread: false }
-}
-
-fn subject(candidates: &[Candidate]) -> Subject {
-    Subject {
-        job: "tree".to_owned(),
-        name: "nightly".to_owned(),
-        candidates: candidates.to_vec(),
-        seen: UNSEEN,
-        ..Subject::default()
-    }
-}
-
-fn aim(hand: &mut Hand, candidates: &[Candidate]) -> Aim {
-    hand.aim(&subject(candidates))
-}
-
-fn strike(hand: &mut Hand, signal: Signal) -> Outcome {
-    hand.arm().unwrap().strike(1, Action::End(signal), Blow::Signal(signal))
-}
-
-fn send(candidates: &[Candidate], signal: Signal) -> Outcome {
-    let mut hand = Hand::new(true);
-    aim(&mut hand, candidates);
-    strike(&mut hand, signal)
-}
-
-/// Aims at one process, and gives the reason why not.
-fn refusal(candidate: Candidate) -> Option<Refusal> {
-    let aim = aim(&mut Hand::new(true), &[candidate]);
-    assert_eq!(aim.targets.len(), 1);
-    aim.targets[0].check.clone().err()
-}
-
-fn ids(candidates: &[Candidate]) -> Vec<ProcessId> {
-    candidates.iter().map(|candidate| candidate.id).collect()
-}
-
-fn hit_ids(outcome: &Outcome) -> Vec<ProcessId> {
-    outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| hit.id).collect()
-}
-
 // ---- This binary in another part ----
-
-fn role(name: &str, argument: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "part", "--nocapture", "--test-threads=1"]).env(ROLE, name).env(ARGUMENT, argument);
-    command.stderr(Stdio::null());
-    command
-}
 
 /// Not a test, but what [`role`] starts.
 #[test]
@@ -230,6 +52,11 @@ fn part() {
         Ok("tree") => plant(&argument),
         Ok("aim") => print_aim(&argument),
         Ok("crowd") => print_crowd(&argument),
+        Ok("listen") => guards::listen(&argument),
+        Ok("prove") => pause::prove_for_long(&argument),
+        Ok("threads") => deprioritise::threads(),
+        Ok("neglect") => landing::neglect(),
+        Ok("vfork") => landing::vfork(),
         _ => {}
     }
 }
@@ -643,35 +470,21 @@ fn a_job_may_be_larger_than_the_limit_of_open_files() {
     assert_eq!(rest, "OF 121 SENT 121 ENTRIES 121");
 }
 
-/// A host of which acting remembers nothing.
-fn forgetful() -> Tools {
-    Tools { ledger: None, ..Tools::of_this_host() }
-}
-
-/// Starts a worker that sends every outcome down this channel.
-fn worker(outcomes: mpsc::Sender<Outcome>) -> Worker {
-    Worker::start(forgetful(), move |report| {
-        if let Report::Outcome(outcome) = report {
-            let _ = outcomes.send(outcome);
-        }
-    })
-}
-
 #[test]
 fn the_worker_answers_and_is_waited_for() {
     let mut job = Job::tree("n(n()n())");
-    let (sender, outcomes) = mpsc::channel();
-    let worker = worker(sender);
+    let Hands { worker, reports } = Hands::new(forgetful());
     let mut hand = Hand::new(true);
     aim(&mut hand, &job.root());
     worker.order(hand.arm().unwrap(), Order::whole(7, Action::Pause));
-    let paused = outcomes.recv().unwrap();
-    assert_eq!((paused.ticket, paused.sent()), (7, 3), "{paused}");
     aim(&mut hand, &job.root());
     worker.order(hand.arm().unwrap(), Order::whole(8, Action::End(Signal::Terminate)));
     drop(worker);
-    let ended = outcomes.try_recv().unwrap();
-    assert_eq!((ended.ticket, ended.sent()), (8, 3), "dropping it waits for the answer: {ended}");
+    let outcomes = reports.try_iter().filter_map(|report| match report {
+        Report::Outcome(outcome) => Some((outcome.ticket, outcome.sent())),
+        _ => None,
+    });
+    assert_eq!(outcomes.collect::<Vec<_>>(), [(7, 3), (8, 3)], "dropping it waits for the answers");
     assert_eq!(job.child.wait().unwrap().signal(), Some(15));
 }
 
@@ -718,26 +531,102 @@ fn of_any_tree_every_member_is_hit_and_nobody_else() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bystander = Job::tree("n(g(n())s())");
     let bystanders = bystander.members();
-    for _ in 0..60 {
+    for _ in 0..12 {
         let mut shape = String::new();
         grow(&mut random, 3, &mut 9, &mut shape);
         let mut job = Job::tree(&shape);
-        let members = job.members();
-        let knows_all = random.bool();
-        let candidates = if knows_all { members.clone() } else { job.root() };
         let signal = random.choice([Signal::Terminate, Signal::Interrupt, Signal::Kill]).unwrap();
-
-        let outcome = send(&candidates, signal);
-        let hit = hit_ids(&outcome);
-        let expected: BTreeSet<ProcessId> = ids(&members).into_iter().collect();
-        assert_eq!(hit.iter().copied().collect::<BTreeSet<_>>(), expected, "{shape} {outcome}");
-        assert_eq!((outcome.hits.len(), outcome.late), (members.len(), members.len() - candidates.len()), "{shape} {outcome}");
-        assert_eq!(hit[0], members[0].id, "the root first");
-        if knows_all {
-            assert_eq!(hit, ids(&members), "in the order of the candidates");
-        }
-        until("every member is gone", || !expected.iter().any(|id| lives(*id)));
-        job.child.wait().unwrap();
+        let members = job.members();
+        fell(&mut job, &members, random.bool(), signal, &shape);
         assert!(bystanders.iter().all(|bystander| lives(bystander.id)), "{shape}");
     }
+}
+
+/// The same for five hundred trees of shells and sleepers, sessions of their own among them: ten at a time, of which five are struck
+/// together while the other five stand beside them.
+#[test]
+fn of_five_hundred_trees_every_member_is_hit_and_nobody_else() {
+    let seed = std::env::var("WHYTOP_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("WHYTOP_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..50 {
+        let shapes: Vec<String> = (0..10)
+            .map(|_| {
+                let mut shape = String::new();
+                grow(&mut random, 3, &mut 4, &mut shape);
+                shape.replace('g', "n")
+            })
+            .collect();
+        let mut wood: Vec<Job> = shapes.iter().map(|shape| Job::start(&mut shells(shape))).collect();
+        until("the wood has grown", || {
+            let all = census();
+            wood.iter().zip(&shapes).all(|(job, shape)| {
+                let tree = tree_in(&all, job.pid());
+                tree.len() == shape.matches('(').count() && tree.iter().all(|seen| seen.name == "sleep")
+            })
+        });
+        let all = census();
+        let members: Vec<Vec<Candidate>> = wood.iter_mut().map(|job| job.members_in(&all)).collect();
+        let (first, second) = wood.split_at_mut(5);
+        for (jobs, at, beside) in [(first, 0, 5..10), (second, 5, 0..0)] {
+            std::thread::scope(|scope| {
+                for (job, at) in jobs.iter_mut().zip(at..) {
+                    let signal = random.choice([Signal::Terminate, Signal::Hangup, Signal::Kill]).unwrap();
+                    let (members, shape, knows_all) = (&members[at], &shapes[at], random.bool());
+                    scope.spawn(move || fell(job, members, knows_all, signal, shape));
+                }
+            });
+            let all = census();
+            for (members, shape) in members[beside.clone()].iter().zip(&shapes[beside]) {
+                let stands = |member: &Candidate| all.get(&member.id.pid).is_some_and(|seen| seen.id == member.id);
+                assert!(members.iter().all(stands), "somebody of {shape} was hit, who stood beside");
+            }
+        }
+    }
+}
+
+/// A tree of this shape, of shells that become sleepers: the code of each node is in a variable of its own, so that none has to be
+/// quoted in another.
+fn shells(shape: &str) -> Command {
+    fn code(shape: &str, codes: &mut Vec<String>) -> String {
+        let children = &shape[2..shape.len() - 1];
+        let (mut depth, mut begin, mut out) = (0, 0, String::new());
+        for (at, letter) in children.char_indices() {
+            depth += i32::from(letter == '(') - i32::from(letter == ')');
+            if letter == ')' && depth == 0 {
+                let child = &children[begin..=at];
+                let inside = code(child, codes);
+                let number = codes.len();
+                codes.push(inside);
+                let _ = match &child[..1] {
+                    "s" => write!(out, "setsid sh -c \"$N{number}\" & "),
+                    _ => write!(out, "( eval \"$N{number}\" ) & "),
+                };
+                begin = at + 1;
+            }
+        }
+        out + "exec sleep 600"
+    }
+    let mut codes = Vec::new();
+    let root = code(shape, &mut codes);
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(root).envs(codes.into_iter().enumerate().map(|(number, code)| (format!("N{number}"), code)));
+    command
+}
+
+/// Strikes the job, of which the screen knew all or the root only, and sees that exactly its members are hit and go.
+fn fell(job: &mut Job, members: &[Candidate], knows_all: bool, signal: Signal, shape: &str) {
+    let candidates = if knows_all { members } else { &members[..1] };
+    let outcome = send(candidates, signal);
+    let hit = hit_ids(&outcome);
+    let expected: BTreeSet<ProcessId> = ids(members).into_iter().collect();
+    assert_eq!(hit.iter().copied().collect::<BTreeSet<_>>(), expected, "{shape} {outcome}");
+    assert_eq!((outcome.hits.len(), outcome.late), (members.len(), members.len() - candidates.len()), "{shape} {outcome}");
+    assert_eq!(hit[0], members[0].id, "the root first");
+    if knows_all {
+        assert_eq!(hit, ids(members), "in the order of the candidates");
+    }
+    until("every member is gone", || !expected.iter().any(|id| lives(*id)));
+    job.child.wait().unwrap();
+    job.is_over = true;
 }

@@ -24,15 +24,14 @@ fn aim(job: &str, pids: &[i32]) -> Call {
     Call::Aim(job.into(), pids.to_vec())
 }
 
-/// Says what was on the screen if a text is not on it.
 #[track_caller]
 fn shows(ended: &Ended, text: &str) {
-    assert!(ended.screen.contains(text), "{text:?} is not on the screen:\n{}", ended.screen);
+    ended.shows(text);
 }
 
 #[track_caller]
 fn hides(ended: &Ended, text: &str) {
-    assert!(!ended.screen.contains(text), "{text:?} is on the screen:\n{}", ended.screen);
+    ended.hides(text);
 }
 
 #[test]
@@ -79,12 +78,12 @@ fn capital_k_proposes_sigkill() {
 }
 
 #[test]
-fn the_arrows_choose_the_signal() {
+fn the_arrows_choose_the_action() {
     for (keys, action) in [
         ("k<enter>", Action::End(Signal::Terminate)),
         ("k<down><enter>", Action::End(Signal::Interrupt)),
         ("k<down><down><up><enter>", Action::End(Signal::Interrupt)),
-        ("k<down><down><down><down><down><enter>", Action::Resume),
+        ("k<down><down><down><down><down><enter>", Action::Pause),
         ("K<up><up><up><up><enter>", Action::End(Signal::Terminate)),
     ] {
         let ended = play().sees(outage()).types(keys).ends();
@@ -163,9 +162,9 @@ fn the_dialog_is_frozen_while_answers_arrive() {
 fn a_job_that_cannot_be_reached_gets_nothing() {
     let ended = play().refusing_all(Refusal::NotPermitted).sees(outage()).types("k<enter>").ends();
     assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713])]);
-    shows(&ended, "you lack the rights");
+    shows(&ended, "you lack the rights to act");
     shows(&ended, "sudo kill -TERM 4711 4712 4713");
-    shows(&ended, "nothing sent: nightly.sh 4711 belongs to another user");
+    shows(&ended, "nothing done: nightly.sh 4711 belongs to another user");
 }
 
 #[test]
@@ -177,7 +176,7 @@ fn the_line_for_root_names_the_chosen_signal() {
 #[test]
 fn who_is_not_hit_is_named_with_the_reason() {
     let ended = play().refusing(4711, Refusal::Ancestor).sees(outage()).types("k").ends();
-    shows(&ended, "2 of 3 processes get the signal, 1 will not");
+    shows(&ended, "2 of 3 processes would be hit, 1 not");
     shows(&ended, "is what whytop runs in");
     shows(&ended, "The archive it is writing stays behind");
 }
@@ -208,7 +207,7 @@ fn k_on_a_calm_host_ends_nobody() {
 fn outcomes_belong_to_the_signals_in_their_order() {
     let ended = play()
         .sees(outage())
-        .types("k<enter><down><down><down>k<enter>")
+        .types("k<enter><down><down><down>k<enter>postgresql<enter>")
         .hears(outcome(Signal::Terminate, 1, &JOB))
         .sees(after(13, 30, &[4712]))
         .types("K")

@@ -79,6 +79,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/load/now", "n"),
     ("/load/runnable", "n"),
     ("/load/uninterruptible", "n"),
+    ("/load/always", "n"),
     ("/load/jobs", "a"),
     ("/load/jobs/0/job", "s"),
     ("/load/jobs/0/runnable", "n"),

@@ -21,10 +21,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("monitor", &["units", "sample", "analysis", "history"]),
     ("recovery", &["units", "action", "analysis", "site"]),
     ("proof", &["units", "action", "analysis"]),
+    ("landing", &["units", "action", "analysis"]),
     ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
-    ("report", &["units", "sample", "analysis", "site"]),
-    ("ui", &["units", "sample", "action", "analysis", "proof", "recovery", "subject", "site", "grounds"]),
+    ("report", &["units", "sample", "action", "analysis", "landing", "proof", "site"]),
+    ("ui", &["units", "sample", "action", "analysis", "landing", "proof", "recovery", "subject", "site", "grounds"]),
 ];
 
 /// Words that may stand only in these rooms.

@@ -31,7 +31,7 @@ fn candidate(pid: i32, name: &str, command: &str) -> Candidate {
 /// SIGTERM to the nightly job, as the screen orders it in the outage.
 fn asked() -> Entry {
     let targets = [candidate(4711, "nightly.sh", "/bin/sh /usr/local/sbin/nightly.sh"), candidate(4712, "tar", "tar cf - /srv")];
-    asked_for("nightly.sh", &targets, Grounds::of(&nightly_id(), Some(&outage()), None))
+    asked_for("nightly.sh", &targets, Grounds::of(nightly_id().as_str(), Some(&outage()), None))
 }
 
 fn asked_for(job: &str, targets: &[Candidate], grounds: Grounds) -> Entry {

@@ -4,7 +4,7 @@
 //! core. Whether there is a bystander inside is asked anew before each stroke. Between the question and the stroke only somebody
 //! who moves processes by hand could put one there. Never waits for a disk: these files are the kernel's own.
 //!
-//! Tested in place on made-up trees, and by `tests/cgroup.rs` on real ones.
+//! Tested in place on made-up trees, and by `tests/act/cgroup.rs` on real ones.
 
 use std::fs;
 use std::io;
@@ -42,7 +42,9 @@ impl Group {
     pub fn of(pids: &[Pid], root: &Path) -> Option<Self> {
         let mut common: Option<PathBuf> = None;
         for pid in pids {
-            let path = PathBuf::from(path_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?);
+            // Who has ended meanwhile is in none.
+            let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { continue };
+            let path = PathBuf::from(path_of(&text)?);
             common = Some(match common {
                 None => path,
                 Some(common) => common.ancestors().find(|above| path.starts_with(above))?.to_owned(),

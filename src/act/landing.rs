@@ -2,7 +2,7 @@
 //!
 //! A task in uninterruptible sleep takes no signal, not even SIGKILL, before its system call returns: the kernel keeps it in the
 //! pending masks of `/proc/PID/status`. A process that has ended and that its parent does not wait for is gone but for its number.
-//! One of the homes of clocks. Tested by `tests/landing.rs`.
+//! One of the homes of clocks. Tested by `tests/act/landing.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "looking again and again takes pauses in real time")]
 

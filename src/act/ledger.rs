@@ -4,7 +4,7 @@
 //! share it: each change reads it anew under a lock. What it says of a process counts only as long as that very process lives, and of
 //! a pause only as long as something of the job is stopped: whoever let it go by other means has undone it.
 //!
-//! Tested by `tests/pause.rs` and `tests/deprioritise.rs`.
+//! Tested by `tests/act/pause.rs` and `tests/act/deprioritise.rs`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

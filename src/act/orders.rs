@@ -1,7 +1,7 @@
 //! What each order does, from the guards to the outcome.
 //!
 //! The guards that ask for a typed word stand here and not in the screen, so that no way in can go around them. Tested by
-//! `tests/act.rs`, `tests/guards.rs`, `tests/pause.rs`, `tests/deprioritise.rs`.
+//! `tests/act.rs`, `tests/act/guards.rs`, `tests/act/pause.rs`, `tests/act/deprioritise.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Which ports the processes of a job listen on, so that a service is not ended by mistake.
 //!
 //! By the sockets among their open files and the kernel's list of listening ones, in their own network namespaces. Reads
-//! `/proc` only, and no file there that waits for a wedged process. Tested in place and by `tests/guards.rs`.
+//! `/proc` only, and no file there that waits for a wedged process. Tested in place and by `tests/act/guards.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! Running another program for an answer, within a time: `systemctl`, `fsfreeze`.
 //!
-//! By its arguments, never through a shell. One of the homes of clocks. Tested by `tests/units.rs`, with made-up programs.
+//! By its arguments, never through a shell. One of the homes of clocks. Tested by `tests/act/units.rs`, with made-up programs.
 
 #![allow(clippy::disallowed_methods, reason = "waiting for a program takes pauses and an end in real time")]
 

@@ -1,7 +1,7 @@
 //! A look around before the key: what the actions would meet here.
 //!
 //! First what `/proc` tells, which takes a moment; then what other programs and files tell, which may take as long as a stuck disk
-//! likes. So it runs on a thread of its own, and no order waits for its second half. Tested by `tests/guards.rs` and `tests/units.rs`.
+//! likes. So it runs on a thread of its own, and no order waits for its second half. Tested by `tests/act/guards.rs` and `tests/act/units.rs`.
 
 use std::ffi::OsString;
 use std::fs;

@@ -6,7 +6,7 @@
 //! it lives, looks whether that has happened, and else does it itself ([`super::proof`]).
 //!
 //! Only a SIGKILL to both at once, or the end of the host's power, leaves a job stopped; the ledger then names it at the next start.
-//! One of the homes of clocks. Tested by `tests/pause.rs`.
+//! One of the homes of clocks. Tested by `tests/act/pause.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "a pause has an end in real time")]
 

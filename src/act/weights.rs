@@ -4,7 +4,7 @@
 //! number and start. Neither can be set through a pidfd, so the process is held and asked for before and after: a number that
 //! changed hands in between is the one instant that is not covered, and what it would do to the wrong one is a lower priority.
 //!
-//! Tested by `tests/deprioritise.rs`.
+//! Tested by `tests/act/deprioritise.rs`.
 
 use std::fs;
 

@@ -2,7 +2,7 @@
 //!
 //! The one that sends signals is started before it is needed: on a host in trouble a new thread may not be had. What takes longer
 //! (a look around, a proof, systemd, the watch over those who do not go) has threads of its own, so that the next order is carried
-//! out at once. Tested by `tests/act.rs` and `tests/pause.rs`.
+//! out at once. Tested by `tests/act.rs` and `tests/act/pause.rs`.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -139,12 +139,12 @@ fn watch_standing(shared: &Arc<Shared>) -> Option<Sender<()>> {
     let (end, ended) = channel::<()>();
     let shared = Arc::clone(shared);
     let watch = move || {
-        let mut told = Vec::new();
+        let mut told = None;
         loop {
             let now = shared.ledger.standing();
-            if now != told {
+            if told.as_ref() != Some(&now) {
                 shared.report(Report::Standing(now.clone()));
-                told = now;
+                told = Some(now);
             }
             if ended.recv_timeout(STANDING) == Err(RecvTimeoutError::Disconnected) {
                 return;

@@ -218,6 +218,13 @@ pub enum Deed {
     Deprioritised,
 }
 
+impl Standing {
+    /// Whether it does nothing until it is told to go on.
+    pub fn is_paused(&self) -> bool {
+        self.deed == Deed::Paused
+    }
+}
+
 impl fmt::Display for Standing {
     /// `nightly.sh is paused since … by root: 3 processes`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,11 @@
-//! Puts the rooms together: reader and monitor for [`once`] and [`explain`], and with them screen, keys and actions for [`screen`].
+//! Puts the rooms together: reader and monitor for [`once`] and [`explain`], with them actions for [`headless`], and screen and keys for
+//! [`screen`].
 //!
 //! The only place that knows all rooms. Decides nothing about the host. Tested by `tests/once.rs` and `tests/outage.rs`, which
-//! run the binary.
+//! run the binary, and by `tests/act/headless.rs`.
 
 mod explain;
+mod headless;
 mod once;
 mod screen;
 
@@ -11,7 +13,7 @@ use std::env;
 use std::io::{stdin, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::act::watchdog;
 use crate::cli::{Cli, Command};
@@ -30,18 +32,27 @@ pub fn run(cli: &Cli) -> Result<u8> {
             Ok(reader.keeping(own.clone()))
         })
     };
-    match cli.command {
+    match &cli.command {
         Some(Command::Once { json }) => {
             let knowledge = knowledge(cli)?;
             let mut reader = reader()?;
             let monitor = monitor(&mut reader, knowledge)?;
-            once::run(reader, monitor, cli, json)
+            once::run(reader, monitor, cli, *json)
         }
         Some(Command::Explain { pid, json }) => {
             let knowledge = knowledge(cli)?;
             let mut reader = reader()?;
             let monitor = monitor(&mut reader, knowledge)?;
-            explain::run(reader, monitor, pid, json)
+            explain::run(reader, monitor, *pid, *json)
+        }
+        Some(Command::Act(_)) if cli.read_only => {
+            bail!("--read-only: nothing is done; whytop once says what is the matter")
+        }
+        Some(Command::Act(act)) => {
+            let knowledge = knowledge(cli)?;
+            let mut reader = reader()?;
+            let monitor = monitor(&mut reader, knowledge)?;
+            headless::run(reader, monitor, cli, act)
         }
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
         Some(Command::Watchdog) => {

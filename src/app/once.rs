@@ -41,7 +41,7 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, json: boo
     Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
 }
 
-/// Looks for a second.
+/// The diagnosis of now, after a second.
 pub fn look(reader: &mut WatchedReader, monitor: &mut Monitor) -> Result<Diagnosis> {
     let mut begun = Instant::now();
     let mut diagnosis = monitor.ingest(reader.sample()?);
@@ -91,7 +91,7 @@ impl Asked {
     }
 }
 
-/// Prints a report.
+/// Prints a text.
 pub fn print(text: &str) -> Result<()> {
     // Strips colours where no terminal is, or NO_COLOR is set.
     let mut out = anstream::stdout().lock();

@@ -52,7 +52,7 @@ struct Trees {
 /// What is worth asking for.
 #[derive(Clone, Copy, Default)]
 struct Wanted {
-    /// Bytes, of groups whose processes hide theirs.
+    /// Bytes, where those of some processes are not known.
     bytes: bool,
     cpu: bool,
     io: bool,
@@ -76,7 +76,7 @@ impl Cgroups {
     /// The counters of those groups that are worth a look.
     pub fn look(&mut self, table: &Table, changes: &Changes, held_up: HeldUp) -> Vec<Cgroup> {
         let HeldUp { cpu, io, memory } = held_up;
-        let wanted = Wanted { bytes: changes.io_denied > 0, cpu, io, memory };
+        let wanted = Wanted { bytes: changes.io_unknown, cpu, io, memory };
         if !(wanted.bytes || wanted.cpu || wanted.io || wanted.memory) {
             return Vec::new();
         }

@@ -4,7 +4,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::action::Signal;
+use crate::action::{Action, Signal};
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +17,14 @@ pub enum Command {
     Help,
     /// Show all that is known of the job.
     Detail,
-    /// Open the signal dialog with this one preselected.
-    Aim(Signal),
-    /// Send what the dialog says.
-    Send,
-    /// The other list.
-    SwitchList,
+    /// Open the menu of actions with this one chosen; in the menu choose it. What puts back is done at once.
+    Choose(Choice),
+    /// Order what the menu says.
+    Order,
+    /// Pick the process in the menu, or leave it out.
+    Pick,
+    /// The other list; in the menu between actions and processes.
+    Switch,
     /// One row up.
     Up,
     /// One row down.
@@ -39,6 +41,52 @@ pub enum Command {
     Suspend,
     /// Draw everything anew.
     Redraw,
+}
+
+/// An action, as far as a key can say which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// Whichever comes first.
+    Any,
+    /// End by this signal.
+    End(Signal),
+    /// Proof by pause.
+    Prove,
+    /// Pause until told otherwise.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Let everybody else go first.
+    Deprioritise,
+    /// Put back what was done.
+    Undo,
+    /// Thaw a filesystem.
+    Thaw,
+    /// Stop the unit.
+    StopUnit,
+}
+
+impl Choice {
+    /// Whether this action is meant.
+    pub fn means(self, action: &Action) -> bool {
+        match (self, action) {
+            (Self::Any, _)
+            | (Self::Prove, Action::Prove { .. })
+            | (Self::Pause, Action::Pause)
+            | (Self::Resume, Action::Resume)
+            | (Self::Deprioritise, Action::Deprioritise)
+            | (Self::Undo, Action::Undo)
+            | (Self::Thaw, Action::Thaw { .. })
+            | (Self::StopUnit, Action::StopUnit { .. }) => true,
+            (Self::End(signal), Action::End(other)) => signal == *other,
+            _ => false,
+        }
+    }
+
+    /// Whether it only puts back what was done: nobody has to look twice before.
+    pub const fn puts_back(self) -> bool {
+        matches!(self, Self::Resume | Self::Undo)
+    }
 }
 
 /// What whoever sits in front of it may do.
@@ -66,13 +114,15 @@ pub enum Screen {
     Detail,
     /// Keys and words.
     Help,
-    /// Signal dialog.
+    /// Menu of actions.
     Dialog,
+    /// A word has to be typed: characters are text here.
+    Confirm,
 }
 
 impl Screen {
     /// Every screen.
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Detail, Self::Help, Self::Dialog];
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Detail, Self::Help, Self::Dialog, Self::Confirm];
 }
 
 /// One row of the table.
@@ -98,33 +148,125 @@ const PLAIN: KeyModifiers = KeyModifiers::NONE;
 const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
 const EVERYWHERE: &[Screen] = &Screen::ALL;
 const MAIN: &[Screen] = &[Screen::Overview, Screen::Detail];
+const ACTING: &[Screen] = &[Screen::Overview, Screen::Detail, Screen::Dialog];
+const MOVING: &[Screen] = &[Screen::Overview, Screen::Detail, Screen::Help, Screen::Dialog];
 
 /// The table, in the order of the help screen.
 pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[(KeyCode::Char('k'), PLAIN)],
         shown: "k",
-        command: Command::Aim(Signal::Terminate),
+        command: Command::Choose(Choice::End(Signal::Terminate)),
         hint: "end",
         help: "end the suspect, or the job you selected: shows first which processes, sends nothing yet",
-        screens: MAIN,
+        screens: ACTING,
         acts: true,
     },
     Binding {
         keys: &[(KeyCode::Char('K'), PLAIN)],
         shown: "K",
-        command: Command::Aim(Signal::Kill),
+        command: Command::Choose(Choice::End(Signal::Kill)),
         hint: "",
-        help: "the same with SIGKILL preselected, for what outlives k",
+        help: "the same with SIGKILL chosen, for what outlives k",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('p'), PLAIN)],
+        shown: "p",
+        command: Command::Choose(Choice::Prove),
+        hint: "prove",
+        help: "prove it by a pause of 10 s: does anybody wait then? It goes on by itself; asks first",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('P'), PLAIN)],
+        shown: "P",
+        command: Command::Choose(Choice::Pause),
+        hint: "",
+        help: "pause it until you let it go on; asks first",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('r'), PLAIN)],
+        shown: "r",
+        command: Command::Choose(Choice::Resume),
+        hint: "resume",
+        help: "let a paused job go on, at once",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('d'), PLAIN)],
+        shown: "d",
+        command: Command::Choose(Choice::Deprioritise),
+        hint: "",
+        help: "let everybody else go first: niceness, I/O class and weights; asks first",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('u'), PLAIN)],
+        shown: "u",
+        command: Command::Choose(Choice::Undo),
+        hint: "undo",
+        help: "undo: put back what was paused or deprioritised, at once",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('t'), PLAIN)],
+        shown: "t",
+        command: Command::Choose(Choice::Thaw),
+        hint: "",
+        help: "thaw a frozen filesystem; asks first",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('s'), PLAIN)],
+        shown: "s",
+        command: Command::Choose(Choice::StopUnit),
+        hint: "",
+        help: "stop its systemd unit, so that nothing starts it again; asks first",
+        screens: ACTING,
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char('m'), PLAIN)],
+        shown: "m",
+        command: Command::Choose(Choice::Any),
+        hint: "actions",
+        help: "every action on it, and what each would do here",
         screens: MAIN,
         acts: true,
     },
     Binding {
         keys: &[(KeyCode::Enter, PLAIN)],
         shown: "Enter",
-        command: Command::Send,
-        hint: "send",
-        help: "send the signal to the processes named in the dialog",
+        command: Command::Order,
+        hint: "do it",
+        help: "do what is chosen, to the processes that are named",
+        screens: &[Screen::Dialog, Screen::Confirm],
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Tab, PLAIN), (KeyCode::BackTab, PLAIN)],
+        shown: "Tab",
+        command: Command::Switch,
+        hint: "pick processes",
+        help: "from the actions to the processes, and back",
+        screens: &[Screen::Dialog],
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Char(' '), PLAIN)],
+        shown: "Space",
+        command: Command::Pick,
+        hint: "",
+        help: "pick this process only, then more of them; none picked is all of them",
         screens: &[Screen::Dialog],
         acts: true,
     },
@@ -151,8 +293,8 @@ pub const BINDINGS: &[Binding] = &[
         shown: "↑",
         command: Command::Up,
         hint: "",
-        help: "select the job above; in the dialog the signal above",
-        screens: EVERYWHERE,
+        help: "select the job above; among actions or processes the one above",
+        screens: MOVING,
         acts: false,
     },
     Binding {
@@ -160,8 +302,8 @@ pub const BINDINGS: &[Binding] = &[
         shown: "↓",
         command: Command::Down,
         hint: "select",
-        help: "select the job below; in the dialog the signal below",
-        screens: EVERYWHERE,
+        help: "select the job below; among actions or processes the one below",
+        screens: MOVING,
         acts: false,
     },
     Binding {
@@ -169,8 +311,8 @@ pub const BINDINGS: &[Binding] = &[
         shown: "PgUp",
         command: Command::PageUp,
         hint: "",
-        help: "a page up; in the dialog through its processes",
-        screens: EVERYWHERE,
+        help: "a page up; among actions through the processes",
+        screens: MOVING,
         acts: false,
     },
     Binding {
@@ -178,8 +320,8 @@ pub const BINDINGS: &[Binding] = &[
         shown: "PgDn",
         command: Command::PageDown,
         hint: "",
-        help: "a page down; in the dialog through its processes",
-        screens: EVERYWHERE,
+        help: "a page down; among actions through the processes",
+        screens: MOVING,
         acts: false,
     },
     Binding {
@@ -188,7 +330,7 @@ pub const BINDINGS: &[Binding] = &[
         command: Command::First,
         hint: "",
         help: "to the first row",
-        screens: EVERYWHERE,
+        screens: MOVING,
         acts: false,
     },
     Binding {
@@ -197,13 +339,13 @@ pub const BINDINGS: &[Binding] = &[
         command: Command::Last,
         hint: "",
         help: "to the last row",
-        screens: EVERYWHERE,
+        screens: MOVING,
         acts: false,
     },
     Binding {
         keys: &[(KeyCode::Tab, PLAIN), (KeyCode::BackTab, PLAIN)],
         shown: "Tab",
-        command: Command::SwitchList,
+        command: Command::Switch,
         hint: "other list",
         help: "to the other list: who waits, who takes",
         screens: &[Screen::Overview],
@@ -327,7 +469,7 @@ mod tests {
         let shifted = KeyEvent::new(KeyCode::Char('K'), KeyModifiers::SHIFT);
         assert_eq!(
             lookup(Screen::Overview, Rights::Act, shifted).map(|binding| binding.command),
-            Some(Command::Aim(Signal::Kill))
+            Some(Command::Choose(Choice::End(Signal::Kill)))
         );
     }
 }

@@ -4,6 +4,7 @@
 //! ([`World`]) passed in, so tests run this very loop on a `TestBackend` with scripted events. Nothing in here reads a
 //! clock, a file or a process.
 
+pub mod dialog;
 pub mod event;
 pub mod keys;
 pub mod state;
@@ -60,9 +61,13 @@ where
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Quit => return Ok(()),
-                    Effect::Aim { job, subject, preselect } => {
+                    Effect::Aim { job, subject, choice } => {
                         let aim = world.aim(&subject);
-                        aimed(&mut state, job, preselect, aim);
+                        aimed(&mut state, job, choice, aim);
+                    }
+                    Effect::Act { subject, order, grounds } => {
+                        world.aim(&subject);
+                        world.order(order, *grounds);
                     }
                     Effect::Order { order, grounds } => world.order(order, *grounds),
                     Effect::Release => world.release(),

@@ -10,10 +10,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
+use super::dialog::Dialog;
 use super::keys::{Rights, Screen};
 use super::theme::{Depth, Theme};
-use crate::action::{Aim, Landing, Signal, Standing, Subject};
-use crate::analysis::diagnosis::{Advice, Diagnosis, Job, JobId, Kind, Resource, Role};
+use crate::action::{Landing, Standing, Subject};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Resource, Role};
+use crate::proof::Proof;
 use crate::recovery::Recovery;
 use crate::sample::{Glance, HostFacts};
 use crate::site::{Condition, Site};
@@ -37,17 +39,18 @@ pub enum Mode {
         /// First line shown.
         scroll: usize,
     },
-    /// Which signal to which processes.
+    /// Which action on which processes.
     Dialog(Box<Dialog>),
 }
 
 impl Mode {
     /// Which keys are in force.
-    pub const fn screen(&self) -> Screen {
+    pub fn screen(&self) -> Screen {
         match self {
             Self::Overview => Screen::Overview,
             Self::Detail(_) => Screen::Detail,
             Self::Help { .. } => Screen::Help,
+            Self::Dialog(dialog) if dialog.typed.is_some() => Screen::Confirm,
             Self::Dialog(_) => Screen::Dialog,
         }
     }
@@ -62,25 +65,6 @@ pub struct Detail {
     pub name: String,
     /// First line shown.
     pub scroll: usize,
-}
-
-/// The signal dialog. Frozen while it is open: what it lists is what it hits.
-#[derive(Clone, Debug)]
-pub struct Dialog {
-    /// Which job.
-    pub job: JobId,
-    /// Its processes, each checked.
-    pub aim: Aim,
-    /// The signal that Enter sends.
-    pub signal: Signal,
-    /// What is known of ending this tool.
-    pub advice: Advice,
-    /// How long it had run when the dialog opened, and how long earlier runs took, in words. `None`: no earlier run is known.
-    pub lasts: Option<String>,
-    /// First process shown.
-    pub scroll: usize,
-    /// The detail screen it was opened from, to go back to.
-    pub from: Option<Detail>,
 }
 
 /// One of the two lists.
@@ -145,6 +129,28 @@ pub struct Watch {
     pub before: Arc<Diagnosis>,
 }
 
+/// A proof by pause: the suspect stands still, or did.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Of the order.
+    pub ticket: u64,
+    /// What it has shown so far.
+    pub proof: Proof,
+    /// The diagnosis that the operator acted on.
+    pub before: Arc<Diagnosis>,
+    /// How the site under probe stood then.
+    pub site_before: Option<Condition>,
+    /// How it stood last while the suspect stood still.
+    pub site_during: Option<Condition>,
+}
+
+impl Trial {
+    /// Whether the suspect stands still.
+    pub const fn is_running(&self) -> bool {
+        self.proof.gone_on_at.is_none()
+    }
+}
+
 /// All that the screen knows.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -171,11 +177,13 @@ pub struct State {
     /// The newest order's.
     pub ticket: u64,
     /// Who is left of the job that was told to end last.
-    pub landing: Option<Landing>,
+    pub landings: Vec<Landing>,
     /// What was done and can be put back.
     pub standing: Vec<Standing>,
     /// What became of the last action.
     pub watch: Option<Watch>,
+    /// The proof by pause that goes on, or was made last.
+    pub trial: Option<Trial>,
     /// The visible line.
     pub message: Option<Message>,
     /// Whether anything here may act.
@@ -211,9 +219,10 @@ impl State {
             row: 0,
             pending: VecDeque::new(),
             ticket: 0,
-            landing: None,
+            landings: Vec::new(),
             standing: Vec::new(),
             watch: None,
+            trial: None,
             message: None,
             rights: Rights::Act,
             untraced: None,
@@ -239,8 +248,16 @@ impl State {
         if let Some(watch) = &mut self.watch {
             watch.recovery.observe(&diagnosis);
         }
+        if let Some(trial) = &mut self.trial {
+            trial.proof.observe(&diagnosis);
+        }
         self.diagnosis = Some(diagnosis);
         self.glance = None;
+    }
+
+    /// Whether a job stands still because somebody paused it here.
+    pub fn has_paused(&self) -> bool {
+        self.trial.as_ref().is_some_and(Trial::is_running) || self.standing.iter().any(Standing::is_paused)
     }
 
     /// How the site under probe stands now. `None`: there is none.
@@ -252,7 +269,11 @@ impl State {
     pub fn pass(&mut self, now: Timestamp) {
         self.now = Some(self.now.map_or(now, |before| before.max(now)));
         let condition = self.condition();
-        if let Some((watch, condition)) = self.watch.as_mut().zip(condition) {
+        let Some(condition) = condition else { return };
+        if let Some(trial) = self.trial.as_mut().filter(|trial| trial.is_running()) {
+            trial.site_during = Some(condition.clone());
+        }
+        if let Some(watch) = &mut self.watch {
             watch.recovery.observe_site(condition, now);
         }
     }
@@ -285,7 +306,7 @@ impl State {
         find(&verdict.culprit).or_else(|| find(&verdict.backup))
     }
 
-    /// The job that `k` is about: the one on the detail screen, the one the user chose, one that outlived its signal, or the
+    /// The job that `k` is about: the one on the detail screen, the one the user chose, one that was acted on and is still there, or the
     /// suspect. Never just the first of a list: on a calm host, or once the culprit is gone, that is whoever does the host's
     /// own work, and a `k` out of habit must not end it.
     pub fn target(&self) -> Option<Target> {
@@ -295,8 +316,12 @@ impl State {
         if self.selected.is_some() {
             return self.selected.clone();
         }
+        if let Some(Trial { proof, .. }) = &self.trial {
+            return Some(Target { job: proof.job.clone(), name: proof.name.clone() });
+        }
+        // What was paused or slowed is still there.
         if let Some(watch) = &self.watch
-            && watch.recovery.outlived()
+            && (watch.recovery.outlived() || !watch.recovery.outcome.action.ends() && !watch.recovery.alive.is_empty())
         {
             return Some(Target { job: watch.recovery.job.clone(), name: watch.recovery.outcome.job.clone() });
         }

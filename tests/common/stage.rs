@@ -13,7 +13,9 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
-use whytop::action::{Action, Aim, Aimed, Hit, Offers, Order, Outcome, Refusal, Report, Signal, Subject};
+use whytop::action::{
+    Action, Aim, Aimed, Confirmation, Hit, Offer, Offers, Order, Outcome, PROOF_SECONDS, Refusal, Report, Signal, Subject,
+};
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::grounds::Grounds;
 use whytop::sample::Glance;
@@ -78,6 +80,7 @@ pub enum Call {
 #[derive(Default)]
 pub struct FakeWorld {
     pub calls: Rc<RefCell<Vec<Call>>>,
+    pub orders: Rc<RefCell<Vec<Order>>>,
     pub grounds: Rc<RefCell<Vec<Grounds>>>,
     pub refused: Vec<(Pid, Refusal)>,
     pub refuse_all: Option<Refusal>,
@@ -91,13 +94,16 @@ impl World for FakeWorld {
             Some((_, why)) => Err(why.clone()),
             None => self.refuse_all.clone().map_or(Ok(()), Err),
         };
-        let targets = subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
-        Aim { job: subject.name.clone(), targets, offers: Offers { job: subject.job.clone(), ..Offers::default() } }
+        let targets: Vec<Aimed> =
+            subject.candidates.iter().map(|c| Aimed { candidate: c.clone(), check: check(c.id.pid) }).collect();
+        let offers = offers(subject, &targets);
+        Aim { job: subject.name.clone(), targets, offers }
     }
 
     fn order(&mut self, order: Order, grounds: Grounds) {
         self.grounds.borrow_mut().push(grounds);
-        self.calls.borrow_mut().push(Call::Order(order.action));
+        self.calls.borrow_mut().push(Call::Order(order.action.clone()));
+        self.orders.borrow_mut().push(order);
     }
 
     fn release(&mut self) {
@@ -108,6 +114,42 @@ impl World for FakeWorld {
         self.calls.borrow_mut().push(Call::Suspend);
         Ok(())
     }
+}
+
+/// The menu as it is for root on a host without systemd where nothing is paused or frozen; a victim has to be typed.
+pub fn offers(subject: &Subject, targets: &[Aimed]) -> Offers {
+    let hit = targets.iter().filter(|aimed| aimed.check.is_ok()).count();
+    let refused = targets.iter().find_map(|aimed| Some((&aimed.candidate, aimed.check.as_ref().err()?)));
+    let refused = refused.map(|(candidate, why)| format!("{} {} {why}", candidate.name, candidate.id.pid));
+    let beyond = refused.filter(|_| hit == 0);
+    let offer = |action, does: String, why: Option<&str>| Offer {
+        action,
+        does,
+        why_not: why.map(str::to_owned).or_else(|| beyond.clone()),
+        beware: Vec::new(),
+    };
+    let mut all: Vec<Offer> = Signal::ENDS
+        .into_iter()
+        .map(|signal| offer(Action::End(signal), format!("{} ({hit} processes)", signal.meaning()), None))
+        .collect();
+    let prove = format!("stops {hit} processes for {PROOF_SECONDS} s and compares who waits; they go on by themselves");
+    all.extend([
+        offer(Action::Prove { seconds: PROOF_SECONDS }, prove, None),
+        offer(Action::Pause, format!("stops {hit} processes until told to go on"), None),
+        offer(Action::Resume, "lets it go on".into(), Some("it is not paused")),
+        offer(Action::Deprioritise, format!("niceness 19 and the idle I/O class for all threads of {hit} processes"), None),
+        offer(Action::Undo, "puts it back".into(), Some("whytop has done nothing to it that can be put back")),
+        offer(
+            Action::Thaw { mount: String::new() },
+            "thaws".into(),
+            Some("no filesystem is frozen, as far as anybody waits for one"),
+        ),
+        offer(Action::StopUnit { unit: String::new() }, "stops".into(), Some("systemd does not run here: end the job instead")),
+    ]);
+    all[4].beware = vec!["Locks and connections that it has stay held for so long.".into()];
+    all[7].beware = vec!["sda has the scheduler none: the I/O class has no effect there.".into()];
+    let victim = || Confirmation::of(subject, format!("{} is one of those that wait, not the cause", subject.name));
+    Offers { job: subject.job.clone(), offers: all, confirmation: subject.is_victim.then(victim), complete: true }
 }
 
 /// What became of the first signal to the nightly job.
@@ -137,6 +179,8 @@ pub struct Play {
 pub struct Ended {
     /// What the world was asked.
     pub calls: Vec<Call>,
+    /// All of what was ordered.
+    pub orders: Vec<Order>,
     /// The evidence that orders were given on.
     pub grounds: Vec<Grounds>,
     /// The last screen.
@@ -147,6 +191,19 @@ pub struct Ended {
     pub frames: usize,
     /// Events that nobody took, because the loop had ended.
     pub left: usize,
+}
+
+impl Ended {
+    /// Says what was on the screen if a text is not on it.
+    #[track_caller]
+    pub fn shows(&self, text: &str) {
+        assert!(self.screen.contains(text), "{text:?} is not on the screen:\n{}", self.screen);
+    }
+
+    #[track_caller]
+    pub fn hides(&self, text: &str) {
+        assert!(!self.screen.contains(text), "{text:?} is on the screen:\n{}", self.screen);
+    }
 }
 
 impl Play {
@@ -209,6 +266,10 @@ impl Play {
         self.then(Event::Site(News::Asked(at(second)))).then(Event::Site(news))
     }
 
+    pub fn reports(self, report: Report) -> Self {
+        self.then(Event::Report(report))
+    }
+
     pub fn then(mut self, event: Event) -> Self {
         self.events.push_back(event);
         self
@@ -264,10 +325,10 @@ impl FakeWorld {
         let backend = Counting { inner: TestBackend::new(size.0, size.1), frames: 0 };
         let mut terminal = Terminal::new(backend).expect("a test backend");
         run(&mut terminal, state, events, &mut self).expect("the loop ends well");
-        let (calls, grounds) = (self.calls.borrow().clone(), self.grounds.borrow().clone());
+        let (calls, orders, grounds) = (self.calls.borrow().clone(), self.orders.borrow().clone(), self.grounds.borrow().clone());
         let Counting { inner, frames } = terminal.backend();
         let screen = text_of(inner.buffer());
-        Ended { calls, grounds, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+        Ended { calls, orders, grounds, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
     }
 }
 

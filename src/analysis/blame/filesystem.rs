@@ -8,8 +8,10 @@ use crate::analysis::freezes::{Act, acts, is_line};
 use crate::sample::TaskState;
 use crate::units::{SECOND, span};
 
-/// The next step of a script begins within so many seconds after its freeze; who writes to a busy filesystem feels that as soon.
+/// The next step of a script begins within so many seconds after those who write felt the freeze: it writes out what is dirty first.
 const NEXT_STEP: f64 = 2.0;
+/// And not before that, but for a moment: somebody has to write for it to be felt.
+const FELT_LATE: f64 = 0.5;
 
 /// A freeze command says so much less where it is not known which filesystem is frozen.
 const ANY_MOUNT: f64 = 0.8;
@@ -54,7 +56,7 @@ pub fn freezer(jobs: &[Job], waits: &[&WaitGroup], mount: Option<&str>, victims:
         let root = job.facts.root.filter(|root| totals.instant.age(*root) >= frozen_for)?;
         let step = |member: &&std::sync::Arc<Member>| {
             let after = frozen_for - totals.instant.age(member.id);
-            member.id != root && (-NEXT_STEP..=NEXT_STEP).contains(&after)
+            member.id != root && (-FELT_LATE..=NEXT_STEP).contains(&after)
         };
         job.facts.members.iter().find(step).cloned()
     };

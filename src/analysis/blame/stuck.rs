@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use super::{
-    CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight, filesystem, is_program,
-    waiting_jobs,
+    CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, MOSTLY_MEMORY, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight,
+    filesystem, is_program, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::storage::is_stacked;
@@ -21,8 +21,6 @@ const VICTIM_TASKS: f64 = 0.5;
 const AT_WORK_CORES: f64 = 0.02;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
 const HELD_UP: f64 = 0.1;
-/// It is memory when that held it up for this part of what I/O did.
-const MOSTLY_MEMORY: f64 = 0.5;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
 const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
@@ -189,15 +187,20 @@ fn case(
         Some(Resource::Disk) => disk(anybody),
         // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
         Some(Resource::None) => disk(backups),
-        _ if totals.disk_pressed => disk(anybody),
+        None if totals.memory_pressed() => {
+            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+        }
+        None if totals.disk_pressed => disk(anybody),
         _ => disk(backups),
     };
+    let guessed_memory = place.resource.is_none() && totals.memory_pressed();
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
     let known = place.resource;
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
         Some(Resource::Memory) => memory_share(&jobs[i], totals),
+        None if guessed_memory => memory_share(&jobs[i], totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
         _ => disk_share(jobs, i, device, totals),
     });
@@ -212,11 +215,13 @@ fn case(
         (Some(_), _, Some(Resource::None)) => 0.3,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
+        (Some(_), Some(share), None) if guessed_memory => (0.45 + 0.4 * share).min(0.8),
         (Some(i), Some(share), None) => (0.45 + 0.4 * share).min(0.8) * which_disk(&jobs[i], device, totals),
         (Some(_), None, _) => 0.5,
     };
     let resource = match known {
         Some(resource) if seen => resource,
+        None if guessed_memory => Resource::Memory,
         _ if culprit.is_some() => Resource::Disk,
         _ => Resource::None,
     };

@@ -3,9 +3,8 @@
 use ratatui::text::Line;
 
 use super::text::{Pieces, fit, width as cells, wrap};
-use crate::action::Signal;
 use crate::analysis::gap;
-use crate::ui::keys::{Binding, Command, Screen, bindings};
+use crate::ui::keys::{Binding, Choice, Command, Screen, bindings};
 use crate::ui::state::{State, Tone};
 
 /// The keys of this screen. The one that acts says on whom.
@@ -15,10 +14,14 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
     let mut hints: Vec<(&Binding, String)> = Vec::new();
     for binding in bindings(state.rights).filter(|binding| !binding.hint.is_empty() && binding.screens.contains(&screen)) {
         let hint = match binding.command {
-            Command::Aim(Signal::Terminate) => match state.target() {
+            Command::Choose(Choice::End(_)) => match state.target() {
+                Some(_) if screen == Screen::Dialog => continue,
                 Some(target) => format!("{} {}", binding.hint, fit(&target.name, 20)),
                 None => continue,
             },
+            Command::Choose(Choice::Resume) if !state.has_paused() || screen == Screen::Dialog => continue,
+            Command::Choose(Choice::Undo) if state.standing.is_empty() || screen == Screen::Dialog => continue,
+            Command::Choose(Choice::Prove | Choice::Any) if state.target().is_none() || screen == Screen::Dialog => continue,
             Command::Back if screen == Screen::Overview => match (&state.watch, &state.selected) {
                 (Some(_), _) => "dismiss".to_owned(),
                 (None, Some(_)) => "unselect".to_owned(),
@@ -27,7 +30,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             Command::Help | Command::Quit => binding.hint.to_owned(),
             _ if state.diagnosis.is_none() => continue,
             Command::Down if matches!(screen, Screen::Detail | Screen::Help) => "scroll".to_owned(),
-            Command::Down if screen == Screen::Dialog => "signal".to_owned(),
+            Command::Down if screen == Screen::Dialog => "choose".to_owned(),
             Command::Detail if state.shown().is_none() => continue,
             _ => binding.hint.to_owned(),
         };
@@ -38,7 +41,9 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
         hints.iter().map(|(binding, hint)| cells(binding.shown) + cells(hint) + 3).sum()
     };
     while needed(&hints) > width + 1 {
-        let spare = |binding: &Binding| matches!(binding.command, Command::SwitchList | Command::Down | Command::Detail);
+        let spare = |binding: &Binding| {
+            matches!(binding.command, Command::Switch | Command::Down | Command::Detail | Command::Choose(Choice::Prove))
+        };
         match hints.iter().rposition(|(binding, _)| spare(binding)) {
             Some(last) => hints.remove(last),
             None => break,

@@ -15,6 +15,7 @@ const WORDS: &[(&str, &str)] = &[
     ("victim", "a job whose tasks wait because of others"),
     ("STALL", "share of the last ten seconds in which somebody was held up (PSI)"),
     ("cpu", "in WAITS: tasks that want a CPU and have none; in TAKES: CPUs in use"),
+    ("‖", "before a job: it is paused, and goes on when it is told to"),
     ("n/a", "not known; never a zero"),
 ];
 

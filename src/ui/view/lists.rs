@@ -144,7 +144,12 @@ fn row(state: &State, diagnosis: &Diagnosis, columns: &Columns, job: &Job, selec
     let idle = job.usage.cpu_cores.unwrap_or_default() < 0.005 && job.usage.disk_bytes().unwrap_or_default() < 1.0;
     let number = if idle && columns.list == List::Takes { theme.dim } else { theme.plain };
     let mut line = Pieces::new(columns.width);
-    let mark = if selected { "›" } else { " " };
+    let paused = state.standing.iter().any(|standing| standing.is_paused() && standing.job == job.facts.id.as_str());
+    let (mark, style) = match (selected, paused) {
+        (true, _) => ("›", style),
+        (false, true) => ("‖", theme.amber),
+        (false, false) => (" ", style),
+    };
     line.push(mark, theme.key).push(&left(&job.facts.name, columns.name), style);
     match columns.list {
         List::Waits => waits(state, diagnosis, columns, job, &mut line, number),

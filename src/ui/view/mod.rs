@@ -9,6 +9,7 @@
 //!  1 min 40.1 = site-worker 35.2 + nightly.sh 2.9 + 1.1 from before + 0.9 unseen      verdict (account)
 //!   CONTENTION  nightly.sh takes 91 % of sda: 38 tasks of site-worker wait for it     verdict
 //!  site-worker 4711 blocks whoever looks at it (mmap_lock held): ps, htop and t…      verdict (wedged)
+//!   PAUSED  rsync since 14:20:03 (7 m 28 s) by ann: 1 process   r lets it go on      standing
 //!  CO-LOCATED BACKUP DETECTED: IT TAKES THE DISK                            96 % sure suspect, or
 //!  ▌ who      nightly.sh (tar)   nightly.sh 4711 → tar 4712 | gzip 4713               recovery
 //!  ▌ …
@@ -33,9 +34,11 @@ mod lists;
 mod panel;
 mod recovery;
 mod site;
+mod standing;
 mod suspect;
 mod text;
 mod trend;
+mod trial;
 mod verdict;
 
 use ratatui::Frame;
@@ -44,8 +47,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use crate::analysis::diagnosis::{Diagnosis, Job};
+use crate::ui::dialog::Dialog;
 use crate::ui::keys::{Command, shown};
-use crate::ui::state::{Detail, Dialog, Mode, State};
+use crate::ui::state::{Detail, Mode, State};
 use crate::units::count;
 use panel::Panel;
 use text::Pieces;
@@ -123,6 +127,7 @@ struct Regions {
     account: Rect,
     verdict: Rect,
     beside: Rect,
+    standing: Rect,
     panel: Rect,
     lists: Rect,
     trend_title: Rect,
@@ -148,8 +153,10 @@ impl Regions {
             _ => wish + 1,
         };
         let beside = if height < 9 { 0 } else { verdict::beside(state, diagnosis, width, 2).len() as u16 };
+        let standing = if height < 9 { 0 } else { standing::lines(state, width).len() as u16 };
         let keys = 1;
-        let mut rest = height.saturating_sub(header + load + site + disks + ledger + verdict + beside + message + keys);
+        let mut rest =
+            height.saturating_sub(header + load + site + disks + ledger + verdict + beside + standing + message + keys);
         let unpanelled = rest;
         let mut take = |wanted: u16, keep: u16| -> u16 {
             let taken = wanted.min(rest.saturating_sub(keep));
@@ -176,7 +183,8 @@ impl Regions {
         let gap_verdict = take(1, lists_wish + 3);
         let gap_trend = if trend > 0 { take(1, lists_wish + 2) } else { 0 };
         let used = account + trend + trend_title + gap_panel + gap_lists + gap_verdict + gap_trend + panel;
-        let lists = height.saturating_sub(header + load + site + disks + ledger + verdict + beside + message + keys + used);
+        let lists =
+            height.saturating_sub(header + load + site + disks + ledger + verdict + beside + standing + message + keys + used);
         let mut y = area.y;
         let mut next = |gap: u16, height: u16| {
             let place = Rect { x: area.x, y: y + gap, width: area.width, height }.intersection(area);
@@ -192,6 +200,7 @@ impl Regions {
             account: next(0, account),
             verdict: next(gap_verdict, verdict),
             beside: next(0, beside),
+            standing: next(0, standing),
             panel: next(gap_panel, panel),
             lists: next(gap_lists, lists),
             trend_title: next(gap_trend, trend_title),
@@ -202,9 +211,9 @@ impl Regions {
     }
 }
 
-/// The panel that is due: what became of an action, else the suspect.
+/// The panel that is due: a proof by pause, what became of an action, else the suspect.
 fn panel(state: &State, width: usize) -> Option<Panel> {
-    recovery::panel(state, width).or_else(|| suspect::panel(state, width))
+    trial::panel(state, width).or_else(|| recovery::panel(state, width)).or_else(|| suspect::panel(state, width))
 }
 
 fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
@@ -222,6 +231,7 @@ fn draw_overview(buffer: &mut Buffer, area: Rect, state: &State) {
     paint(buffer, at.account, verdict::account(state, diagnosis, width));
     paint(buffer, at.verdict, verdict::verdict(state, diagnosis, width, usize::from(at.verdict.height)));
     paint(buffer, at.beside, verdict::beside(state, diagnosis, width, usize::from(at.beside.height)));
+    paint(buffer, at.standing, standing::lines(state, width));
     if let Some(panel) = panel(state, width) {
         paint(buffer, at.panel, panel.lines(width, usize::from(at.panel.height)));
     }

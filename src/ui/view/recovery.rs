@@ -4,10 +4,11 @@ use ratatui::style::Style;
 
 use super::panel::{Panel, Row, gauge};
 use super::text::{UNKNOWN, clock, tasks};
-use crate::action::{Action, Signal};
+use crate::action::{Action, Landing, Signal, Still};
 use crate::analysis::diagnosis::Resource;
+use crate::landing;
 use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange, Victim};
-use crate::ui::keys::{Command, Screen, shown};
+use crate::ui::keys::{Choice, Command, Screen, shown};
 use crate::ui::state::{State, Watch};
 use crate::ui::theme::Theme;
 use crate::units::{count, span};
@@ -46,7 +47,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     if recovery.victims.len() > 1 {
         rows.push(row(5, "victims", vec![(victims(recovery), theme.plain)]));
     }
-    rows.push(row(1, "job", remains(recovery, theme.good, theme.amber)));
+    rows.push(row(1, "job", remains(state, recovery)));
     rows.push(row(3, "load", vec![(load(state, recovery), theme.plain)]));
     if state.message.is_none() {
         rows.push(row(4, "sent", vec![(recovery.outcome.to_string(), theme.dim)]));
@@ -58,7 +59,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let back = shown(Screen::Overview, Command::Back);
     let mut keys = vec![(back.to_owned(), theme.key), (" dismiss".to_owned(), theme.strong)];
     if recovery.outlived() && would_hit(state, recovery) {
-        let kill = shown(Screen::Overview, Command::Aim(Signal::Kill));
+        let kill = shown(Screen::Overview, Command::Choose(Choice::End(Signal::Kill)));
         keys.splice(0..0, [(kill.to_owned(), theme.key), (" send SIGKILL   ".to_owned(), theme.strong)]);
     }
     rows.push(row(1, "", keys));
@@ -121,18 +122,42 @@ fn waiting(recovery: &Recovery, noun: &str, width: usize, victim: Style, good: S
 }
 
 /// What is left of the job.
-fn remains(recovery: &Recovery, good: Style, amber: Style) -> Vec<(String, Style)> {
+fn remains(state: &State, recovery: &Recovery) -> Vec<(String, Style)> {
+    let (good, amber) = (state.theme.good, state.theme.amber);
     let alive = &recovery.alive;
-    let text = match (recovery.outcome.action.ends(), alive.as_slice()) {
-        (false, []) => ("nothing of it is left".to_owned(), good),
-        (false, _) => (format!("{} paused", count(alive.len(), "process")), amber),
+    let landing = state.landings.iter().find(|landing| landing.ticket == recovery.outcome.ticket);
+    let text = match (&recovery.outcome.action, alive.as_slice()) {
+        (action, []) if !action.ends() => ("nothing of it is left".to_owned(), good),
+        (Action::Pause, alive) => {
+            let resume = shown(Screen::Overview, Command::Choose(Choice::Resume));
+            (format!("{} paused; {resume} lets it go on", count(alive.len(), "process")), amber)
+        }
+        (Action::Deprioritise, _) => {
+            let undo = shown(Screen::Overview, Command::Choose(Choice::Undo));
+            (format!("it goes behind everybody else; {undo} puts it back"), amber)
+        }
+        (Action::Thaw { mount }, _) => (format!("{mount} is thawed"), good),
         (_, []) => ("nothing of it runs any more".to_owned(), good),
+        // Why it is still there says more than that it is.
+        (_, _) if landing.is_some_and(|landing| landing.left.iter().any(|left| left.still != Still::Runs)) => {
+            (landing.map(|landing| left(landing, state)).unwrap_or_default(), amber)
+        }
         (_, alive) => {
             let verb = if alive.len() == 1 { "runs" } else { "run" };
             (format!("{} still {verb}", names(recovery)), amber)
         }
     };
     vec![text]
+}
+
+/// The first of those that are left, with why, and how many more there are.
+fn left(landing: &Landing, state: &State) -> String {
+    let stuck = landing.left.iter().find(|left| left.still != Still::Runs);
+    let first = stuck.map(|left| landing::of_one(left, landing, state.diagnosis.as_deref())).unwrap_or_default();
+    match landing.left.len() {
+        0 | 1 => first,
+        all => format!("{first}; and {} more", all - 1),
+    }
 }
 
 /// `tar 4712, gzip 4713 and 3 more`
@@ -154,7 +179,7 @@ fn outlived(state: &State, recovery: &Recovery) -> String {
     let who = if recovery.alive.len() > 1 { format!("{who} and {} more", recovery.alive.len() - 1) } else { who };
     let verb = if recovery.alive.len() > 1 { "run" } else { "runs" };
     let after = span(recovery.elapsed.max(PATIENCE_SECONDS).floor());
-    let key = shown(Screen::Overview, Command::Aim(Signal::Kill));
+    let key = shown(Screen::Overview, Command::Choose(Choice::End(Signal::Kill)));
     let hint = if would_hit(state, recovery) {
         format!("press {key} to send SIGKILL")
     } else {

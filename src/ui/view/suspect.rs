@@ -6,7 +6,7 @@ use super::panel::{Panel, Row};
 use super::text::{UNKNOWN, ago, clock, cores, known, of_all, percent, tasks, width as cells};
 use crate::action::Signal;
 use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, Role};
-use crate::ui::keys::{Command, Rights, Screen, shown};
+use crate::ui::keys::{Choice, Command, Rights, Screen, shown};
 use crate::ui::state::State;
 use crate::units::{count, rate, span};
 
@@ -196,9 +196,10 @@ fn hints(state: &State, job: &Job) -> Vec<(String, Style)> {
             (format!(" unselects {name}; then the keys act on {} again", job.facts.name), theme.dim),
         ];
     }
-    let end = (shown(Screen::Overview, Command::Aim(Signal::Terminate)), " end it   ");
+    let end = (shown(Screen::Overview, Command::Choose(Choice::End(Signal::Terminate))), " end it   ");
+    let prove = (shown(Screen::Overview, Command::Choose(Choice::Prove)), " prove it by a pause   ");
     let evidence = (shown(Screen::Overview, Command::Detail), " evidence");
-    let keys = if state.rights == Rights::Act { vec![end, evidence] } else { vec![evidence] };
+    let keys = if state.rights == Rights::Act { vec![end, prove, evidence] } else { vec![evidence] };
     keys.into_iter().flat_map(|(key, does)| [(key.to_owned(), theme.key), (does.to_owned(), theme.strong)]).collect()
 }
 

@@ -1,0 +1,275 @@
+//! What an action without a screen would do, and what became of it: text for people, JSON for programs.
+//!
+//! Every refusal and every outcome is one sentence that says what to do instead. Tested by `tests/act/headless.rs`.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::action::{Action, Aim, Hit, Landing, Outcome, Still, Subject};
+use crate::analysis::diagnosis::Diagnosis;
+use crate::landing;
+use crate::proof::{Proof, Shown};
+use crate::units::{Pid, ProcessId};
+
+/// The version of the contract.
+const SCHEMA: u32 = 1;
+
+/// What would be done.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The job's identity; empty where none was found.
+    pub job: String,
+    /// Its name.
+    pub name: String,
+    /// What.
+    pub action: String,
+    /// What it does here.
+    pub does: String,
+    /// Why it cannot be done.
+    pub why_not: Option<String>,
+    /// What to beware of.
+    pub beware: Vec<String>,
+    /// What has to be typed first, and why.
+    pub confirm: Option<(String, String)>,
+    /// Its processes: number, user, command line, and why it is not hit.
+    pub processes: Vec<(Pid, Option<String>, String, Option<String>)>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The first answer.
+    pub outcome: Outcome,
+    /// Who is left of those who were told to end. `None`: nobody was, or nothing is known yet.
+    pub left: Option<Landing>,
+    /// What a pause has shown.
+    pub proof: Option<Proof>,
+    /// That the job goes on after it.
+    pub gone_on: Option<Outcome>,
+}
+
+impl Plan {
+    /// For no job at all.
+    pub fn unaimed(why: &str) -> Self {
+        Self { why_not: Some(why.to_owned()), ..Self::default() }
+    }
+
+    /// For an action on what was aimed at; `only`: on these processes of it.
+    pub fn of(subject: &Subject, aim: &Aim, action: &Action, only: Option<&[ProcessId]>) -> Self {
+        let offer = aim.offers.offers.iter().find(|offer| {
+            // The time of a proof is the caller's.
+            offer.action == *action || matches!((&offer.action, action), (Action::Prove { .. }, Action::Prove { .. }))
+        });
+        let is_meant = |id| only.is_none_or(|only| only.contains(&id));
+        let targets = aim.targets.iter().filter(|aimed| is_meant(aimed.candidate.id));
+        let processes = targets.map(|aimed| {
+            let candidate = &aimed.candidate;
+            let refusal = aimed.check.as_ref().err().map(ToString::to_string);
+            (candidate.id.pid, candidate.user.clone(), candidate.command.clone(), refusal)
+        });
+        let confirm = aim.offers.confirmation_for(action).map(|asked| (asked.word.clone(), asked.why.clone()));
+        Self {
+            job: subject.job.clone(),
+            name: subject.name.clone(),
+            action: action.to_string(),
+            does: offer.map(|offer| offer.does.clone()).unwrap_or_default(),
+            why_not: match offer {
+                Some(offer) => offer.why_not.clone(),
+                None => Some("it is not offered for this job".to_owned()),
+            },
+            beware: offer.map(|offer| offer.beware.clone()).unwrap_or_default(),
+            confirm,
+            processes: processes.collect(),
+        }
+    }
+}
+
+/// What would be done, for whoever is asked.
+pub fn plan_text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}: {}", plan.name, plan.action);
+    let _ = writeln!(out, "  {}", plan.does);
+    for (pid, user, command, refusal) in &plan.processes {
+        let user = user.as_deref().unwrap_or("-");
+        let not = refusal.as_ref().map(|why| format!("  (not: {why})")).unwrap_or_default();
+        let _ = writeln!(out, "  {pid:>7} {user:<10} {command}{not}");
+    }
+    for beware in &plan.beware {
+        let _ = writeln!(out, "  ! {beware}");
+    }
+    if let Some((word, why)) = &plan.confirm {
+        let _ = writeln!(out, "  ! {why}: it takes --confirm {word}");
+    }
+    out
+}
+
+/// What became of it. `diagnosis`: it knows what those wait for who are still there.
+pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
+    let mut out = format!("{}\n", done.outcome);
+    if let Some(left) = &done.left {
+        let _ = writeln!(out, "{}", landing::sentence(left, Some(diagnosis)));
+    }
+    if let Some(gone_on) = &done.gone_on {
+        let _ = writeln!(out, "{gone_on}");
+    }
+    if let Some(proof) = &done.proof {
+        let _ = writeln!(out, "{}", proof.sentence());
+    }
+    out
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    action: &'a str,
+    job: Option<&'a str>,
+    name: Option<&'a str>,
+    /// `planned`, `done`, `partly`, `refused`.
+    result: &'static str,
+    /// One sentence.
+    message: String,
+    does: &'a str,
+    beware: &'a [String],
+    confirm: Option<&'a str>,
+    processes: Vec<ProcessOut<'a>>,
+    late: usize,
+    notes: &'a [String],
+    left: Option<Vec<LeftOut>>,
+    proof: Option<ProofOut>,
+}
+
+#[derive(Serialize)]
+struct ProcessOut<'a> {
+    pid: Pid,
+    user: Option<&'a str>,
+    command: &'a str,
+    /// Whether it is, or was, hit.
+    hit: bool,
+    why_not: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    pid: Pid,
+    name: String,
+    /// `runs`, `ignores`, `blocks`, `pending`, `stopped`, `zombie`.
+    state: &'static str,
+    words: String,
+}
+
+#[derive(Serialize)]
+struct ProofOut {
+    /// `cause`, `part`, `not_the_cause`, `nothing`.
+    shown: &'static str,
+    waiting_before: f64,
+    waiting_during: Option<f64>,
+    sentence: String,
+}
+
+impl<'a> Document<'a> {
+    fn of(plan: &'a Plan, result: &'static str, message: String) -> Self {
+        let known = |text: &'a str| Some(text).filter(|text| !text.is_empty());
+        let processes = plan.processes.iter().map(|(pid, user, command, refusal)| ProcessOut {
+            pid: *pid,
+            user: user.as_deref(),
+            command,
+            hit: refusal.is_none() && plan.why_not.is_none(),
+            why_not: refusal.clone(),
+        });
+        Self {
+            schema: SCHEMA,
+            action: &plan.action,
+            job: known(&plan.job),
+            name: known(&plan.name),
+            result,
+            message,
+            does: &plan.does,
+            beware: &plan.beware,
+            confirm: plan.confirm.as_ref().map(|(word, _)| word.as_str()),
+            processes: processes.collect(),
+            late: 0,
+            notes: &[],
+            left: None,
+            proof: None,
+        }
+    }
+
+    fn print(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n").context("put the outcome into JSON")
+    }
+}
+
+/// What would be done, for a program.
+pub fn plan_json(plan: &Plan) -> Result<String> {
+    let message = format!("{} {}", plan.name, plan.does);
+    Document::of(plan, "planned", message).print()
+}
+
+/// Why nothing is done, for a program.
+pub fn refused_json(plan: &Plan, why: &str) -> Result<String> {
+    let mut document = Document::of(plan, "refused", why.to_owned());
+    for process in &mut document.processes {
+        process.hit = false;
+    }
+    document.print()
+}
+
+/// What became of it, for a program.
+pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<String> {
+    let outcome = &done.outcome;
+    let left_over = done.left.as_ref().is_some_and(|landing| !landing.left.is_empty());
+    let result = match (outcome.worked(), outcome.worked_wholly() && !left_over) {
+        (_, true) => "done",
+        (true, false) => "partly",
+        (false, _) => "refused",
+    };
+    let mut document = Document::of(plan, result, outcome.to_string());
+    document.processes = outcome.hits.iter().map(|hit| hit_out(plan, hit)).collect();
+    document.late = outcome.late;
+    document.notes = &outcome.notes;
+    document.left = done.left.as_ref().map(|landing| left_out(landing, diagnosis));
+    document.proof = done.proof.as_ref().map(|proof| ProofOut {
+        shown: match proof.shown() {
+            Shown::Cause => "cause",
+            Shown::Part => "part",
+            Shown::NotTheCause => "not_the_cause",
+            Shown::Nothing(_) => "nothing",
+        },
+        waiting_before: proof.waiting_before,
+        waiting_during: proof.waiting_during(),
+        sentence: proof.sentence(),
+    });
+    document.print()
+}
+
+fn hit_out<'a>(plan: &'a Plan, hit: &'a Hit) -> ProcessOut<'a> {
+    let known = plan.processes.iter().find(|(pid, ..)| *pid == hit.id.pid);
+    ProcessOut {
+        pid: hit.id.pid,
+        user: known.and_then(|(_, user, ..)| user.as_deref()),
+        command: known.map_or(hit.name.as_str(), |(_, _, command, _)| command),
+        hit: hit.result.is_ok(),
+        why_not: hit.result.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn left_out(landing: &Landing, diagnosis: &Diagnosis) -> Vec<LeftOut> {
+    let state = |still: &Still| match still {
+        Still::Runs => "runs",
+        Still::Ignores => "ignores",
+        Still::Blocks => "blocks",
+        Still::Pending { .. } => "pending",
+        Still::Stopped => "stopped",
+        Still::Zombie { .. } => "zombie",
+    };
+    let left = landing.left.iter();
+    left.map(|remaining| LeftOut {
+        pid: remaining.id.pid,
+        name: remaining.name.clone(),
+        state: state(&remaining.still),
+        words: landing::of_one(remaining, landing, Some(diagnosis)),
+    })
+    .collect()
+}

@@ -1,0 +1,208 @@
+//! Pauses: those that end by themselves whatever happens to whytop, those that stay, and what is remembered of them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid as RawPid, Signal as KernelSignal, kill_process};
+use whytop::act::Tools;
+use whytop::action::{Action, Deed, Report, Standing, Subject};
+use whytop::units::{Pid, ProcessId};
+
+use super::actors::*;
+
+fn with_ledger(folder: &Path) -> Tools {
+    Tools { ledger: Some(folder.join("run/standing.json")), ..forgetful() }
+}
+
+fn kill(pid: Pid, signal: KernelSignal) {
+    kill_process(RawPid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// Proves for a minute, says when the job stands still, and stays.
+pub fn prove_for_long(argument: &str) {
+    let (id, ledger) = argument.split_once(' ').unwrap();
+    let (pid, start) = id.split_once('@').unwrap();
+    let id = ProcessId { pid: pid.parse().unwrap(), start: start.parse().unwrap() };
+    let hands = Hands::new(with_ledger(Path::new(ledger)));
+    let subject = Subject { candidates: vec![(id, "theirs".to_owned()).into()], ..subject(&[]) };
+    println!("\nOUTCOME {}", hands.act(&subject, Action::Prove { seconds: 60 }));
+    std::thread::sleep(super::LIFE);
+}
+
+/// The watchdogs of this process.
+fn watchdogs(parent: Pid) -> Vec<Pid> {
+    let is_one = |pid: Pid| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split('\0').nth(1) == Some("watchdog")
+    };
+    census().into_values().filter(|seen| seen.parent == parent && is_one(seen.id.pid)).map(|seen| seen.id.pid).collect()
+}
+
+#[test]
+fn a_proof_ends_by_itself() {
+    let mut job = Job::tree("n(n()s())");
+    let members = job.members();
+    let hands = Hands::new(forgetful());
+    let begun = Instant::now();
+    let stopped = hands.act(&subject(&members), Action::Prove { seconds: 1 });
+    assert_eq!(stopped.to_string().split(" (").next().unwrap(), "nightly is paused for 1 s: 3 processes");
+    assert!(members.iter().all(|member| state(member.id.pid) == 'T'), "{stopped}");
+    let gone_on = hands.outcome();
+    assert_eq!((gone_on.ticket, &gone_on.action, gone_on.sent()), (stopped.ticket, &Action::Resume, 3), "{gone_on}");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(gone_on.notes.is_empty(), "{gone_on}");
+    assert!(members.iter().all(|member| !matches!(state(member.id.pid), 'T' | '-')));
+}
+
+#[test]
+fn a_proof_is_cut_short_by_letting_the_job_go_on() {
+    let job = Job::sleeper();
+    let hands = Hands::new(forgetful());
+    let subject = subject(&job.root());
+    assert!(hands.act(&subject, Action::Prove { seconds: 60 }).worked());
+    let again = hands.act(&subject, Action::Prove { seconds: 60 });
+    assert!(!again.worked(), "{again}");
+    hands.act(&subject, Action::Resume);
+    until("it goes on", || state(job.pid()) == 'S');
+    let last = hands.hear("the end of the proof", |report| match report {
+        Report::Standing(standing) => Some(standing),
+        _ => None,
+    });
+    assert_eq!(last, []);
+}
+
+#[test]
+fn quitting_in_the_middle_of_a_proof_lets_the_job_go_on() {
+    let job = Job::sleeper();
+    let hands = Hands::new(forgetful());
+    assert!(hands.act(&subject(&job.root()), Action::Prove { seconds: 60 }).worked());
+    let begun = Instant::now();
+    drop(hands);
+    assert_eq!(state(job.pid()), 'S');
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// A proof in another process, and the job that it has stopped.
+fn proof_elsewhere(folder: &Path) -> (Job, Job) {
+    let job = Job::sleeper();
+    let mut prover = role("prove", &format!("{} {}", job.id(), folder.display()));
+    let prover = Job::start(prover.stdout(Stdio::null()));
+    until("it stands still", || state(job.pid()) == 'T');
+    (job, prover)
+}
+
+#[test]
+fn whytop_is_killed_and_the_job_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, mut prover) = proof_elsewhere(folder.path());
+    kill(prover.pid(), KernelSignal::KILL);
+    prover.child.wait().unwrap();
+    until("it goes on", || state(job.pid()) == 'S');
+    // And nobody thinks that it is paused.
+    let hands = Hands::new(with_ledger(folder.path()));
+    assert_eq!(standing(&hands), []);
+}
+
+#[test]
+fn the_watchdog_is_killed_and_the_job_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, prover) = proof_elsewhere(folder.path());
+    let [watchdog] = watchdogs(prover.pid())[..] else { panic!("one watchdog") };
+    kill(watchdog, KernelSignal::KILL);
+    until("it goes on", || state(job.pid()) == 'S');
+    assert!(prover.lives());
+}
+
+#[test]
+fn a_watchdog_that_is_told_to_end_lets_the_job_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, prover) = proof_elsewhere(folder.path());
+    for watchdog in watchdogs(prover.pid()) {
+        kill(watchdog, KernelSignal::TERM);
+    }
+    until("it goes on", || state(job.pid()) == 'S');
+}
+
+/// The terminal in which `whytop prove` runs is torn down in the middle of the proof.
+#[test]
+fn a_terminal_dies_and_the_job_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut job = Job::script("sleep 600 & wait", &[]);
+    until("it works", || tree(job.pid()).len() == 2);
+    let id = job.id();
+    let (pty, pts) = pty_process::blocking::open().unwrap();
+    let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_whytop"))
+        .args(["prove", "--seconds", "60", "--yes", "--tier", "proc", "--job", &format!("tree:{id}")])
+        .env("WHYTOP_RUNTIME_DIR", folder.path());
+    let mut child = command.spawn(pts).unwrap();
+    let members = job.members();
+    until("all stand still", || members.iter().all(|member| state(member.id.pid) == 'T'));
+    drop(pty);
+    until("all go on", || members.iter().all(|member| !matches!(state(member.id.pid), 'T' | '-')));
+    child.wait().unwrap();
+}
+
+// ---- What is remembered ----
+
+fn standing(hands: &Hands) -> Vec<Standing> {
+    hands.hear("what stands", |report| match report {
+        Report::Standing(standing) => Some(standing),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_job_left_paused_is_known_at_the_next_start_until_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut job = Job::tree("n(n())");
+    let members = job.members();
+    let hands = Hands::new(with_ledger(folder.path()));
+    assert_eq!(standing(&hands), []);
+    assert_eq!(hands.act(&subject(&members), Action::Pause).sent(), 2);
+    drop(hands);
+    assert_eq!(state(job.pid()), 'T', "a pause outlives whytop");
+
+    let hands = Hands::new(with_ledger(folder.path()));
+    let known = standing(&hands);
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert_eq!((known[0].name.as_str(), known[0].deed, known[0].processes.len()), ("nightly", Deed::Paused, 2));
+    assert!(!known[0].by.is_empty());
+
+    // By the next whytop, though the screen knows the job under another name.
+    let again = Subject::of_standing(&known[0]);
+    let outcome = hands.act(&again, Action::Undo);
+    assert_eq!(outcome.to_string().split(" (").next().unwrap(), "nightly is as it was before: 2 processes");
+    assert_eq!(standing(&hands), []);
+    assert!(members.iter().all(|member| state(member.id.pid) == 'S'));
+
+    // Or by somebody else, by hand.
+    hands.act(&subject(&members), Action::Pause);
+    assert_eq!(standing(&hands).len(), 1);
+    for member in &members {
+        kill(member.id.pid, KernelSignal::CONT);
+    }
+    assert_eq!(standing(&hands), []);
+}
+
+#[test]
+fn what_another_boot_or_a_stranger_wrote_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(with_ledger(folder.path()));
+    assert!(hands.act(&subject(&job.root()), Action::Pause).worked());
+    drop(hands);
+    let file = folder.path().join("run/standing.json");
+    let page = fs::read_to_string(&file).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for wrong in [page.replace(boot.trim(), "another"), page.replace("\"start\":", "\"start\":1"), "{".to_owned(), String::new()]
+    {
+        fs::write(&file, &wrong).unwrap();
+        assert_eq!(standing(&Hands::new(with_ledger(folder.path()))), [], "{wrong}");
+    }
+    fs::write(&file, &page).unwrap();
+    assert_eq!(standing(&Hands::new(with_ledger(folder.path()))).len(), 1);
+    let mode = Command::new("stat").args(["-c", "%a"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&mode.stdout).trim(), "600");
+}

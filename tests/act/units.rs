@@ -1,0 +1,122 @@
+//! What systemd says, by a made-up `systemctl`: what brings a job back, and stopping its unit.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::process::getuid;
+use whytop::act::{Hand, Tools};
+use whytop::action::{Action, Offers, Report, Signal, Subject};
+
+use super::actors::*;
+
+/// A service that a timer starts, under a systemd of these few lines. What it is asked is written into `asked`.
+fn host(folder: &Path) -> Tools {
+    let systemctl = folder.join("systemctl");
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>{}\ncase \"$*\" in\n\
+         *show*nightly.timer) echo 'NextElapseUSecRealtime=Sun 2026-11-29 02:00:00 UTC'; echo NextElapseUSecMonotonic=;;\n\
+         *show*nightly.service) printf 'LoadState=loaded\\nRestart=on-failure\\nTriggeredBy=nightly.timer\\nRefuseManualStop=no\\n';;\n\
+         *show*) printf 'LoadState=not-found\\n';;\n\
+         *stop*nightly.service) ;;\n\
+         *) echo 'Failed to stop x: Access denied' >&2; exit 1;;\nesac\n",
+        folder.join("asked").display()
+    );
+    fs::write(&systemctl, script).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut search = folder.as_os_str().to_owned();
+    search.push(":/usr/bin:/bin");
+    Tools { search, has_systemd: true, ..forgetful() }
+}
+
+fn unit(job: &Job, name: &str) -> Subject {
+    let job_id = format!("unit:/system.slice/{name}");
+    Subject { job: job_id, unit: Some(name.to_owned()), ..subject(&job.root()) }
+}
+
+fn offers(hands: &Hands, subject: &Subject) -> Offers {
+    let aim = Hand::new(true).aim(subject);
+    hands.worker.survey(subject.clone(), aim);
+    hands.hear("all offers", |report| match report {
+        Report::Offers(offers) if offers.complete => Some(offers),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may stop a unit of the host's");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let nightly = unit(&job, "nightly.service");
+    let of = offers(&hands, &nightly);
+    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    assert_eq!(stop.does, "systemctl stop nightly.service, so that Restart=on-failure does not bring it back");
+    assert_eq!(stop.why_not, None);
+    let timer =
+        "nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.";
+    assert_eq!(stop.beware, [timer]);
+    let end = of.find(&Action::End(Signal::Terminate)).unwrap();
+    assert_eq!(end.beware, ["nightly.service has Restart=on-failure: stop the unit instead.", timer]);
+
+    let stopped = hands.act(&nightly, Action::StopUnit { unit: "nightly.service".to_owned() });
+    assert!(stopped.worked() && stopped.to_string().starts_with("nightly.service is stopped; nightly.timer starts"), "{stopped}");
+    let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
+    assert!(asked.ends_with("stop --no-ask-password -- nightly.service\n"), "{asked}");
+}
+
+#[test]
+fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let why_not = |tools: Tools, subject: &Subject| {
+        let hands = Hands::new(tools);
+        let action = Action::StopUnit { unit: subject.unit.clone().unwrap() };
+        offers(&hands, subject).find(&action).unwrap().why_not.clone().unwrap_or_default()
+    };
+    let nightly = unit(&job, "nightly.service");
+    let without = Tools { has_systemd: false, ..host(folder.path()) };
+    assert_eq!(why_not(without, &nightly), "systemd does not run here: end the job instead");
+    let users =
+        Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..nightly.clone() };
+    let said = "it is a unit of user 7's own: systemctl --user stop nightly.service, as user 7";
+    assert_eq!(why_not(host(folder.path()), &users), said);
+    if !getuid().is_root() {
+        assert_eq!(why_not(host(folder.path()), &nightly), "only root may: sudo systemctl stop nightly.service");
+        return;
+    }
+    let unknown = unit(&job, "gone.service");
+    assert_eq!(why_not(host(folder.path()), &unknown), "systemd knows no gone.service: end the job instead");
+    let missing = Tools { search: "/nowhere".into(), ..host(folder.path()) };
+    assert_eq!(why_not(missing, &nightly), "systemctl is not installed; end the job instead");
+    let hands = Hands::new(host(folder.path()));
+    let outcome = hands.act(&unit(&job, "other.service"), Action::StopUnit { unit: "other.service".to_owned() });
+    assert_eq!(outcome.to_string(), "other.service is not stopped: systemctl says: Failed to stop x: Access denied");
+}
+
+/// A manager that does not answer holds nobody up but the one who asked.
+#[test]
+fn a_manager_that_hangs_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = host(folder.path());
+    fs::write(folder.path().join("systemctl"), "#!/bin/sh\nexec sleep 60\n").unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(tools);
+    let nightly = unit(&job, "nightly.service");
+    let aim = Hand::new(true).aim(&nightly);
+    hands.worker.survey(nightly.clone(), aim);
+    // Orders do not wait for it.
+    let outcome = hands.act(&nightly, Action::End(Signal::Kill));
+    assert_eq!(outcome.sent(), 1, "{outcome}");
+    let of = hands.hear("all offers", |report| match report {
+        Report::Offers(offers) if offers.complete => Some(offers),
+        _ => None,
+    });
+    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    if getuid().is_root() {
+        assert_eq!(stop.why_not.as_deref(), Some("systemctl has not answered within 2 s; end the job instead"));
+    }
+}
