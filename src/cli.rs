@@ -106,8 +106,8 @@ pub enum Act {
     },
     /// Stop a job for some seconds, see whether others then wait no longer, and let it go on
     Prove {
-        /// For how long, 5 to 60
-        #[arg(long, value_name = "SECONDS", default_value_t = PROOF_SECONDS, value_parser = clap::value_parser!(u32).range(5..=60))]
+        /// For how long, 3 to 60
+        #[arg(long, value_name = "SECONDS", default_value_t = PROOF_SECONDS, value_parser = clap::value_parser!(u32).range(3..=60))]
         seconds: u32,
         /// Whom, and how to ask
         #[command(flatten)]

@@ -13,6 +13,7 @@
 //! | a flag, an exit code | [`cli`], `main` |
 //! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
 //! | which disks are below a path, which files are open | `kernel::storage`; `kernel::descriptors`, `kernel::movers` |
+//! | what is asked only while somebody is held up: who holds the memory, what control groups say | `kernel::holders`, `kernel::cgroups`; `analysis::stalls` |
 //! | how all tasks are read at once | [`kernel::tier`], its program `kernel/bpf/tasks.bpf.c`; `kernel::take` |
 //! | when it is read | [`sampler`] |
 //! | its own memory and priority | [`kernel::own`] |
@@ -26,7 +27,8 @@
 //! | how long earlier runs took | `analysis::past` |
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
-//! | who is accused, with which words | `analysis::blame` |
+//! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem |
+//! | what a job uses | [`monitor`], `weigh` |
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |

@@ -14,6 +14,8 @@ mod cgroup;
 mod deprioritise;
 #[path = "act/guards.rs"]
 mod guards;
+#[path = "act/headless.rs"]
+mod headless;
 #[path = "act/landing.rs"]
 mod landing;
 #[path = "act/pause.rs"]
@@ -534,41 +536,51 @@ fn of_any_tree_every_member_is_hit_and_nobody_else() {
         grow(&mut random, 3, &mut 9, &mut shape);
         let mut job = Job::tree(&shape);
         let signal = random.choice([Signal::Terminate, Signal::Interrupt, Signal::Kill]).unwrap();
-        fell(&mut job, random.bool(), signal, &shape);
+        let members = job.members();
+        fell(&mut job, &members, random.bool(), signal, &shape);
         assert!(bystanders.iter().all(|bystander| lives(bystander.id)), "{shape}");
     }
 }
 
-/// The same for five hundred trees of shells and sleepers, sessions of their own among them: ten at a time, each struck while the
-/// other nine stand beside it.
+/// The same for five hundred trees of shells and sleepers, sessions of their own among them: ten at a time, of which five are struck
+/// together while the other five stand beside them.
 #[test]
 fn of_five_hundred_trees_every_member_is_hit_and_nobody_else() {
     let seed = std::env::var("WHYTOP_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("WHYTOP_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..50 {
-        let mut wood: Vec<(Job, String)> = (0..10)
+        let shapes: Vec<String> = (0..10)
             .map(|_| {
                 let mut shape = String::new();
                 grow(&mut random, 3, &mut 4, &mut shape);
-                let shape = shape.replace('g', "n");
-                (Job::start(&mut shells(&shape)), shape)
+                shape.replace('g', "n")
             })
             .collect();
+        let mut wood: Vec<Job> = shapes.iter().map(|shape| Job::start(&mut shells(shape))).collect();
         until("the wood has grown", || {
             let all = census();
-            wood.iter().all(|(job, shape)| {
+            wood.iter().zip(&shapes).all(|(job, shape)| {
                 let tree = tree_in(&all, job.pid());
                 tree.len() == shape.matches('(').count() && tree.iter().all(|seen| seen.name == "sleep")
             })
         });
-        while let Some((mut job, shape)) = wood.pop() {
-            let signal = random.choice([Signal::Terminate, Signal::Hangup, Signal::Kill]).unwrap();
-            fell(&mut job, random.bool(), signal, &shape);
-            let standing: usize = wood.iter().map(|(_, shape)| shape.matches('(').count()).sum();
+        let all = census();
+        let members: Vec<Vec<Candidate>> = wood.iter_mut().map(|job| job.members_in(&all)).collect();
+        let (first, second) = wood.split_at_mut(5);
+        for (jobs, at, beside) in [(first, 0, 5..10), (second, 5, 0..0)] {
+            std::thread::scope(|scope| {
+                for (job, at) in jobs.iter_mut().zip(at..) {
+                    let signal = random.choice([Signal::Terminate, Signal::Hangup, Signal::Kill]).unwrap();
+                    let (members, shape, knows_all) = (&members[at], &shapes[at], random.bool());
+                    scope.spawn(move || fell(job, members, knows_all, signal, shape));
+                }
+            });
             let all = census();
-            let left: usize = wood.iter().map(|(job, _)| tree_in(&all, job.pid()).len()).sum();
-            assert_eq!(left, standing, "{shape} was hit and so was somebody else");
+            for (members, shape) in members[beside.clone()].iter().zip(&shapes[beside]) {
+                let stands = |member: &Candidate| all.get(&member.id.pid).is_some_and(|seen| seen.id == member.id);
+                assert!(members.iter().all(stands), "somebody of {shape} was hit, who stood beside");
+            }
         }
     }
 }
@@ -603,18 +615,18 @@ fn shells(shape: &str) -> Command {
 }
 
 /// Strikes the job, of which the screen knew all or the root only, and sees that exactly its members are hit and go.
-fn fell(job: &mut Job, knows_all: bool, signal: Signal, shape: &str) {
-    let members = job.members();
-    let candidates = if knows_all { members.clone() } else { job.root() };
-    let outcome = send(&candidates, signal);
+fn fell(job: &mut Job, members: &[Candidate], knows_all: bool, signal: Signal, shape: &str) {
+    let candidates = if knows_all { members } else { &members[..1] };
+    let outcome = send(candidates, signal);
     let hit = hit_ids(&outcome);
-    let expected: BTreeSet<ProcessId> = ids(&members).into_iter().collect();
+    let expected: BTreeSet<ProcessId> = ids(members).into_iter().collect();
     assert_eq!(hit.iter().copied().collect::<BTreeSet<_>>(), expected, "{shape} {outcome}");
     assert_eq!((outcome.hits.len(), outcome.late), (members.len(), members.len() - candidates.len()), "{shape} {outcome}");
     assert_eq!(hit[0], members[0].id, "the root first");
     if knows_all {
-        assert_eq!(hit, ids(&members), "in the order of the candidates");
+        assert_eq!(hit, ids(members), "in the order of the candidates");
     }
     until("every member is gone", || !expected.iter().any(|id| lives(*id)));
     job.child.wait().unwrap();
+    job.is_over = true;
 }

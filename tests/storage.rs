@@ -442,7 +442,7 @@ fn actor() {
                 Ok(()) => println!("ready"),
                 Err(why) => println!("ready: {why}"),
             };
-            fuse::serve(&path, say);
+            fuse::serve(&path, "fuse", say);
         }
         "write" => {
             let mut file = OpenOptions::new().append(true).open(&path).unwrap();

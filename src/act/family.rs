@@ -117,6 +117,11 @@ impl Family {
         }
     }
 
+    /// Born since the host was looked at for the list.
+    pub fn is_newer(&self, id: ProcessId) -> bool {
+        id.start >= self.since
+    }
+
     fn knows(&self, id: ProcessId) -> bool {
         self.has(id) || self.answers.get(&id.pid) == Some(&id.start) || self.strangers.contains(&id)
     }

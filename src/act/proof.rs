@@ -41,6 +41,8 @@ pub struct Proof {
     child: Child,
     pipe: Option<ChildStdin>,
     only: bool,
+    /// The watchdog has ended.
+    is_lost: bool,
     /// Who is to be stopped.
     held: Vec<(ProcessId, String)>,
 }
@@ -77,7 +79,7 @@ impl Proof {
         };
         thread::Builder::new().name("whytop-proof-ear".to_owned()).spawn(listen).map_err(|error| failed(&error))?;
         pipe.write_all(&line).map_err(|error| failed(&error))?;
-        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, held })
+        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, is_lost: false, held })
     }
 
     /// Waits until the job stands still.
@@ -90,7 +92,8 @@ impl Proof {
                 (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
             }
             Ok(Word::Enough) => outcome.error = Some("it was told to go on before it stood still".to_owned()),
-            Ok(Word::Lost) | Err(_) => {
+            lost => {
+                self.is_lost = lost.is_ok();
                 outcome.error = Some("the watchdog that would end the pause did not start; pause it by hand instead".to_owned());
             }
         }
@@ -105,6 +108,9 @@ impl Proof {
         }
         let mut outcome = Outcome::new(self.ticket, Timestamp::now(), self.subject.name.clone(), Action::Resume);
         let answered = loop {
+            if self.is_lost {
+                break None;
+            }
             match self.words.recv_timeout(patience) {
                 Ok(Word::Answer(answer)) if answer.goes_on => break Some(answer),
                 // That they stand still, when nobody waited for it any more.

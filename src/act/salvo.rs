@@ -31,6 +31,8 @@ const LOOKS: usize = 50;
 const QUIET_LOOKS: usize = 2;
 /// How many times in a row a chase must find nobody before it is given up for a whole look.
 const MISSES: usize = 3;
+/// How many generations may have been born into a control group since the last look.
+const GENERATIONS: usize = 8;
 /// Between two looks that found nobody: one tick, the resolution of start times.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -92,7 +94,7 @@ struct Salvo<'a> {
     /// Who was stopped and is told to go on.
     woken: HashSet<ProcessId>,
     /// Who was hit with the whole control group, and needs no blow of his own.
-    struck: HashSet<ProcessId>,
+    struck: HashSet<Pid>,
     /// Candidates that have no descriptor, and a result that says so.
     not_held: HashSet<ProcessId>,
 }
@@ -134,18 +136,15 @@ impl Salvo<'_> {
             return;
         }
         let Some(inside) = self.inside_if_ours(&group, born) else { return };
-        let living: Vec<ProcessId> = targets
-            .iter()
-            .filter_map(|target| target.held.as_ref().ok())
-            .filter(|held| !held.has_ended())
-            .map(|held| held.id)
-            .chain(born.iter().map(|(stat, _)| stat.id))
-            .filter(|id| inside.contains(&id.pid))
-            .collect();
+        let living = targets.iter().filter_map(|target| target.held.as_ref().ok()).filter(|held| !held.has_ended());
+        let mut struck: HashSet<Pid> = living.map(|held| held.id.pid).chain(born.iter().map(|(stat, _)| stat.id.pid)).collect();
+        struck.retain(|pid| inside.contains(pid));
         let worked = if signal == Signal::Kill { group.kill() } else { group.freeze(signal == Signal::Stop) };
         // Whoever was let go may be stopped by a signal as well, and gets SIGCONT too.
         if worked.is_ok() && signal != Signal::Continue {
-            self.struck.extend(living);
+            self.struck = struck;
+            // Those born in the last instant stand still with the others.
+            self.struck.extend(group.processes().unwrap_or_default());
             self.outcome.notes.push("all at once, by its control group".to_owned());
         }
     }
@@ -172,12 +171,23 @@ impl Salvo<'_> {
         None
     }
 
+    /// A member, or a child of one that no look has seen yet.
     fn is_ours(&self, pid: Pid) -> bool {
-        // Who has ended since the group was read is nobody's bystander. Who cannot be read (zero: of another namespace) is.
-        match Stat::read(pid) {
-            Ok(stat) => pid > 0 && stat.is_none_or(|stat| stat.has_ended() || self.family.has(stat.id)),
-            Err(_) => false,
+        let mut next = pid;
+        for _ in 0..GENERATIONS {
+            // Zero: a process of another namespace.
+            if next <= 0 {
+                return false;
+            }
+            match Stat::read(next) {
+                Ok(Some(stat)) if self.family.has(stat.id) => return true,
+                Ok(Some(stat)) if !stat.has_ended() && self.family.is_newer(stat.id) => next = stat.parent,
+                // Who has ended since the group was read is nobody's bystander.
+                Ok(stat) => return next == pid && stat.is_none_or(|stat| stat.has_ended()),
+                Err(_) => return false,
+            }
         }
+        false
     }
 
     fn look_again(&mut self) {
@@ -223,7 +233,7 @@ impl Salvo<'_> {
 
     fn hit(&mut self, held: &Held) -> Result<(), Refusal> {
         let result = match &mut self.blow {
-            Blow::Signal(_) if self.struck.contains(&held.id) => Ok(()),
+            Blow::Signal(_) if self.struck.contains(&held.id.pid) => Ok(()),
             Blow::Signal(signal) => {
                 if signal.is_request() && answers(held.id.pid, kernel_signal(*signal).as_raw()) {
                     self.family.may_answer(held.id, now_in_ticks());

@@ -11,7 +11,7 @@ use super::survey::Tools;
 use crate::units::clean;
 
 /// For how long a question may take. systemd answers in milliseconds unless the host is very sick.
-const ANSWER: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(2);
 /// For how long stopping may take before whoever asked is told that it goes on: systemd's own patience before SIGKILL is 90 s.
 const STOP: Duration = Duration::from_secs(100);
 

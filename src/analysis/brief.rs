@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use crate::analysis::diagnosis::JobId;
 use crate::units::{Nanos, SECOND};
 
-/// A job has brief processes if it has so many at one look that were not there at the look before; one or two begin anywhere.
-const LEAST: usize = 3;
+/// A job has brief processes if it had so many, at the looks of the window together, that were not there at the look before; one or two
+/// begin anywhere. Pinned by `storm-of-a-few`.
+pub const LEAST: usize = 3;
 
 /// A process that was not there at the look before.
 pub struct Young<'a> {
@@ -19,20 +20,40 @@ pub struct Young<'a> {
     pub age: f64,
     /// CPU time since then.
     pub cpu: Nanos,
+    /// Time runnable without a CPU since then.
+    pub run_delay: Nanos,
 }
 
-/// CPU seconds by job. `seconds`: between the two looks; `unexplained`: CPU seconds that no process which was seen has used.
-pub fn used<'a>(young: impl Iterator<Item = Young<'a>>, seconds: f64, unexplained: f64) -> HashMap<JobId, f64> {
-    let mut jobs: BTreeMap<&JobId, (usize, f64)> = BTreeMap::new();
-    for Young { job, age, cpu } in young.filter(|young| young.age > 0.0 && young.age <= seconds) {
-        let cpu = cpu as f64 / SECOND as f64;
-        let (number, missing) = jobs.entry(job).or_default();
-        *number += 1;
-        // As many were at work all the time as are now; what these have used themselves is known already.
-        *missing += cpu / age * (seconds - age);
+impl Young<'_> {
+    /// The part of its life that it had a CPU. Start times are told in ticks, and most of a storm live shorter than one: of those, what
+    /// they did with their time is all that is known of it.
+    fn at_work(&self, tick: f64) -> f64 {
+        let [cpu, known] = [self.cpu, self.cpu.saturating_add(self.run_delay)].map(|nanos| nanos as f64 / SECOND as f64);
+        let age = if self.age > tick { self.age } else { known.min(tick) };
+        if age > 0.0 { cpu / age } else { 0.0 }
     }
-    jobs.retain(|_, (number, _)| *number >= LEAST);
-    let all: f64 = jobs.values().map(|(_, missing)| missing).sum();
+}
+
+/// What a job's brief processes used between two looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Brief {
+    /// So many of them were there at the second look.
+    pub number: usize,
+    /// CPU seconds that nobody saw.
+    pub seconds: f64,
+}
+
+/// By job. `seconds`: between the two looks; `unexplained`: CPU seconds that no process which was seen has used; `tick`: what start times
+/// are told in, in seconds.
+pub fn used<'a>(young: impl Iterator<Item = Young<'a>>, seconds: f64, unexplained: f64, tick: f64) -> HashMap<JobId, Brief> {
+    let mut jobs: BTreeMap<&JobId, Brief> = BTreeMap::new();
+    for young in young.filter(|young| young.age > 0.0 && young.age <= seconds) {
+        let brief = jobs.entry(young.job).or_default();
+        brief.number += 1;
+        // As many were at work all the time as are now; what these have used themselves is known already.
+        brief.seconds += young.at_work(tick) * (seconds - young.age);
+    }
+    let all: f64 = jobs.values().map(|brief| brief.seconds).sum();
     let part = if all > 0.0 { (unexplained / all).clamp(0.0, 1.0) } else { 0.0 };
-    jobs.into_iter().map(|(job, (_, missing))| (job.clone(), missing * part)).collect()
+    jobs.into_iter().map(|(job, brief)| (job.clone(), Brief { seconds: brief.seconds * part, ..brief })).collect()
 }

@@ -7,8 +7,9 @@ const INTERPRETERS: [&str; 14] =
     ["sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "python", "perl", "ruby", "node", "php", "env", "Rscript"];
 
 /// Words that stand before the command they run.
-const PREFIXES: [&str; 12] =
-    ["nice", "ionice", "env", "exec", "nohup", "setsid", "time", "timeout", "flock", "sudo", "chrt", "test"];
+const PREFIXES: [&str; 15] = [
+    "nice", "ionice", "env", "exec", "nohup", "setsid", "time", "timeout", "flock", "sudo", "chrt", "test", "do", "then", "else",
+];
 
 /// The name of a process by its command line, else by what the kernel calls it. Raw: clean it before it is shown.
 pub fn display_name(comm: &str, argv: &[String]) -> String {
@@ -105,6 +106,7 @@ mod tests {
             name(&["bash", "-lc", "test -x /usr/sbin/anacron || ( cd / && run-parts --report /etc/cron.daily )"]),
             "run-parts"
         );
+        assert_eq!(name(&["sh", "-c", "while :; do rsync -a /srv /mnt; sleep 60; done"]), "rsync");
         assert_eq!(name(&["sh", "-c", ""]), "sh");
     }
 

@@ -90,6 +90,8 @@ pub struct Used {
     pub written: Option<u64>,
     /// A counter went back: what it used is not known, or not all.
     pub lost: bool,
+    /// The task that waited for a CPU most, and for how long.
+    pub hungriest: Option<(Pid, Nanos)>,
     /// Tasks runnable at the second sample.
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the second sample.
@@ -181,6 +183,10 @@ impl Table {
                     let used = used.entry(entry.process.id).or_default();
                     used.lost |= lost;
                     used.cpu = used.cpu.saturating_add(cpu.unwrap_or_default());
+                    // Of equals the one with the lowest number, in whatever order they come.
+                    let hunger = run_delay.filter(|delay| *delay > 0).map(|delay| (delay, std::cmp::Reverse(task.id.tid)));
+                    let most = used.hungriest.map(|(tid, delay)| (delay, std::cmp::Reverse(tid)));
+                    used.hungriest = most.max(hunger).map(|(delay, std::cmp::Reverse(tid))| (tid, delay));
                     used.run_delay = match (used.run_delay, run_delay) {
                         (None, None) => None,
                         (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
@@ -345,6 +351,11 @@ impl Entry {
             standing,
             strength: 0.0,
         }
+    }
+
+    /// Whether it is a client that runs a command in a container.
+    pub fn executes_elsewhere(&self) -> bool {
+        self.standing.client
     }
 
     fn task(&self, id: TaskId) -> Option<&Task> {

@@ -5,9 +5,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::analysis::brief::{Brief, LEAST};
 use crate::analysis::diagnosis::{JobId, Usage};
 use crate::analysis::table::Used;
-use crate::units::{ProcessId, SECOND};
+use crate::units::{Pid, ProcessId, SECOND};
 
 /// How far back rates look, in seconds: three samples at the default interval. Long enough to even out a disk's bursts, short
 /// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
@@ -23,8 +24,8 @@ pub struct Window {
 struct Interval {
     seconds: f64,
     used: HashMap<ProcessId, Used>,
-    /// CPU seconds of processes that came and went in it, by job.
-    brief: HashMap<JobId, f64>,
+    /// What processes used that came and went in it, by job.
+    brief: HashMap<JobId, Brief>,
 }
 
 /// What one process did over the window.
@@ -36,6 +37,8 @@ pub struct Recent {
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at the newest sample.
     pub stuck: u32,
+    /// The task that waited for a CPU most in the newest interval, and in which part of that.
+    pub hungriest: Option<(Pid, f64)>,
     /// A counter went back: not all that it used is known.
     pub lost: bool,
 }
@@ -58,8 +61,8 @@ impl Window {
         self.intervals.back().into_iter().flat_map(|newest| newest.used.iter().map(|(id, used)| (*id, used)))
     }
 
-    /// Adds to the newest interval the CPU seconds of processes that nobody saw, by job.
-    pub fn add_brief(&mut self, brief: HashMap<JobId, f64>) {
+    /// Adds to the newest interval what processes used that nobody saw, by job.
+    pub fn add_brief(&mut self, brief: HashMap<JobId, Brief>) {
         if let Some(newest) = self.intervals.back_mut() {
             newest.brief = brief;
         }
@@ -68,11 +71,13 @@ impl Window {
     /// CPUs used by processes that nobody saw, by job.
     pub fn brief(&self) -> HashMap<&JobId, f64> {
         let total = self.seconds();
-        let mut sums = HashMap::new();
-        for (job, seconds) in self.intervals.iter().flat_map(|interval| &interval.brief).filter(|_| total > 0.0) {
-            *sums.entry(job).or_default() += seconds / total;
+        let mut sums: HashMap<&JobId, Brief> = HashMap::new();
+        for (job, brief) in self.intervals.iter().flat_map(|interval| &interval.brief).filter(|_| total > 0.0) {
+            let sum = sums.entry(job).or_default();
+            sum.number += brief.number;
+            sum.seconds += brief.seconds;
         }
-        sums
+        sums.into_iter().filter(|(_, brief)| brief.number >= LEAST).map(|(job, brief)| (job, brief.seconds / total)).collect()
     }
 
     fn seconds(&self) -> f64 {
@@ -105,9 +110,13 @@ impl Window {
             let lately = newest.iter().filter_map(|interval| interval.used.get(id)).map(|used| used.stuck).max();
             recent.usage.stuck = recent.usage.stuck.min(f64::from(lately.unwrap_or_default()));
         }
-        for (id, used) in self.intervals.back().into_iter().flat_map(|newest| &newest.used) {
-            if let Some(recent) = sums.get_mut(id) {
-                (recent.runnable, recent.stuck) = (used.runnable, used.stuck);
+        if let Some(newest) = self.intervals.back() {
+            for (id, used) in &newest.used {
+                if let Some(recent) = sums.get_mut(id) {
+                    (recent.runnable, recent.stuck) = (used.runnable, used.stuck);
+                    let part = |delay: u64| (delay as f64 / SECOND as f64 / newest.seconds).min(1.0);
+                    recent.hungriest = used.hungriest.filter(|_| newest.seconds > 0.0).map(|(tid, delay)| (tid, part(delay)));
+                }
             }
         }
         sums

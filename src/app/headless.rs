@@ -1,7 +1,7 @@
 //! Acting without a screen, for scripts and runbooks: the same aim, the same guards, the same hands.
 //!
 //! Looks for a second, says what would be done, asks (or refuses to do it unasked), orders, and prints what became of it. Answers 0
-//! where all was done, 1 where it was refused or done in part. Tested by `tests/headless.rs`.
+//! where all was done, 1 where it was refused or done in part. Tested by `tests/act/headless.rs`.
 
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};

@@ -34,6 +34,8 @@ pub(super) struct Changes {
     pub total: usize,
     /// Processes whose I/O is hidden.
     pub io_denied: u32,
+    /// Some program's I/O is not known: hidden, or this kernel keeps no account of it.
+    pub io_unknown: bool,
     /// Stuck user tasks whose wait channel is hidden.
     pub wait_denied: u32,
     /// The kernel keeps no run delay.
@@ -77,12 +79,8 @@ impl Table {
 
     /// The processes, kernel threads left out, that have tasks in uninterruptible sleep.
     pub fn stuck(&self) -> impl Iterator<Item = ProcessId> {
-        let stuck = |known: &Known| known.watched().any(|watched| watched.task.state == TaskState::Uninterruptible);
-        self.processes
-            .values()
-            .filter(|known| !known.process.kernel_thread)
-            .filter(move |known| stuck(known))
-            .map(|known| known.process.id)
+        let is_stuck = |known: &Known| known.watched().any(|watched| watched.task.state == TaskState::Uninterruptible);
+        self.processes.values().filter(move |known| !known.process.kernel_thread && is_stuck(known)).map(|known| known.process.id)
     }
 
     /// Whether a task of this process is stuck in a lock, or in what could be one: then it may be the lock that reading its command
@@ -228,6 +226,7 @@ impl Table {
             changes.total += known.tasks();
             changes.io_denied += u32::from(known.io_denied);
             let user = !known.process.kernel_thread;
+            changes.io_unknown |= user && known.process.hides_io();
             for watched in std::iter::once(&mut known.leader).chain(&mut known.others) {
                 if std::mem::take(&mut watched.dirty) {
                     changes.tasks.push(watched.task.clone());

@@ -11,7 +11,7 @@ use compact_str::CompactString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::analysis::blame::{self, DISK_BUSY, Incumbent, Totals};
-use crate::analysis::brief::{self, Young};
+use crate::analysis::brief::{self, Brief, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
@@ -22,13 +22,17 @@ use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::past::Past;
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
-use crate::analysis::table::Table;
+use crate::analysis::table::{Table, Used};
 use crate::analysis::waits;
 use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
 use crate::units::{Nanos, ProcessId, SECOND, clean};
+
+/// A kernel thread that has been in uninterruptible sleep for so many seconds is one that always is: nothing that it could do for
+/// somebody takes that long.
+const ALWAYS: f64 = 120.0;
 
 /// The part that a culprit took counts half after this many seconds: a disk works off a burst in a few.
 const FADING: f64 = 3.0;
@@ -107,14 +111,15 @@ impl Monitor {
         let seconds =
             self.before.as_ref().map_or(0.0, |(before, _)| sample.since_boot.saturating_sub(*before) as f64 / SECOND as f64);
         let mut used = self.table.apply(&sample, self.facts.ticks_per_second);
-        // whytop runs whenever it looks: it would count itself.
-        for (id, used) in &mut used {
+        let mut own_cpu = 0;
+        // whytop runs whenever it looks, and so does whoever it started to load the task iterator: it would count itself, and the job it was
+        // started from would stand accused of what it takes. Its cost has a place of its own.
+        used.retain(|id, used| {
             let parent = self.table.get(id.pid).map(|entry| entry.process.parent);
-            // And whoever it started to load the task iterator.
-            if self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own)) {
-                (used.runnable, used.stuck) = (0, 0);
-            }
-        }
+            let is_own = self.facts.own_pid.is_some_and(|own| id.pid == own || parent == Some(own));
+            own_cpu += if is_own { used.cpu } else { 0 };
+            !is_own
+        });
         self.window.push(seconds, used);
         let recent = self.window.recent();
         let instant = Instant {
@@ -136,7 +141,7 @@ impl Monitor {
         self.of_late.retain(|id, _| recent.contains_key(id));
 
         let cpu = self.cpu_use(&sample, seconds);
-        self.window.add_brief(self.brief(cpu, seconds, instant));
+        self.window.add_brief(self.brief(cpu, seconds, instant, own_cpu));
         if let Some(storage) = &sample.storage {
             self.layers.update(storage);
         }
@@ -163,6 +168,7 @@ impl Monitor {
             incumbents: &incumbents,
             freezes: &self.freezes,
             table: &self.table,
+            recent: &recent,
             instant,
         };
         let mut verdict = blame::judge(&mut jobs, &waits, &wedged, totals);
@@ -221,6 +227,16 @@ impl Monitor {
                 stuck_for.entry(job).or_default().push(stuck.seconds);
             }
         }
+        let (mut kernel, mut program) = (Vec::new(), 0.0_f64);
+        for (id, task) in self.table.stuck() {
+            let seconds = self.table.stuck_for(task).map_or(0.0, |stuck| stuck.seconds);
+            match self.table.get(id.pid) {
+                Some(entry) if entry.process.kernel_thread => kernel.push(seconds),
+                _ => program = program.max(seconds),
+            }
+        }
+        // One that got stuck about when programs did may well wait for the same.
+        let always = kernel.iter().filter(|seconds| **seconds >= program + ALWAYS).count() as u32;
         let account = sample.host.load.map(|averages| {
             let counted = ledger.iter().map(|line| Counted {
                 job: &line.job,
@@ -234,6 +250,7 @@ impl Monitor {
             averages: sample.host.load,
             runnable: ledger.iter().map(|line| line.runnable).sum(),
             uninterruptible: ledger.iter().map(|line| line.uninterruptible).sum(),
+            always,
             ledger,
             account,
         }
@@ -282,17 +299,18 @@ impl Monitor {
     }
 
     /// CPU seconds of processes that came and went in the newest interval, by job.
-    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant) -> HashMap<JobId, f64> {
+    fn brief(&self, cpu: Option<CpuUse>, seconds: f64, instant: Instant, own_cpu: Nanos) -> HashMap<JobId, Brief> {
         let Some(cpu) = cpu else { return HashMap::new() };
-        let seen: f64 = self.window.newest().map(|(_, used)| used.cpu as f64).sum();
+        let seen = self.window.newest().map(|(_, used)| used.cpu as f64).sum::<f64>() + own_cpu as f64;
         let unexplained = (cpu.busy - cpu.steal) * seconds - seen / SECOND as f64;
-        let mut newest: Vec<(ProcessId, Nanos)> = self.window.newest().map(|(id, used)| (id, used.cpu)).collect();
+        let of = |(id, used): (ProcessId, &Used)| (id, used.cpu, used.run_delay.unwrap_or_default());
+        let mut newest: Vec<(ProcessId, Nanos, Nanos)> = self.window.newest().map(of).collect();
         newest.sort_unstable();
         let tick = 1.0 / instant.ticks_per_second as f64;
-        let young = newest
-            .into_iter()
-            .filter_map(|(id, cpu)| Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu }));
-        brief::used(young, seconds, unexplained)
+        let young = newest.into_iter().filter_map(|(id, cpu, run_delay)| {
+            Some(Young { job: &self.jobs.of(id)?.id, age: instant.age(id).max(tick), cpu, run_delay })
+        });
+        brief::used(young, seconds, unexplained, tick)
     }
 
     fn cpu_use(&self, sample: &Sample, seconds: f64) -> Option<CpuUse> {

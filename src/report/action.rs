@@ -1,6 +1,6 @@
 //! What an action without a screen would do, and what became of it: text for people, JSON for programs.
 //!
-//! Every refusal and every outcome is one sentence that says what to do instead. Tested by `tests/headless.rs`.
+//! Every refusal and every outcome is one sentence that says what to do instead. Tested by `tests/act/headless.rs`.
 
 use std::fmt::Write as _;
 

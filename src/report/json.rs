@@ -58,6 +58,7 @@ struct Load<'a> {
     now: u32,
     runnable: u32,
     uninterruptible: u32,
+    always: u32,
     jobs: Vec<LoadJob<'a>>,
     average: Option<Average<'a>>,
 }
@@ -158,17 +159,10 @@ pub(super) struct JobOut<'a> {
     runnable: u32,
     uninterruptible: u32,
     share: Share,
+    usual: Option<UsualOut>,
     resident_bytes: Option<u64>,
     disks: Option<Vec<&'a str>>,
     stalls: StallsOut,
-    usual: Option<UsualOut>,
-}
-
-/// How long earlier runs took.
-#[derive(Serialize)]
-struct UsualOut {
-    runs: usize,
-    seconds: f64,
 }
 
 /// How its own control group was held up.
@@ -179,6 +173,13 @@ struct StallsOut {
     memory: Option<f64>,
     throttled_s_per_s: Option<f64>,
     limit_hits_s: Option<f64>,
+}
+
+/// How long earlier runs took.
+#[derive(Serialize)]
+struct UsualOut {
+    runs: usize,
+    seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -200,6 +201,8 @@ struct Wait<'a> {
     longest_s: Option<f64>,
     resource: Option<&'static str>,
     mount: Option<&'a str>,
+    filesystem: Option<&'a str>,
+    source: Option<&'a str>,
     helps: Option<&'static str>,
     examples: Vec<Stuck<'a>>,
 }
@@ -275,6 +278,7 @@ fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a
             now: diagnosis.load.now(),
             runnable: diagnosis.load.runnable,
             uninterruptible: diagnosis.load.uninterruptible,
+            always: diagnosis.load.always,
             jobs: diagnosis
                 .load
                 .ledger
@@ -320,6 +324,8 @@ fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a
                 longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
                 resource: wait.resource.map(Resource::name),
                 mount: wait.mount.as_deref(),
+                filesystem: wait.filesystem.as_deref(),
+                source: wait.source.as_deref(),
                 helps: wait.helps,
                 examples: wait.examples.iter().map(stuck).collect(),
             })

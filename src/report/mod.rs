@@ -1,7 +1,7 @@
 //! The diagnosis, and what became of an action, for everything that is no screen: text for a chat, JSON for a program.
 //!
 //! Imports what the analysis says, never the kernel or the screen. Tested by `tests/once.rs`, `tests/explain.rs` and
-//! `tests/headless.rs`.
+//! `tests/act/headless.rs`.
 
 mod action;
 mod explain;

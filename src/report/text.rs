@@ -92,6 +92,16 @@ fn load(out: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
         write!(out, " ({}{more})", parts.join(", "))?;
     }
     writeln!(out)?;
+    if let Some(account) = &load.account {
+        let parts = account.lines.iter().filter(|part| part.average >= NOTABLE).take(4);
+        let parts = parts.map(|part| format!("{} {:.1}", part.name, part.average));
+        let rest = [(account.before, "from before"), (account.unseen, "unseen")];
+        let rest = rest.iter().filter(|(part, _)| part.abs() >= NOTABLE).map(|(part, what)| format!("{part:.1} {what}"));
+        let parts: Vec<String> = parts.chain(rest).collect();
+        if !parts.is_empty() {
+            writeln!(out, "its last minute, {:.2}, is {}", account.average, parts.join(" + "))?;
+        }
+    }
     match diagnosis.pressure {
         Some(p) => writeln!(
             out,

@@ -91,11 +91,13 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Job {
     pub child: Child,
     pub members: BTreeSet<ProcessId>,
+    /// Nobody of it is left to be ended.
+    pub is_over: bool,
 }
 
 impl Job {
     pub fn start(command: &mut Command) -> Self {
-        Self { child: command.stdin(Stdio::null()).spawn().unwrap(), members: BTreeSet::new() }
+        Self { child: command.stdin(Stdio::null()).spawn().unwrap(), members: BTreeSet::new(), is_over: false }
     }
 
     /// A shell script as cron would start it: the leader of a session of its own.
@@ -138,7 +140,12 @@ impl Job {
 
     /// All living members, as candidates, root first.
     pub fn members(&mut self) -> Vec<Candidate> {
-        let tree = tree(self.pid());
+        self.members_in(&census())
+    }
+
+    /// The same among these.
+    pub fn members_in(&mut self, all: &BTreeMap<Pid, Seen>) -> Vec<Candidate> {
+        let tree = tree_in(all, self.pid());
         self.members.extend(tree.iter().map(|seen| seen.id));
         tree.iter().map(candidate).collect()
     }
@@ -150,6 +157,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
         // The child is not waited for before the end, so its number still is its own, and so is its session's.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.members();

@@ -19,7 +19,7 @@ pub fn listen(argument: &str) {
 }
 
 /// A job that listens on a port of this address, and the port.
-fn listener(address: &str) -> (Job, String) {
+pub fn listener(address: &str) -> (Job, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("port");
     let job = Job::start(role("listen", &format!("{address} {}", file.display())).stdout(std::process::Stdio::null()));

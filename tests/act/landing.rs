@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::{geteuid, getuid};
-use whytop::action::{Action, Frozen, Landing, Order, Report, Signal, Still, Subject};
+use whytop::action::{Action, Frozen, Landing, Report, Signal, Still, Subject};
 use whytop::units::Pid;
 
 use super::actors::*;
@@ -79,18 +79,16 @@ fn a_zombie_is_named_with_the_parent_that_does_not_reap_it() {
     assert!(words.contains("has ended and is a zombie: its parent"), "{words}");
 }
 
+/// State D, but of the kind that SIGKILL ends: nothing is pending.
 #[test]
-fn a_request_is_pending_while_a_system_call_does_not_return() {
+fn a_wait_that_can_be_killed_ends() {
     let mut job = Job::start(role("vfork", "").stdout(Stdio::null()));
     until("it is stuck", || stuck(job.pid()));
     job.members();
     let hands = Hands::new(forgetful());
-    // Without the child, whose end would end the call.
-    let order = Order { only: Some(vec![job.id()]), ..Order::whole(1, Action::End(Signal::Terminate)) };
-    hands.order(&subject(&job.root()), order);
-    assert_eq!(hands.outcome().sent(), 1);
-    let left = landing(&hands, "what is pending", |landing| !landing.left.is_empty());
-    assert!(matches!(left.left[0].still, Still::Pending { .. }), "{left:?}");
+    assert!(hands.act(&subject(&job.root()), Action::End(Signal::Kill)).worked());
+    job.child.wait().unwrap();
+    landing(&hands, "that it is gone", |landing| !landing.left.iter().any(|left| left.id.pid == job.pid()));
 }
 
 /// A small filesystem of its own, frozen; it is thawed and goes with this.

@@ -117,6 +117,6 @@ fn a_manager_that_hangs_is_given_up() {
     });
     let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
     if getuid().is_root() {
-        assert_eq!(stop.why_not.as_deref(), Some("systemctl has not answered within 3 s; end the job instead"));
+        assert_eq!(stop.why_not.as_deref(), Some("systemctl has not answered within 2 s; end the job instead"));
     }
 }

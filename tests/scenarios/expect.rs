@@ -34,6 +34,7 @@ pub struct Expect {
     waits: Vec<ExpectWait>,
     account: BTreeMap<String, f64>,
     unseen: Option<f64>,
+    always: Option<u32>,
     job: Vec<ExpectJob>,
 }
 
@@ -142,6 +143,7 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
     for want in &expect.waits {
         check_wait(&mut wrong, want, second, diagnosis);
     }
+    wrong.check("always", expect.always.map(|tasks| tasks.to_string()).as_ref(), &diagnosis.load.always.to_string());
     check_account(&mut wrong, expect, diagnosis);
     for want in &expect.job {
         check_job(&mut wrong, want, diagnosis, first);

@@ -31,6 +31,7 @@ pub struct Scenario {
     pub step: f64,
     #[serde(default)]
     pub ordinary_user: bool,
+    pub own: Option<Pid>,
     pub io_pressure: Option<f64>,
     pub memory_pressure: Option<f64>,
     pub memory_mb: Option<f64>,

@@ -79,7 +79,7 @@ impl<'a> Play<'a> {
             kernel: "6.18.0".to_owned(),
             cpus: self.scenario.cpus,
             ticks_per_second: TICKS,
-            own_pid: None,
+            own_pid: self.scenario.own,
             root: !self.scenario.ordinary_user && !self.hides(RIGHTS),
         }
     }

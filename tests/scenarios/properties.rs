@@ -10,8 +10,8 @@ use whytop::analysis::diagnosis::{Diagnosis, Job, JobId, Severity};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    BlockDevice, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Mount,
-    OpenFile, Process, Resident, Sample, Storage, Task, TaskState, Wait,
+    BlockDevice, Cgroup, CgroupIo, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage,
+    Memory, Mount, OpenFile, Process, Resident, Sample, Storage, Task, TaskState, Wait,
 };
 use whytop::units::{ProcessId, SECOND, TaskId};
 
@@ -271,8 +271,13 @@ fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
     prop_assert_eq!(ids.len(), diagnosis.jobs.len(), "two jobs under one name: {:?}", ids);
     prop_assert_eq!(verdict.since.is_some(), contended(verdict.severity));
     prop_assert!(verdict.since.is_none_or(|since| since <= diagnosis.at));
-    prop_assert!(!verdict.headline.chars().any(char::is_control), "{:?}", verdict.headline);
-    for Job { usage, share, age, .. } in &diagnosis.jobs {
+    let words = std::iter::once(&verdict.headline)
+        .chain(&verdict.evidence)
+        .chain(verdict.others.iter().flat_map(|other| &other.evidence));
+    prop_assert!(words.flat_map(|words| words.chars()).all(|c| !c.is_control()), "{verdict:?}");
+    for Job { usage, share, age, stalls, .. } in &diagnosis.jobs {
+        prop_assert!([stalls.cpu, stalls.io, stalls.memory].into_iter().flatten().all(part), "{stalls:?}");
+        prop_assert!([stalls.throttled, stalls.limited].into_iter().flatten().all(amount), "{stalls:?}");
         let rates = [usage.cpu_cores, usage.cpu_wait, usage.read_bytes, usage.write_bytes, *age];
         prop_assert!(rates.into_iter().flatten().chain([usage.stuck]).all(amount), "{usage:?}");
         prop_assert!([share.cpu, share.disk].into_iter().flatten().all(|share| (0.0..=1.0 + 1e-9).contains(&share)), "{share:?}");
@@ -341,6 +346,16 @@ prop_compose! {
         };
         let ids: Vec<ProcessId> = processes.iter().map(|process| process.id).collect();
         let open = |path: &str| OpenFile { fd: 3, file: FileRef { path: path.to_owned(), mount: None }, reading: true, writing: true, position: Some(0) };
+        let cgroup = |at: usize| Cgroup {
+            path: format!("/system.slice/{}.service", at * 3).into(),
+            io: (at != 2).then(|| vec![CgroupIo { device: (8, 1), read: numbers[at], written: numbers[at + 1] }, CgroupIo { device: (8, 2), read: numbers[at + 2], written: 0 }]),
+            io_whole: at == 1,
+            cpu_stalled: Some(numbers[at + 3]),
+            io_stalled: Some(numbers[at + 4]),
+            memory_stalled: Some(numbers[at + 5]),
+            throttled: Some(numbers[at + 6]),
+            limited: Some(numbers[at + 7]),
+        };
         let plain = sample(0, processes, tasks);
         (step, Sample {
             keyframe,
@@ -354,6 +369,7 @@ prop_compose! {
             })),
             open_files: ids.iter().map(|id| (*id, vec![open("/srv/x"), open("/data/y")])).collect(),
             resident: ids.iter().map(|id| (*id, Resident { private: numbers[11], shared: numbers[5] })).collect(),
+            cgroups: (1..4).map(cgroup).collect(),
             gaps: if hidden { vec![Gap::IoDenied { processes: 3 }] } else { Vec::new() },
             host: Host {
                 load: Some(LoadAverage { avg1: load, avg5: 0.0, avg15: 0.0 }),

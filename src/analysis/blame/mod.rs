@@ -9,12 +9,16 @@ mod proof;
 mod stuck;
 mod words;
 
+use std::collections::HashMap;
+
 use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
 use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::Instant;
 use crate::analysis::table::Table;
 use crate::analysis::wedge;
+use crate::analysis::window::Recent;
 use crate::sample::{Memory, Pressure};
+use crate::units::ProcessId;
 
 /// From this many waiting tasks on (an average over the window) it is worth a look.
 const WATCH_TASKS: f64 = 0.7;
@@ -37,6 +41,11 @@ pub const DISK_BUSY: f64 = 0.2;
 /// Nor does anybody wait when I/O held somebody up for less than this part of the last ten seconds, and of those since the sample
 /// before, in percent.
 const IO_PRESSURE: f64 = 5.0;
+
+/// Memory is what is short when it held somebody up for this part of the last ten seconds, in percent.
+const MEMORY_PRESSURE: f64 = 10.0;
+/// And for this part of what I/O did.
+const MOSTLY_MEMORY: f64 = 0.5;
 
 /// What stands in the way of whom counts by what can be done about it: ending a backup costs nobody a page, ending the
 /// service is the outage itself.
@@ -73,6 +82,8 @@ pub struct Totals<'a> {
     pub freezes: &'a Freezes,
     /// All processes.
     pub table: &'a Table,
+    /// What those did lately that did anything.
+    pub recent: &'a HashMap<ProcessId, Recent>,
     /// Now.
     pub instant: Instant,
 }
@@ -101,6 +112,15 @@ impl Totals<'_> {
     /// What it takes to say something, with a culprit that stands accused of this already.
     fn least(&self, tasks: f64, resource: Resource) -> f64 {
         if self.incumbents.iter().any(|incumbent| incumbent.resource == resource) { tasks * GOING_ON } else { tasks }
+    }
+
+    /// Whether those who wait for nobody knows what most likely wait for memory: that held somebody up for a good part of what I/O did, and
+    /// whoever waits for a page from swap waits for I/O too.
+    fn memory_pressed(&self) -> bool {
+        let pressed = |pressure: Pressure| {
+            pressure.memory_some10 >= MEMORY_PRESSURE && pressure.memory_some10 >= pressure.io_some10 * MOSTLY_MEMORY
+        };
+        self.pressure.is_some_and(pressed)
     }
 
     /// What this job stands accused of, if it is this.
@@ -241,7 +261,9 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
 
     fn share(&self, i: usize) -> f64 {
         let now = (self.share)(i);
-        self.totals.incumbent(&self.jobs[i], self.resource, self.device).map_or(now, |incumbent| incumbent.share.max(now))
+        // A disk works off a burst for seconds after; whoever has stopped running keeps nobody from a CPU.
+        let lately = self.totals.incumbent(&self.jobs[i], self.resource, self.device).filter(|_| self.resource == Resource::Disk);
+        lately.map_or(now, |incumbent| incumbent.share.max(now))
     }
 
     fn most(&self, may_be: impl Fn(usize) -> bool) -> Option<(usize, Vec<usize>)> {

@@ -14,9 +14,12 @@ const HELD_UP: f64 = 0.05;
 /// What the case rests on, strongest first.
 pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Vec<String> {
     let mut lines: Vec<String> = case.because.iter().cloned().collect();
-    lines.extend(case.victims.iter().take(TOLD).flat_map(|&i| victim(jobs, waits, i, case)));
+    lines.extend(case.victims.iter().take(TOLD).flat_map(|&i| victim(jobs, waits, i, case, totals)));
     match case.resource {
-        Resource::Cpu => lines.extend(totals.cpu_busy.map(|busy| format!("{busy:.1} of {:.0} CPUs are busy", totals.cpus))),
+        Resource::Cpu => lines.extend(totals.cpu_busy.map(|busy| {
+            let runnable: u32 = jobs.iter().map(|job| job.runnable).sum();
+            format!("{busy:.1} of {:.0} CPUs are busy, {} runnable now", totals.cpus, count(runnable as usize, "task"))
+        })),
         Resource::Disk => {
             let of_case = |disk: &&DiskUse| case.device.as_ref().is_none_or(|device| disk.name == *device);
             lines.extend(totals.disks.iter().find(of_case).map(disk));
@@ -41,7 +44,7 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>)
 }
 
 /// `40 tasks of bash in pread64 on /mnt/www (ext4 on loop4): waits for the disk, the longest for 12 s`, and what its unit says.
-fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case) -> Vec<String> {
+fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Totals<'_>) -> Vec<String> {
     let job = &jobs[i];
     let name = &job.facts.name;
     let mut lines = Vec::new();
@@ -49,8 +52,9 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case) -> Vec<Strin
     for group in own.take(TOLD) {
         let call = group.syscall.as_ref().map(|call| format!(" in {call}")).unwrap_or_default();
         let path = group.path.as_ref().map(|path| format!(" on {path}")).unwrap_or_default();
-        let place = match (&group.filesystem, &group.device) {
-            (Some(kind), Some(device)) => format!(" ({kind} on {device})"),
+        let below = group.device.as_ref().or(group.source.as_ref());
+        let place = match (&group.filesystem, below) {
+            (Some(kind), Some(below)) => format!(" ({kind} on {below})"),
             (Some(only), None) | (None, Some(only)) => format!(" ({only})"),
             (None, None) => String::new(),
         };
@@ -60,7 +64,12 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case) -> Vec<Strin
     }
     if case.resource == Resource::Cpu {
         let (wait, has) = (job.usage.cpu_wait.unwrap_or_default(), job.usage.cpu_cores.unwrap_or_default());
-        lines.push(format!("{name} wants {wait:.1} CPUs more than the {has:.1} it has"));
+        let own = job.facts.members.iter().filter_map(|member| totals.recent.get(&member.id)?.hungriest);
+        let hungriest = own.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        let hungriest = hungriest.map_or_else(String::new, |(tid, part)| {
+            format!("; its task {tid} waited for one in {:.0} % of the time", part * 100.0)
+        });
+        lines.push(format!("{name} wants {wait:.1} CPUs more than the {has:.1} it has{hungriest}"));
     }
     let stalls = job.stalls;
     let stalled = match case.resource {

@@ -29,7 +29,7 @@ pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict 
         victims: Vec::new(),
         backup: backup.map(|i| jobs[i].facts.id.clone()),
         // Who waits for a CPU shows at the second look only.
-        confidence: if totals.cpu_busy.is_some() { 0.9 } else { 0.6 },
+        confidence: if totals.cpu_busy.is_some() { 0.9 } else { 0.5 },
         since: None,
         waiting: 0.0,
         evidence: Vec::new(),

@@ -27,6 +27,8 @@ pub struct Load {
     pub runnable: u32,
     /// Tasks in uninterruptible sleep at this instant.
     pub uninterruptible: u32,
+    /// Those of them that are kernel threads and have been so for long: idle drivers, which are no news and wait for nobody.
+    pub always: u32,
     /// The ledger: the same two numbers by job, largest first; jobs with neither are left out.
     pub ledger: Vec<LedgerLine>,
     /// The one-minute average as a sum over jobs. `None` without the average.

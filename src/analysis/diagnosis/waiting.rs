@@ -32,6 +32,8 @@ pub struct WaitGroup {
     pub mount: Option<String>,
     /// The type of the filesystem there: `ext4`, `nfs4`, `fuse.sshfs`.
     pub filesystem: Option<String>,
+    /// What is mounted there: `/dev/sda1`, `nas:/export`.
+    pub source: Option<String>,
     /// How long the longest of them has been stuck, in seconds.
     pub longest: Option<f64>,
     /// How long each of them has been stuck at least, in seconds.

@@ -19,6 +19,12 @@ pub struct Meaning {
     pub helps: &'static str,
 }
 
+impl Meaning {
+    fn covers(&self, function: &str) -> bool {
+        self.functions.iter().any(|beginning| function.starts_with(beginning))
+    }
+}
+
 /// Where one of the functions has to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
@@ -35,7 +41,7 @@ use Resource::{Disk, FrozenFilesystem, Lock, Memory, NetworkFilesystem};
 pub const OWN_LIMIT: &str = "is at the memory limit of its control group";
 
 /// The first that fits counts: what a task was called for says more than the last function, which many share.
-const MEANINGS: [Meaning; 21] = [
+const MEANINGS: [Meaning; 22] = [
     Meaning {
         place: Innermost,
         functions: &["kernel_clone", "_do_fork", "__do_sys_vfork", "wait_for_vfork_done"],
@@ -56,6 +62,7 @@ const MEANINGS: [Meaning; 21] = [
             "try_to_free_mem_cgroup_pages",
             "mem_cgroup_handle_over_high",
             "mem_cgroup_out_of_memory",
+            "mem_cgroup_oom_synchronize",
             "try_charge_memcg",
         ],
         resource: Memory,
@@ -272,6 +279,13 @@ const MEANINGS: [Meaning; 21] = [
     },
     Meaning {
         place: Innermost,
+        functions: &["fdget_pos", "__fdget_pos", "__f_lock_pos"],
+        resource: Lock,
+        words: "waits for a file that another task of its process has in hand",
+        helps: "the task that is stuck longest has it; killing those who wait does nothing",
+    },
+    Meaning {
+        place: Innermost,
         functions: &["rwsem_down", "__mutex_lock", "__down", "down_read", "down_write", "mutex_lock", "rtnl_lock"],
         resource: Lock,
         words: "waits for a lock in the kernel",
@@ -279,16 +293,37 @@ const MEANINGS: [Meaning; 21] = [
     },
 ];
 
+/// Filesystems that somebody else serves, by how their kinds begin, each with how functions of theirs begin that are in the table.
+const SERVED: [(&str, &str); 8] = [
+    ("fuse", "fuse_"),
+    ("nfs", "nfs_"),
+    ("cifs", "cifs_"),
+    ("smb3", "smb3_"),
+    ("ceph", "ceph_"),
+    ("9p", "p9_client_"),
+    ("afs", "afs_"),
+    ("virtiofs", "fuse_"),
+];
+
 /// What waiting there means. `None`: not in the table, or nothing may be seen.
 pub fn meaning(wait: &Wait) -> Option<&'static Meaning> {
     let stack = wait.stack.as_deref().unwrap_or_default();
     let innermost = wait.wchan.iter().chain(stack.first());
     let anywhere = wait.wchan.iter().chain(stack);
-    let fits = |meaning: &&Meaning, function: &str| meaning.functions.iter().any(|beginning| function.starts_with(beginning));
     MEANINGS.iter().find(|meaning| match meaning.place {
-        Innermost => innermost.clone().any(|function| fits(meaning, function)),
-        Anywhere => anywhere.clone().any(|function| fits(meaning, function)),
+        Innermost => innermost.clone().any(|function| meaning.covers(function)),
+        Anywhere => anywhere.clone().any(|function| meaning.covers(function)),
     })
+}
+
+/// The same, of a task that has a file of this kind of filesystem in hand: pages are read ahead by nobody's call, so that who waits for
+/// one waits in a function that disks and servers share.
+pub fn meaning_on(wait: &Wait, filesystem: Option<&str>) -> Option<&'static Meaning> {
+    let seen = meaning(wait)?;
+    let served = SERVED.iter().find(|(kind, _)| filesystem.is_some_and(|filesystem| filesystem.starts_with(kind)));
+    let served = served.filter(|_| seen.resource == Disk);
+    let by_server = served.and_then(|(_, function)| MEANINGS.iter().find(|meaning| meaning.covers(function)));
+    Some(by_server.unwrap_or(seen))
 }
 
 #[cfg(test)]
@@ -322,6 +357,26 @@ mod tests {
         assert_eq!(words("rpc_wait_bit_killable", &[]), Some("waits for the NFS server"));
         assert_eq!(words("something_new", &[]), None);
         assert!(meaning(&Wait::default()).is_none());
+    }
+
+    #[test]
+    fn a_page_that_a_server_owes_is_not_the_disks() {
+        let stack = ["folio_wait_bit_common", "filemap_get_pages", "filemap_read", "vfs_read"].map(Into::into).to_vec();
+        let wait = Wait { wchan: Some("folio_wait_bit_common".into()), stack: Some(stack), ..Wait::default() };
+        let on = |filesystem: &str| meaning_on(&wait, Some(filesystem)).map(|meaning| meaning.words);
+        assert_eq!(on("fuse.sshfs"), Some("waits for a FUSE daemon"));
+        assert_eq!(on("nfs4"), Some("waits for the NFS server"));
+        assert_eq!(on("9p"), Some("waits for a file server"));
+        assert_eq!(on("ext4"), Some("waits for the disk"));
+        assert_eq!(meaning_on(&wait, None).map(|meaning| meaning.words), Some("waits for the disk"));
+        for (_, function) in SERVED {
+            assert!(
+                MEANINGS.iter().any(|meaning| meaning.resource == NetworkFilesystem && meaning.covers(function)),
+                "{function}"
+            );
+        }
+        let frozen = Wait { wchan: Some("percpu_rwsem_wait".into()), ..Wait::default() };
+        assert_eq!(meaning_on(&frozen, Some("fuse")).map(|meaning| meaning.words), Some("waits for a frozen filesystem"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-pub use self::meaning::{OWN_LIMIT, meaning};
+pub use self::meaning::{OWN_LIMIT, meaning, meaning_on};
 use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
 use crate::analysis::storage::Layers;
@@ -51,10 +51,12 @@ pub fn groups(
         let Some(job) = jobs.index_of(entry.process.id) else { continue };
         for task in entry.tasks.iter().filter(|task| task.state == TaskState::Uninterruptible) {
             let wait = task.wait.as_deref();
-            let what = wait.and_then(|wait| meaning(wait).map(|meaning| meaning.words).or(wait.wchan.as_deref()));
             let syscall = wait.and_then(|wait| wait.syscall);
             let file = wait.and_then(|wait| wait.file.as_ref());
-            let place = file.map(|file| layers.mount(file).map_or(file.path.as_str(), |mount| mount.point.as_str()));
+            let mount = file.and_then(|file| layers.mount(file));
+            let kind = mount.map(|mount| mount.kind.as_str());
+            let what = wait.and_then(|wait| meaning_on(wait, kind).map(|meaning| meaning.words).or(wait.wchan.as_deref()));
+            let place = file.map(|file| mount.map_or(file.path.as_str(), |mount| mount.point.as_str()));
             groups.entry(Key { job, what, syscall, place }).or_default().push((task, table.stuck_for(task)));
         }
     }
@@ -74,9 +76,9 @@ fn group(
     let seconds = |stuck: &Option<Stuck>| stuck.map_or(-1.0, |stuck| stuck.seconds);
     tasks.sort_by(|a, b| seconds(&b.1).total_cmp(&seconds(&a.1)).then(a.0.id.cmp(&b.0.id)));
     let first = tasks.first().and_then(|(task, _)| task.wait.as_deref());
-    let meaning = first.and_then(meaning);
     let file = first.and_then(|wait| wait.file.as_ref());
     let mount = file.and_then(|file| layers.mount(file));
+    let meaning = first.and_then(|wait| meaning_on(wait, mount.map(|mount| mount.kind.as_str())));
     let devices = file.map(|file| layers.devices(file)).unwrap_or_default();
     // One file is named; of many, what they are below.
     let mut paths = tasks.iter().filter_map(|(task, _)| Some(task.wait.as_ref()?.file.as_ref()?.path.as_str()));
@@ -98,6 +100,7 @@ fn group(
         devices: devices.iter().map(|name| clean(name)).collect(),
         mount: mount.map(|mount| clean(&mount.point)),
         filesystem: mount.map(|mount| clean(&mount.kind)),
+        source: mount.map(|mount| clean(&mount.source)).filter(|source| !source.is_empty()),
         meaning: meaning.map(|meaning| meaning.words.to_owned()),
         resource: meaning.map(|meaning| meaning.resource),
         helps: meaning.map(|meaning| meaning.helps).filter(|helps| !helps.is_empty()),

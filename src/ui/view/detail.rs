@@ -242,7 +242,8 @@ fn place(wait: &WaitGroup) -> Option<String> {
         Some(kind) => format!("{mount} ({kind})"),
         None => mount.clone(),
     });
-    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < "));
+    // Another host's disk has a name here, too.
+    let devices = (!wait.devices.is_empty()).then(|| wait.devices.join(" < ")).or(wait.source.clone());
     let below = match (mount, devices) {
         (Some(mount), Some(devices)) => Some(format!("{mount} on {devices}")),
         (mount, devices) => mount.or(devices),
@@ -258,8 +259,14 @@ const fn has_usage(width: usize) -> bool {
     width >= 60
 }
 
+/// Whether there is room for how many CPUs more it wants than it has.
+const fn has_wait(width: usize) -> bool {
+    width >= 100
+}
+
 fn process_head(width: usize) -> String {
-    let usage = if has_usage(width) { "   cpu    read   write" } else { "" };
+    let wants = if has_wait(width) { "  wants" } else { "" };
+    let usage = if has_usage(width) { format!("   cpu{wants}    read   write") } else { String::new() };
     format!("{}  {} S{usage}  command", right("pid", 8), left("user", 9))
 }
 
@@ -277,6 +284,9 @@ fn process(state: &State, activity: Option<&Activity>, member: &Member, depth: u
         let column =
             |value: Option<f64>, print: fn(f64) -> String| if usage.is_some() { known(value, print) } else { "-".to_owned() };
         line.push(&right(&column(usage.and_then(|u| u.cpu_cores), cores), 6), style);
+        if has_wait(width) {
+            line.push(&right(&column(usage.and_then(|u| u.cpu_wait), cores), 7), style);
+        }
         line.push(&right(&column(usage.and_then(|u| u.read_bytes), bytes), 8), style);
         line.push(&right(&column(usage.and_then(|u| u.write_bytes), bytes), 8), style);
     }

@@ -149,6 +149,10 @@ pub fn load(state: &State, width: usize) -> Line<'static> {
         (&number(numbers.counted.map(|(_, stuck)| stuck)), stuck),
         (" D", stuck),
     ]);
+    // Idle drivers of the kernel, which would make somebody look for what is stuck.
+    if let Some(always) = state.diagnosis.as_ref().map(|diagnosis| diagnosis.load.always).filter(|always| *always > 0) {
+        line.push_whole(&[(&format!(" ({always} always)"), theme.dim)]);
+    }
     if let Some((words, style)) = site::condition(state) {
         line.push("   SITE ", theme.dim).push(&words, style);
     }

@@ -1,0 +1,214 @@
+//! Acting without a screen, by the binary: whom it finds, what it asks, what it refuses, what it answers.
+//!
+//! Each test starts a job of its own and names it by its identity; nothing else of this host is touched.
+
+use std::io::Write;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use super::actors::*;
+use super::guards::listener;
+
+/// Each looks at the host for a second or more and mostly waits, so they do it side by side.
+#[test]
+fn without_a_screen() {
+    let all: [(&str, fn()); 7] = [
+        ("kill_says_what_it_would_do_refuses_unasked_and_does_it", kill_says_what_it_would_do_refuses_unasked_and_does_it),
+        ("pause_and_resume_find_the_job_again", pause_and_resume_find_the_job_again),
+        ("a_proof_answers_what_it_has_shown", a_proof_answers_what_it_has_shown),
+        ("a_listening_service_takes_a_word_even_with_yes", a_listening_service_takes_a_word_even_with_yes),
+        ("bad_words_are_one_line_and_an_error", bad_words_are_one_line_and_an_error),
+        ("an_ordinary_user_is_told_what_would_help_with_roots_job", an_ordinary_user_is_told_what_would_help_with_roots_job),
+        ("on_a_terminal_it_asks", on_a_terminal_it_asks),
+    ];
+    std::thread::scope(|scope| {
+        for (name, test) in all {
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, test).unwrap();
+        }
+    });
+}
+
+struct Host {
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn whytop(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whytop"));
+        // The iterator is loaded by a process of its own, which these short looks need not pay for.
+        command.args(arguments).args(["--tier", "proc"]).env("WHYTOP_RUNTIME_DIR", self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.whytop(arguments).output().unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
+}
+
+/// A pipeline of its own session, as cron starts one, and its identity.
+fn nightly() -> (Job, String) {
+    let mut job = Job::script("sleep 600 | sleep 600", &[]);
+    until("the pipeline runs", || tree(job.pid()).iter().filter(|seen| seen.name == "sleep").count() == 2);
+    job.members();
+    let id = format!("tree:{}", job.id());
+    (job, id)
+}
+
+fn kill_says_what_it_would_do_refuses_unasked_and_does_it() {
+    let host = Host::new();
+    let (mut job, id) = nightly();
+    let members: Vec<i64> = tree(job.pid()).iter().map(|seen| seen.id.pid.into()).collect();
+
+    let planned = host.run(&["kill", "--job", &id, "--dry-run", "--json"]);
+    assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
+    let plan = json(&planned);
+    assert_eq!((&plan["schema"], &plan["result"], &plan["action"]), (&1.into(), &"planned".into(), &"SIGTERM".into()));
+    assert_eq!(plan["job"], id);
+    let pids: Vec<i64> = plan["processes"].as_array().unwrap().iter().map(|process| process["pid"].as_i64().unwrap()).collect();
+    assert_eq!(pids[0], i64::from(job.pid()), "the root first");
+    assert_eq!(pids.len(), members.len());
+    assert_eq!(plan["does"], "asks 3 processes to end, its root first; they may clean up");
+
+    let unasked = host.run(&["kill", "--job", &id]);
+    assert_eq!(unasked.status.code(), Some(1));
+    let said = "whytop: refused: nobody is there to be asked: --yes does it unasked, --dry-run says what it would do\n";
+    assert_eq!(text(&unasked.stderr), said);
+    assert!(job.lives());
+
+    let done = host.run(&["kill", "--job", &id, "--yes", "--json"]);
+    job.child.wait().unwrap();
+    let answer = json(&done);
+    // The sleepers may be waited for by nobody for a moment, where the host's first process is slow to do so.
+    assert!(matches!(answer["result"].as_str(), Some("done" | "partly")), "{answer:#}");
+    assert_eq!(done.status.code(), Some(i32::from(answer["result"] != "done")));
+    assert!(answer["message"].as_str().unwrap().starts_with("SIGTERM sent to "), "{answer:#}");
+    assert!(answer["processes"].as_array().unwrap().iter().all(|process| process["hit"] == true), "{answer:#}");
+    until("all are gone", || in_session(job.pid()).is_empty());
+
+    let gone = host.run(&["kill", "--job", &id, "--yes", "--json"]);
+    assert_eq!((gone.status.code(), &json(&gone)["result"]), (Some(1), &"refused".into()));
+}
+
+fn pause_and_resume_find_the_job_again() {
+    let host = Host::new();
+    let (mut job, id) = nightly();
+    let paused = host.run(&["pause", "--job", &id, "--yes"]);
+    assert_eq!(paused.status.code(), Some(0), "{}{}", text(&paused.stdout), text(&paused.stderr));
+    assert!(text(&paused.stdout).contains(" is paused: 3 processes ("), "{}", text(&paused.stdout));
+    assert!(job.members().iter().all(|member| state(member.id.pid) == 'T'));
+    let again = host.run(&["pause", "--job", &id, "--yes"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(text(&again.stderr), "whytop: refused: it is paused already: let it go on first\n");
+    let resumed = host.run(&["undo", "--job", &id, "--yes", "--json"]);
+    assert_eq!((resumed.status.code(), &json(&resumed)["result"]), (Some(0), &"done".into()), "{}", text(&resumed.stdout));
+    assert!(job.members().iter().all(|member| state(member.id.pid) == 'S'));
+}
+
+fn a_proof_answers_what_it_has_shown() {
+    let host = Host::new();
+    let (job, id) = nightly();
+    let proven = host.run(&["prove", "--seconds", "3", "--job", &id, "--yes", "--json"]);
+    let answer = json(&proven);
+    assert_eq!(proven.status.code(), Some(0), "{answer:#}");
+    assert_eq!(answer["action"], "proof by a pause of 3 s");
+    // A sleeper is nobody's cause, whoever else waits on this host meanwhile.
+    let shown = answer["proof"]["shown"].as_str().unwrap();
+    assert!(matches!(shown, "nothing" | "not_the_cause" | "part" | "cause"), "{answer:#}");
+    assert!(!answer["proof"]["sentence"].as_str().unwrap().is_empty());
+    assert_eq!(state(job.pid()), 'S');
+}
+
+fn a_listening_service_takes_a_word_even_with_yes() {
+    let host = Host::new();
+    let (mut job, _) = listener("0.0.0.0:0");
+    let group = job.pid();
+    // A child of the tests is part of whatever job they are.
+    let once = host.run(&["once", "--json"]);
+    let jobs = json(&once)["jobs"].as_array().unwrap().clone();
+    let own = jobs.iter().find(|job| job["pids"].as_array().unwrap().contains(&group.into())).unwrap()["id"].clone();
+    let arguments = ["kill", "--signal", "KILL", "--job", own.as_str().unwrap(), "--yes", "--only", &group.to_string()];
+    let refused = host.run(&arguments);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stdout));
+    let said = text(&refused.stderr);
+    assert!(said.contains("--confirm ") && said.contains(" does it all the same"), "{said}");
+    assert!(job.lives());
+    let word = said.split("--confirm ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let done = host.run(&[&arguments[..], &["--confirm", &word]].concat());
+    assert_eq!(job.child.wait().unwrap().signal(), Some(9), "{}{}", text(&done.stdout), text(&done.stderr));
+}
+
+fn bad_words_are_one_line_and_an_error() {
+    let host = Host::new();
+    for (arguments, said) in [
+        (&["kill", "--job", "x", "--signal", "STOP"][..], "give TERM, INT, HUP or KILL"),
+        (&["kill"], "required"),
+        (&["kill", "--job", "x", "--culprit"], "cannot be used with"),
+        (&["prove", "--job", "x", "--seconds", "1"], "3..=60"),
+    ] {
+        let output = host.run(arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(said) && error.lines().count() == 1, "{error}");
+    }
+    let unknown = host.run(&["kill", "--job", "tree:1@2", "--yes"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = "whytop: refused: there is no job tree:1@2 (any more): whytop once --json lists those there are\n";
+    assert_eq!(text(&unknown.stderr), said);
+    let warm = host.run(&["thaw", "/", "--yes"]);
+    assert_eq!(warm.status.code(), Some(1));
+    assert!(text(&warm.stderr).contains("nobody waits for / to be thawed"), "{}", text(&warm.stderr));
+}
+
+fn an_ordinary_user_is_told_what_would_help_with_roots_job() {
+    if !geteuid().is_root() {
+        return println!("skipped: there is no job of root's to start");
+    }
+    let host = Host::new();
+    // Another user must be able to start the program.
+    let program = host.folder.path().join("whytop");
+    std::fs::copy(env!("CARGO_BIN_EXE_whytop"), &program).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(host.folder.path(), open).unwrap();
+    let (job, id) = nightly();
+    let mut command = Command::new(&program);
+    command.args(["pause", "--job", &id, "--yes", "--tier", "proc"]).env_remove("WHYTOP_RUNTIME_DIR");
+    let output = command.stdin(Stdio::null()).uid(65_534).gid(65_534).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stderr), "whytop: refused: it belongs to root: sudo whytop\n");
+    assert_eq!(state(job.pid()), 'S');
+}
+
+/// On a terminal it asks, and takes anything but a yes for a no.
+fn on_a_terminal_it_asks() {
+    let host = Host::new();
+    let (mut job, id) = nightly();
+    for (answer, code) in [("\n", 1), ("y\n", 0)] {
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_whytop"))
+            .args(["deprioritise", "--job", &id, "--tier", "proc"])
+            .env("WHYTOP_RUNTIME_DIR", host.folder.path());
+        let mut child = command.spawn(pts).unwrap();
+        // The terminal keeps the line until it is read.
+        pty.write_all(answer.as_bytes()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+    let nice = std::fs::read_to_string(format!("/proc/{}/stat", job.pid())).unwrap();
+    assert_eq!(nice.rsplit_once(')').unwrap().1.split_whitespace().nth(16), Some("19"));
+    job.members();
+}

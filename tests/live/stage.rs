@@ -1,0 +1,420 @@
+//! The stage: the cast, the disks and control groups under them, and the trouble they are in. Whatever happens, it is cleared: the
+//! trouble is taken back first, then the cast is ended, then the ground is taken away.
+
+use std::any::Any;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, RawPid, Signal, geteuid, kill_process_group};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::actor::GROUPS;
+
+/// How long anything may take on a machine that does other things beside.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// What is waited for is looked at this often.
+const GLANCE: Duration = Duration::from_millis(10);
+/// The user and group that own nothing.
+const NOBODY: u32 = 65534;
+
+/// A scene as it stands.
+pub struct Stage {
+    folder: TempDir,
+    /// What is done to the ground under the cast; undone first, last one first.
+    troubles: Vec<Box<dyn Any>>,
+    cast: Vec<Player>,
+    /// Disks and control groups; taken away last, last one first.
+    ground: Vec<Box<dyn Any>>,
+    /// Control groups that all who come on stage join.
+    joined: Vec<PathBuf>,
+    nobody: bool,
+    begun: Instant,
+}
+
+impl Stage {
+    /// An empty one.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // For those who are nobody.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self {
+            folder,
+            troubles: Vec::new(),
+            cast: Vec::new(),
+            ground: Vec::new(),
+            joined: Vec::new(),
+            nobody: false,
+            begun: Instant::now(),
+        }
+    }
+
+    /// When the last of the cast began to act.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// A path that is nobody else's.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The cast, and whytop, are nobody from now on.
+    pub fn become_nobody(&mut self) -> Result<(), String> {
+        needs_root()?;
+        self.nobody = true;
+        Ok(())
+    }
+
+    /// whytop, where everybody can reach it.
+    pub fn whytop(&self) -> Command {
+        let program = if self.nobody { self.linked("whytop", env!("CARGO_BIN_EXE_whytop").as_ref()) } else { WHYTOP.into() };
+        self.user(Command::new(program))
+    }
+
+    fn user(&self, mut command: Command) -> Command {
+        if self.nobody {
+            // Root's other groups go with it.
+            command.uid(NOBODY).gid(NOBODY).current_dir("/");
+        }
+        command
+    }
+
+    /// A program under another name.
+    fn linked(&self, name: &str, program: &Path) -> PathBuf {
+        let link = self.path(name);
+        // A hundred megabytes: written only where nothing else is possible.
+        if !link.exists() && fs::hard_link(program, &link).is_err() {
+            fs::copy(program, &link).unwrap();
+        }
+        link
+    }
+
+    /// This program in a role, as a job of its own under this name; it is ready to act.
+    pub fn play(&mut self, name: &str, role: &[&str]) -> Result<RawPid, String> {
+        let joined = self.joined.clone();
+        self.enter(name, role, &joined)
+    }
+
+    /// The same as a service: in a unit of its own, where there are control groups for that.
+    pub fn serve(&mut self, name: &str, role: &[&str]) -> Result<RawPid, String> {
+        let mut groups = self.joined.clone();
+        if let Some(unified) = unified().filter(|_| geteuid().is_root() && !self.nobody) {
+            let slice = self.group(unified.join(own_slice()))?;
+            groups.push(self.group(slice.join(format!("{name}.service")))?);
+        }
+        self.enter(name, role, &groups)
+    }
+
+    /// A script with these lines, as cron would run it.
+    pub fn script(&mut self, name: &str, lines: &str) -> Result<RawPid, String> {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.play("launcher", &["role=exec", path.to_str().unwrap()])
+    }
+
+    fn enter(&mut self, name: &str, role: &[&str], groups: &[PathBuf]) -> Result<RawPid, String> {
+        let program = self.linked(name, &env::current_exe().unwrap());
+        let mut command = self.user(Command::new(program));
+        let child = command
+            .args(role)
+            .env(GROUPS, env::join_paths(groups).unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let player = Player::new(child)?;
+        let pid = player.pid();
+        self.cast.push(player);
+        Ok(pid)
+    }
+
+    /// Lets it begin to act.
+    pub fn go(&mut self, pid: RawPid) {
+        let player = self.cast.iter_mut().find(|player| player.pid() == pid).unwrap();
+        player.input.write_all(b"go\n").unwrap();
+        self.begun = Instant::now();
+    }
+
+    /// Puts up something that stands under the cast.
+    pub fn ground(&mut self, thing: impl Any) {
+        self.ground.push(Box::new(thing));
+    }
+
+    /// Makes trouble that ends with this.
+    pub fn trouble(&mut self, thing: impl Any) {
+        self.troubles.push(Box::new(thing));
+    }
+
+    /// The control group in which all who come on stage from now on share limits: `old` is the controller's name in version 1, `new`
+    /// in version 2.
+    pub fn limits(&mut self, old: &str, new: &str) -> Result<Limits, String> {
+        let v1 = Path::new("/sys/fs/cgroup").join(old);
+        let (path, version) = if v1.join("cgroup.procs").exists() {
+            (self.group(v1.join(own_slice()))?, Version::One)
+        } else {
+            let unified = unified().ok_or("there are no control groups")?;
+            let offered = fs::read_to_string(unified.join("cgroup.controllers")).unwrap_or_default();
+            if !offered.split_whitespace().any(|controller| controller == new) {
+                return Err(format!("there is no controller for {new}"));
+            }
+            let wanted = fs::write(unified.join("cgroup.subtree_control"), format!("+{new}"));
+            wanted.map_err(|error| format!("hand on the controller for {new}: {error}"))?;
+            (self.group(unified.join(own_slice()))?, Version::Two)
+        };
+        self.joined.push(path.clone());
+        Ok(Limits { path, version })
+    }
+
+    fn group(&mut self, path: PathBuf) -> Result<PathBuf, String> {
+        if !path.exists() {
+            fs::create_dir(&path).map_err(|error| format!("make a control group: {error}"))?;
+            self.ground(Group(path.clone()));
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        while self.troubles.pop().is_some() {}
+        // All of them before one is waited for: they may hold up each other.
+        for player in &self.cast {
+            player.kill();
+        }
+        self.cast.clear();
+        while self.ground.pop().is_some() {}
+    }
+}
+
+const WHYTOP: &str = env!("CARGO_BIN_EXE_whytop");
+
+/// Fails with the reason as anybody else.
+pub fn needs_root() -> Result<(), String> {
+    if geteuid().is_root() { Ok(()) } else { Err("needs root".to_owned()) }
+}
+
+/// One of the cast, with all that descend from it.
+struct Player {
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Player {
+    /// Waits until it is ready, or says why it cannot be.
+    fn new(mut child: Child) -> Result<Self, String> {
+        let input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let player = Self { child, input };
+        let said = lines.next().and_then(Result::ok).expect("a word of the actor");
+        if said == "ready" { Ok(player) } else { Err(said) }
+    }
+
+    fn pid(&self) -> RawPid {
+        self.child.id().cast_signed()
+    }
+
+    /// All of its session at once: none gets away by a fork.
+    fn kill(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A control group, taken away when the last of its members is gone.
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        retry(|| fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Version {
+    One,
+    Two,
+}
+
+/// What is limited of a disk.
+#[derive(Clone, Copy)]
+pub enum Way {
+    Reads,
+    Writes,
+}
+
+/// A control group that limits its members.
+pub struct Limits {
+    path: PathBuf,
+    version: Version,
+}
+
+impl Limits {
+    /// No more bytes a second from or to this device (`7:0`), until that ends.
+    pub fn disk(&self, number: &str, way: Way, bytes: u64) -> Result<Limit, String> {
+        let (file, set, unset) = match (self.version, way) {
+            (Version::One, Way::Reads) => ("blkio.throttle.read_bps_device", bytes.to_string(), "0"),
+            (Version::One, Way::Writes) => ("blkio.throttle.write_bps_device", bytes.to_string(), "0"),
+            (Version::Two, Way::Reads) => ("io.max", format!("rbps={bytes}"), "rbps=max"),
+            (Version::Two, Way::Writes) => ("io.max", format!("wbps={bytes}"), "wbps=max"),
+        };
+        Limit::set(self.path.join(file), &format!("{number} {set}"), format!("{number} {unset}"))
+    }
+
+    /// No more memory than this, until that ends; nobody is killed for it.
+    pub fn memory(&self, bytes: u64) -> Result<Limit, String> {
+        let (file, unset) = match self.version {
+            Version::One => {
+                let killer = fs::write(self.path.join("memory.oom_control"), "1");
+                killer.map_err(|error| format!("keep the out-of-memory killer away: {error}"))?;
+                ("memory.limit_in_bytes", "-1")
+            }
+            Version::Two => ("memory.high", "max"),
+        };
+        Limit::set(self.path.join(file), &bytes.to_string(), unset.to_owned())
+    }
+}
+
+/// A limit that is set; taken back with this, so that those whom it holds up can end.
+pub struct Limit {
+    file: PathBuf,
+    unset: String,
+}
+
+impl Limit {
+    /// No more bytes a second to this device, whoever writes them: in version 1 the kernel's own writers are in nobody's group but the
+    /// root's. In version 2 whoever is at its limit of memory is held up without that.
+    pub fn writes_of_all(number: &str, bytes: u64) -> Result<Option<Self>, String> {
+        let file = Path::new("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device");
+        let set = || Self::set(file.to_owned(), &format!("{number} {bytes}"), format!("{number} 0"));
+        file.exists().then(set).transpose()
+    }
+
+    fn set(file: PathBuf, set: &str, unset: String) -> Result<Self, String> {
+        fs::write(&file, set).map_err(|error| format!("set {}: {error}", file.display()))?;
+        Ok(Self { file, unset })
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.file, &self.unset);
+    }
+}
+
+/// Where control groups of version 2 are.
+fn unified() -> Option<&'static Path> {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    roots.into_iter().find(|root| root.join("cgroup.controllers").exists())
+}
+
+fn own_slice() -> String {
+    format!("whytop-live-{}.slice", std::process::id())
+}
+
+/// A whytop that runs as the screen does, and was there before the trouble.
+pub struct Watcher {
+    child: Child,
+    answers: Receiver<(Instant, Value)>,
+}
+
+impl Watcher {
+    /// Starts it and waits until it knows what moves.
+    pub fn start(stage: &Stage) -> Self {
+        let program = stage.linked("watcher", &env::current_exe().unwrap());
+        let mut child =
+            stage.user(Command::new(program)).arg("role=watch").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (send, answers) = channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let answer = serde_json::from_str(&line).unwrap();
+                if send.send((Instant::now(), answer)).is_err() {
+                    break;
+                }
+            }
+        });
+        let watcher = Self { child, answers };
+        for _ in 0..2 {
+            watcher.answers.recv_timeout(PATIENCE).expect("the watcher watches");
+        }
+        watcher
+    }
+
+    /// How long after this instant the first answer came that is right. `None`: none did.
+    pub fn first(&self, begun: Instant, is_right: impl Fn(&Value) -> bool) -> Option<Duration> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let (at, answer) = self.answers.recv_timeout(left).ok()?;
+            if at > begun && is_right(&answer) {
+                return Some(at - begun);
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end. Its words, or its complaint.
+pub fn tool(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(said(&output.stdout)) } else { Err(format!("{program}: {}", said(&output.stderr))) }
+}
+
+/// Tries again for as long as patience lasts; answers whether it worked.
+pub fn retry(mut attempt: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if attempt() {
+            return true;
+        }
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+/// Waits until so many tasks of this process are in this state (as in `/proc/PID/stat`).
+pub fn wait_for_tasks(pid: RawPid, state: char, least: usize) {
+    let count = || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let lines = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+        lines.filter(|line| line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(state))).count()
+    };
+    assert!(retry(|| count() >= least), "{} tasks of {pid} are in state {state}, of {least}: {}", count(), places(pid));
+}
+
+/// Where the tasks of a process are, for a message.
+fn places(pid: RawPid) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.take(8).fold(String::new(), |mut said, task| {
+        let wchan = fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
+        let _ = write!(said, "{wchan} ");
+        said
+    })
+}
