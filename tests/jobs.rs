@@ -266,3 +266,45 @@ fn a_stranger_below_one_of_hundreds_alike_is_split_out() {
     assert_eq!(split.len(), 1);
     assert_eq!(split[0].facts.root.map(|root| root.pid), Some(900));
 }
+
+#[test]
+fn what_earlier_runs_took_is_told_of_the_next_one() {
+    let cron = Actor { parent: 1, comm: "cron", argv: &["/usr/sbin/cron"], cgroup: "/system.slice/cron.service", ..init() };
+    let nightly = |start: u64| Actor {
+        start,
+        parent: 20,
+        group: 30,
+        session: 30,
+        comm: "nightly.sh",
+        argv: &["/bin/sh", "/root/nightly.sh"],
+        ..cron.clone()
+    };
+    let usual = |diagnosis: &Diagnosis| {
+        let job = diagnosis.jobs.iter().find(|job| job.facts.name == "nightly.sh").unwrap();
+        job.usual.map(|usual| (usual.runs, usual.seconds.round()))
+    };
+    let mut watching = monitor();
+    let mut before: Option<World> = None;
+    let mut told = Vec::new();
+    // Two runs of three and five seconds, each with a pause behind it, and a third.
+    for second in 0..14 {
+        let mut world = World::from([(1, init()), (20, cron.clone())]);
+        let start = match second {
+            0..3 => Some(0),
+            5..10 => Some(5),
+            12.. => Some(12),
+            _ => None,
+        };
+        if let Some(start) = start {
+            world.insert(30, nightly((100_000 + start) * TICKS));
+        }
+        let diagnosis = watching.ingest(sample(second, before.as_ref(), &world));
+        if start.is_some() {
+            told.push(usual(&diagnosis));
+        }
+        before = Some(world);
+    }
+    assert_eq!(told[..3], [None; 3], "the first run");
+    assert_eq!(told[3..8], [Some((1, 3.0)); 5], "the second");
+    assert_eq!(told[8..], [Some((2, 3.0)); 2], "the third: the shorter of two is in the middle");
+}

@@ -81,7 +81,7 @@ fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
         "borg 503 belongs to nightly.sh: backup (borg)",
         "systemd 1 > cron 500 > cron 501 > nightly.sh 502 > borg 503",
         "borg runs with 'create'",
-        "for a backup job:",
+        "what speaks for it:",
         "borg break-lock REPO",
         "best by    SIGINT",
         "the next run sends only what is missing",

@@ -9,7 +9,7 @@ use common::diagnosis::{
 };
 use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{Action, Hit, Outcome, Refusal, Signal};
-use whytop::analysis::diagnosis::{JobId, Kind};
+use whytop::analysis::diagnosis::{JobId, Kind, Usual};
 use whytop::sample::Gap;
 use whytop::site::{Failure, News, Reply};
 use whytop::ui::event::Event;
@@ -478,4 +478,33 @@ fn a_trace_that_is_not_written_is_told_until_it_is() {
     shows(&acted().ends(), "SIGTERM sent to nightly.sh");
     shows(&untraced().types("<down>").ends(), "the trace is not written yet");
     hides(&untraced().then(Event::Trace(None)).ends(), "the trace is not written yet");
+}
+
+#[test]
+fn batch_work_is_called_by_its_name_and_has_the_same_keys() {
+    let mut scene = outage();
+    let finding = &mut facts(&mut scene.jobs[0]).finding;
+    (finding.kind, finding.work, finding.tool) = (Kind::Batch, Some("virus scan".into()), Some("clamscan".into()));
+    shows(&play().sees(scene.clone()).ends(), "CO-LOCATED VIRUS SCAN DETECTED: IT TAKES THE DISK");
+    shows(&play().sees(scene.clone()).types("<enter>").ends(), "nightly.sh: virus scan (clamscan), culprit");
+    let ended = play().sees(scene).types("k").ends();
+    assert_eq!(ended.calls, [aim("nightly.sh", &[4711, 4712, 4713])]);
+}
+
+#[test]
+fn the_dialog_says_what_to_heed_before_the_key() {
+    let mut scene = outage();
+    (scene.jobs[0].age, scene.jobs[0].usual) = (Some(130.0), Some(Usual { runs: 3, seconds: 680.0 }));
+    let advice = &mut facts(&mut scene.jobs[0]).finding.advice;
+    advice.consequence = Some("It leaves a stale lock.".into());
+    advice.cleanup = Some("restic unlock".into());
+    advice.better_signal = Some("SIGINT".into());
+    advice.holds = Some("A lock in the repository.".into());
+    let ended = play().sees(scene.clone()).types("k").ends();
+    shows(&ended, "It has run for 2 m 10 s; 3 earlier runs took 11 m 20 s: it would end by itself in about 9 m");
+    shows(&ended, "It leaves a stale lock. Clean up: restic unlock. It takes SIGINT best.");
+    let detail = play().sees(scene).types("<enter>").ends();
+    for text in ["restic unlock", "A lock in the repository.", "it has run for 2 m 10 s"] {
+        shows(&detail, text);
+    }
 }

@@ -104,6 +104,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/jobs/0/name", "s"),
     ("/jobs/0/kind", "s"),
     ("/jobs/0/tool", "s?"),
+    ("/jobs/0/work", "s?"),
     ("/jobs/0/confidence", "n"),
     ("/jobs/0/evidence", "a"),
     ("/jobs/0/launched_by", "s?"),
@@ -122,6 +123,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/jobs/0/uninterruptible", "n"),
     ("/jobs/0/share/cpu", "n?"),
     ("/jobs/0/share/disk", "n?"),
+    ("/jobs/0/usual", "o?"),
     ("/jobs/0/resident_bytes", "n?"),
     ("/jobs/0/disks", "a?"),
     ("/jobs/0/stalls/cpu", "n?"),
@@ -267,6 +269,8 @@ fn bad_input_is_one_line_and_exit_2() {
         (&["--proc", "/no/such/place", "once"], "/no/such/place"),
         (&["--proc", "/etc/passwd", "once"], "/etc/passwd"),
         (&["twice"], "twice"),
+        (&["--read-only", "kill", "--culprit", "--yes"], "--read-only"),
+        (&["undo", "--culprit", "--yes", "--read-only"], "--read-only"),
         (&[], "whytop once"),
     ] {
         let output = whytop(arguments);

@@ -207,14 +207,13 @@ impl Stage {
         let root = rustix::process::geteuid().is_root();
         // The server refuses to run as root, and its socket lies in the folder.
         let user = if root { "runuser -u postgres -- " } else { "" };
-        let name = if root { "postgres".to_owned() } else { std::env::var("USER").unwrap_or_default() };
         let (bin_shown, data_shown) = (bin.display(), data.display());
         let made = format!(
             "chmod 755 {own} && mkdir {data_shown} && {{ [ -z '{user}' ] || chown postgres {data_shown} && chmod 1777 {own}; }} \
-             && {user}{bin_shown}/initdb -N -D {data_shown} -A trust \
+             && {user}{bin_shown}/initdb -N -D {data_shown} -A trust -U postgres \
              && {user}{bin_shown}/pg_ctl -w -D {data_shown} -l {data_shown}/log -o \"-k {own} -c listen_addresses= -c fsync=off\" start \
-             && createdb -h {own} -U {name} shop \
-             && psql -h {own} -U {name} -c 'create table t as select md5(i::text) a, md5((i*7)::text) b from generate_series(1,700000) i' shop"
+             && createdb -h {own} -U postgres shop \
+             && psql -h {own} -U postgres -c 'create table t as select md5(i::text) a, md5((i*7)::text) b from generate_series(1,700000) i' shop"
         );
         self.server = Some((bin.to_owned(), data));
         self.command(&made).status().is_ok_and(|status| status.success())

@@ -78,19 +78,19 @@ fn cgroup(sys: &TempDir, place: &str, files: &[(&str, &str)]) {
 }
 
 /// The groups in the second sample: who is in which comes with the first.
-fn groups(proc: &FakeProc, sys: &Path) -> Vec<Cgroup> {
+fn groups(proc: &FakeProc, sys: &Path, worker: impl Fn(&FakeProc) -> FakeProcess) -> Vec<Cgroup> {
+    worker(proc).write();
     let mut reader = Reader::new(ProcRoot::open(proc.path()).unwrap().with_sys(sys)).unwrap();
     reader.sample().unwrap();
     reader.settle(LONG);
     // It ran: who slept was held up by nothing.
-    worker(proc);
+    worker(proc).write();
     reader.sample().unwrap().cgroups
 }
 
 /// A process of a unit; written again, it has run.
-fn worker(proc: &FakeProc) {
-    let unit = "1:name=systemd:/system.slice/web.service\n0::/\n";
-    proc.process(50, "worker").start(900).cgroup(unit).write();
+fn worker(proc: &FakeProc) -> FakeProcess {
+    proc.process(50, "worker").start(900).cgroup("1:name=systemd:/system.slice/web.service\n0::/\n")
 }
 
 const PRESSURE: &str = "some avg10=1.00 avg60=0.00 avg300=0.00 total=700\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n";
@@ -98,16 +98,16 @@ const PRESSURE: &str = "some avg10=1.00 avg60=0.00 avg300=0.00 total=700\nfull a
 #[test]
 fn while_nobody_is_held_up_no_group_is_asked() {
     let (proc, sys) = (host(), tempfile::tempdir().unwrap());
-    worker(&proc);
     cgroup(&sys, "", &[("cgroup.controllers", "io memory")]);
     cgroup(&sys, "system.slice/web.service", &[("io.stat", "8:0 rbytes=1 wbytes=2\n"), ("io.pressure", PRESSURE)]);
-    assert_eq!(groups(&proc, sys.path()), []);
+    assert_eq!(groups(&proc, sys.path(), worker), []);
+    proc.process(51, "hidden").no_io().write();
+    assert_eq!(groups(&proc, sys.path(), worker), [], "nor one whose own processes hide nothing");
 }
 
 #[test]
 fn version_2_says_how_a_unit_was_held_up() {
     let (proc, sys) = (host(), tempfile::tempdir().unwrap());
-    worker(&proc);
     for name in ["cpu", "io", "memory"] {
         proc.file(&format!("pressure/{name}"), HELD_UP);
     }
@@ -132,18 +132,17 @@ fn version_2_says_how_a_unit_was_held_up() {
         throttled: Some(33_000),
         limited: Some(7),
     };
-    assert_eq!(groups(&proc, sys.path()), [expected]);
+    assert_eq!(groups(&proc, sys.path(), worker), [expected]);
 }
 
 #[test]
 fn what_processes_hide_their_unit_tells_in_either_version() {
     let told = |files: &dyn Fn(&TempDir)| {
         let (proc, sys) = (host(), tempfile::tempdir().unwrap());
-        worker(&proc);
-        proc.process(51, "hidden").write();
-        proc.remove_file("51/io");
+        // Another one hides something too, of which no group tells.
+        proc.process(51, "hidden").no_io().write();
         files(&sys);
-        let groups = groups(&proc, sys.path());
+        let groups = groups(&proc, sys.path(), |proc| worker(proc).no_io());
         groups.into_iter().map(|group| (group.io, group.io_whole)).collect::<Vec<_>>()
     };
     let io = |read, written| Some(vec![CgroupIo { device: (8, 0), read, written }]);
@@ -166,13 +165,12 @@ fn what_processes_hide_their_unit_tells_in_either_version() {
 #[test]
 fn version_1_counts_limits_too() {
     let (proc, sys) = (host(), tempfile::tempdir().unwrap());
-    worker(&proc);
     for name in ["cpu", "memory"] {
         proc.file(&format!("pressure/{name}"), HELD_UP);
     }
     cgroup(&sys, "memory/system.slice/web.service", &[("memory.failcnt", "17\n")]);
     cgroup(&sys, "cpu/system.slice/web.service", &[("cpu.stat", "nr_periods 3\nnr_throttled 2\nthrottled_time 44\n")]);
-    let found = groups(&proc, sys.path());
+    let found = groups(&proc, sys.path(), worker);
     assert_eq!(
         found.iter().map(|group| (group.limited, group.throttled, group.cpu_stalled)).collect::<Vec<_>>(),
         [(Some(17), Some(44), None)]

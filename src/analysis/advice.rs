@@ -76,3 +76,25 @@ pub fn run_time(job: &Job) -> Option<String> {
         format!("{so_far}, longer than usual: {earlier}")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_becomes_sentences_and_nothing_else_does() {
+        let none = Advice::default();
+        assert_eq!((before_ending(&none), before_pausing(&none), lines(&none)), (String::new(), String::new(), Vec::new()));
+        let some = Advice {
+            consequence: Some("The dump is cut off.".into()),
+            better_signal: Some("SIGINT".into()),
+            cleanup: Some("rm DUMP".into()),
+            holds: Some("Its table locks.".into()),
+            ..Advice::default()
+        };
+        assert_eq!(before_ending(&some), "The dump is cut off. Clean up: rm DUMP. It takes SIGINT best.");
+        assert_eq!(before_pausing(&some), "While it is paused it holds: Its table locks.");
+        let labels: Vec<&str> = lines(&some).into_iter().map(|(about, _)| about.label()).collect();
+        assert_eq!(labels, ["ending it", "best by", "clean up", "paused"]);
+    }
+}

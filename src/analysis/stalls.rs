@@ -84,11 +84,11 @@ impl Cgroups {
         let ((from, old), (_, new)) = (past.front()?, past.back()?);
         let seconds = now.checked_sub(*from).filter(|span| *span > 0)? as f64 / SECOND as f64;
         let grown = |counter: fn(&Cgroup) -> Option<u64>| Some(counter(new)?.checked_sub(counter(old)?)? as f64 / seconds);
-        let part = |counter: fn(&Cgroup) -> Option<u64>| grown(counter).map(|nanos| (nanos / SECOND as f64).min(1.0));
+        let share = |counter: fn(&Cgroup) -> Option<u64>| grown(counter).map(|nanos| (nanos / SECOND as f64).min(1.0));
         let stalls = Stalls {
-            cpu: part(|cgroup| cgroup.cpu_stalled),
-            io: part(|cgroup| cgroup.io_stalled),
-            memory: part(|cgroup| cgroup.memory_stalled),
+            cpu: share(|cgroup| cgroup.cpu_stalled),
+            io: share(|cgroup| cgroup.io_stalled),
+            memory: share(|cgroup| cgroup.memory_stalled),
             throttled: grown(|cgroup| cgroup.throttled).map(|nanos| nanos / SECOND as f64),
             limited: grown(|cgroup| cgroup.limited),
         };

@@ -353,6 +353,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a client that runs a command in a container.
+    pub fn executes_elsewhere(&self) -> bool {
+        self.standing.client
+    }
+
     fn task(&self, id: TaskId) -> Option<&Task> {
         let at = self.tasks.binary_search_by_key(&id.tid, |task| task.id.tid).ok()?;
         self.tasks.get(at).filter(|task| task.id == id)

@@ -25,33 +25,20 @@ use crate::monitor::Monitor;
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
-    let reader = || {
-        let (own, path, tier) = (Own::secure(), cli.proc.clone(), cli.tier);
-        WatchedReader::start(move || {
-            let reader = Reader::with_loader(ProcRoot::open(&path)?, tier, Path::new("/proc/self/exe"))?;
-            Ok(reader.keeping(own.clone()))
-        })
-    };
     match &cli.command {
         Some(Command::Once { json }) => {
-            let knowledge = knowledge(cli)?;
-            let mut reader = reader()?;
-            let monitor = monitor(&mut reader, knowledge)?;
+            let (reader, monitor) = monitored(cli)?;
             once::run(reader, monitor, cli, *json)
         }
         Some(Command::Explain { pid, json }) => {
-            let knowledge = knowledge(cli)?;
-            let mut reader = reader()?;
-            let monitor = monitor(&mut reader, knowledge)?;
+            let (reader, monitor) = monitored(cli)?;
             explain::run(reader, monitor, *pid, *json)
         }
         Some(Command::Act(_)) if cli.read_only => {
             bail!("--read-only: nothing is done; whytop once says what is the matter")
         }
         Some(Command::Act(act)) => {
-            let knowledge = knowledge(cli)?;
-            let mut reader = reader()?;
-            let monitor = monitor(&mut reader, knowledge)?;
+            let (reader, monitor) = monitored(cli)?;
             headless::run(reader, monitor, cli, act)
         }
         Some(Command::LoadIterator) => kernel::load_iterator().map(|()| 0),
@@ -61,18 +48,29 @@ pub fn run(cli: &Cli) -> Result<u8> {
             watchdog::run(stdin(), stdout()).map(|()| 0).context("watch over a pause")
         }
         None => {
-            let knowledge = knowledge(cli)?;
-            screen::run(reader()?, knowledge, cli)
+            let (reader, knowledge) = informed(cli)?;
+            screen::run(reader, knowledge, cli)
         }
     }
 }
 
-/// What is known of programs on this host, to this user.
-fn knowledge(cli: &Cli) -> Result<Knowledge> {
+/// A reader, and what is known of programs on this host, to this user.
+fn informed(cli: &Cli) -> Result<(WatchedReader, Knowledge)> {
+    // First of all: what a thread had mapped by then would be made resident with the program, and kept.
+    let own = Own::secure();
     let [config, home] = ["XDG_CONFIG_HOME", "HOME"].map(|name| env::var_os(name).map(PathBuf::from));
-    config::knowledge(&cli.rules, config::home(config, home))
+    let knowledge = config::knowledge(&cli.rules, config::home(config, home))?;
+    let (path, tier) = (cli.proc.clone(), cli.tier);
+    let reader = WatchedReader::start(move || {
+        let reader = Reader::with_loader(ProcRoot::open(&path)?, tier, Path::new("/proc/self/exe"))?;
+        Ok(reader.keeping(own.clone()))
+    })?;
+    Ok((reader, knowledge))
 }
 
-fn monitor(reader: &mut WatchedReader, knowledge: Knowledge) -> Result<Monitor> {
-    Ok(Monitor::new(&reader.facts()?, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints))
+/// The same, for whoever needs no more than an answer.
+fn monitored(cli: &Cli) -> Result<(WatchedReader, Monitor)> {
+    let (mut reader, knowledge) = informed(cli)?;
+    let monitor = Monitor::new(&reader.facts()?, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints);
+    Ok((reader, monitor))
 }

@@ -5,7 +5,7 @@
 //! first, then the hierarchies of version 1: a hybrid host has a part of each. Tested in place and by `tests/kernel.rs`.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use super::{
     table::{Changes, Table},
 };
 use crate::{
-    sample::{Cgroup, CgroupIo, Identity},
+    sample::{Cgroup, CgroupIo, Identity, Process},
     units::{Nanos, ProcessId},
 };
 
@@ -50,13 +50,11 @@ struct Trees {
 }
 
 /// What is worth asking for.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Wanted {
     /// Bytes, where those of some processes are not known.
     bytes: bool,
-    cpu: bool,
-    io: bool,
-    memory: bool,
+    held_up: HeldUp,
 }
 
 impl Cgroups {
@@ -75,20 +73,26 @@ impl Cgroups {
 
     /// The counters of those groups that are worth a look.
     pub fn look(&mut self, table: &Table, changes: &Changes, held_up: HeldUp) -> Vec<Cgroup> {
-        let HeldUp { cpu, io, memory } = held_up;
-        let wanted = Wanted { bytes: changes.io_unknown, cpu, io, memory };
-        if !(wanted.bytes || wanted.cpu || wanted.io || wanted.memory) {
+        let anybody = held_up.cpu || held_up.io || held_up.memory;
+        if !(changes.io_unknown || anybody) {
             return Vec::new();
         }
         let path = |id: ProcessId| self.identities.get(&id).and_then(|identity| identity.cgroup.as_deref());
-        let at_work = changes.active.iter().copied().chain(table.stuck());
-        let paths: BTreeSet<&str> = at_work.filter_map(path).filter(|path| is_plain(path)).collect();
-        let (done, left): (Vec<&str>, Vec<&str>) = paths.into_iter().partition(|path| *path <= self.last.as_str());
-        let chosen: Vec<CompactString> = left.into_iter().chain(done).take(GROUPS).map(CompactString::from).collect();
-        if let Some(last) = chosen.last().filter(|_| chosen.len() >= GROUPS) {
+        // With whether some process in there hides what it moves.
+        let mut paths: BTreeMap<&str, bool> = BTreeMap::new();
+        for id in changes.active.iter().copied().chain(table.stuck()) {
+            if let Some(path) = path(id).filter(|path| is_plain(path)) {
+                *paths.entry(path).or_default() |= table.get(id).is_some_and(Process::hides_io);
+            }
+        }
+        let worth = paths.into_iter().filter(|(_, hides)| *hides || anybody);
+        let (done, left): (Vec<_>, Vec<_>) = worth.partition(|(path, _)| *path <= self.last.as_str());
+        let chosen: Vec<(CompactString, bool)> =
+            left.into_iter().chain(done).take(GROUPS).map(|(path, hides)| (path.into(), hides)).collect();
+        if let Some((last, _)) = chosen.last().filter(|_| chosen.len() >= GROUPS) {
             self.last = last.to_string();
         }
-        chosen.into_iter().map(|path| self.read(path, wanted)).collect()
+        chosen.into_iter().map(|(path, bytes)| self.read(path, Wanted { bytes, held_up })).collect()
     }
 
     fn read(&self, path: CompactString, wanted: Wanted) -> Cgroup {
@@ -102,17 +106,17 @@ impl Cgroups {
                 cgroup.io = file(&trees.block, "blkio.throttle.io_service_bytes").map(|text| service_bytes(&text));
             }
         }
-        if wanted.cpu {
+        if wanted.held_up.cpu {
             cgroup.cpu_stalled = file(&trees.unified, "cpu.pressure").and_then(|text| total(&text));
             cgroup.throttled = file(&trees.unified, "cpu.stat").and_then(|text| throttled(&text));
             if cgroup.throttled.is_none() {
                 cgroup.throttled = file(&trees.cpu, "cpu.stat").and_then(|text| throttled(&text));
             }
         }
-        if wanted.io {
+        if wanted.held_up.io {
             cgroup.io_stalled = file(&trees.unified, "io.pressure").and_then(|text| total(&text));
         }
-        if wanted.memory {
+        if wanted.held_up.memory {
             cgroup.memory_stalled = file(&trees.unified, "memory.pressure").and_then(|text| total(&text));
             cgroup.limited = file(&trees.unified, "memory.events").and_then(|text| limited(&text));
             if cgroup.limited.is_none() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::json::{JobOut, job_out, rounded};
 use super::text::{command_of_root, started, usage};
 use crate::analysis::advice;
-use crate::analysis::diagnosis::{Diagnosis, Evidence, Job, Member};
+use crate::analysis::diagnosis::{Diagnosis, Evidence, Job, Kind, Member};
 use crate::units::{Pid, count};
 
 /// Lineage is followed this far up; deeper is a circle, written by hand.
@@ -138,9 +138,13 @@ impl<'a> Explained<'a> {
             (None, None) => finding.kind.name().to_owned(),
         };
         let sure = (finding.confidence * 100.0).round();
+        let what = match finding.kind {
+            Kind::Unknown => "nothing tells what kind of work that is".to_owned(),
+            _ => format!("{what}, {sure:.0} % sure"),
+        };
         writeln!(
             out,
-            "{bold}{} {}{bold:#} belongs to {bold}{}{bold:#}: {what}, {sure:.0} % sure",
+            "{bold}{} {}{bold:#} belongs to {bold}{}{bold:#}: {what}",
             self.member.name, self.member.id.pid, facts.name
         )?;
         let line = |out: &mut String, label: &str, text: &str| writeln!(out, "  {label:<11}{text}");
@@ -155,13 +159,10 @@ impl<'a> Explained<'a> {
         if let Some(lasts) = advice::run_time(self.job) {
             line(out, "so far", &lasts)?;
         }
-        for (speaks_for, title) in [(true, "for"), (false, "against")] {
+        for (speaks_for, title) in [(true, "what speaks for it:"), (false, "what speaks against a backup:")] {
             let mut pieces = self.evidence(speaks_for).peekable();
-            if speaks_for || pieces.peek().is_some() {
-                writeln!(out, "{title} a {} job:", finding.kind.name())?;
-            }
-            if pieces.peek().is_none() && speaks_for {
-                writeln!(out, "  nothing")?;
+            if pieces.peek().is_some() {
+                writeln!(out, "{title}")?;
             }
             for piece in pieces {
                 writeln!(out, "  {:+.2} {}", piece.weight, piece.text)?;

@@ -274,6 +274,12 @@ impl FakeProcess {
         self
     }
 
+    /// What it moves cannot be seen.
+    pub fn no_io(mut self) -> Self {
+        self.io = None;
+        self
+    }
+
     /// Bytes from and to disks, and bytes through read(2) and write(2).
     pub fn io(mut self, read: u64, written: u64, read_any: u64, written_any: u64) -> Self {
         self.io = Some([read, written, read_any, written_any]);

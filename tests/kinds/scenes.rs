@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
 use serde::Deserialize;
-use whytop::analysis::diagnosis::Kind;
-use whytop::analysis::kind::{Catalogue, JobShape, Launcher, backup_strength, judge};
+use whytop::analysis::diagnosis::{Job, Kind};
 
-use super::{Owned, processes, told};
+use super::stage::{Actor, Answer, ask, backups, score};
+use super::told;
 
 #[derive(Deserialize)]
 struct Scene {
@@ -17,9 +17,9 @@ struct Scene {
     why: String,
     processes: Vec<Extra>,
     culprit_pid: Option<i32>,
-    tree_pids: Vec<i32>,
     #[serde(default)]
-    hard: bool,
+    culprit_alt: Vec<i32>,
+    tree_pids: HashSet<i32>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +31,8 @@ struct Extra {
     argv: Vec<String>,
     cgroup: Option<String>,
     user: serde_json::Value,
+    #[serde(default)]
+    nice: i8,
     cpu_pct: f64,
     read_mb_s: f64,
     write_mb_s: f64,
@@ -38,107 +40,96 @@ struct Extra {
     open_files: Vec<String>,
 }
 
-/// Roughly what the job builder does: units, else trees below launchers; the culprit's tree as labelled.
-fn jobs<'a>(scene: &Scene, owned: &'a BTreeMap<i32, Owned>) -> Vec<(i32, JobShape<'a>, Option<String>)> {
-    const SHARED: [&str; 14] = [
-        "cron",
-        "crond",
-        "ssh",
-        "sshd",
-        "atd",
-        "containerd",
-        "docker",
-        "gitlab-runner",
-        "pm2",
-        "pvedaemon",
-        "supervisor",
-        "nagios-nrpe",
-        "anacron",
-        "rsync@",
-    ];
-    let by_pid: HashMap<i32, &Extra> = scene.processes.iter().map(|p| (p.pid, p)).collect();
-    let tree: HashSet<i32> = scene.tree_pids.iter().copied().collect();
-    let launches = |p: &Extra| {
-        let name = p.argv.first().map_or("", |first| first.split(' ').next().unwrap().rsplit('/').next().unwrap());
-        p.pid <= 2
-            || [
-                "cron",
-                "CRON",
-                "crond",
-                "CROND",
-                "atd",
-                "anacron",
-                "run-parts",
-                "containerd-shim",
-                "gitlab-runner",
-                "systemd",
-                "PM2",
-                "dockerd",
-            ]
-            .iter()
-            .any(|l| p.comm.starts_with(l))
-            || p.argv.first().is_some_and(|a| a.starts_with("sshd") || a.starts_with("PM2"))
-            || p.argv.len() == 1 && name.trim_start_matches('-') == "bash"
-            || p.argv.iter().any(|a| a.contains("run-parts"))
-    };
-    let key = |p: &Extra| -> (String, i32) {
-        if tree.contains(&p.pid) {
-            return ("tree".into(), scene.culprit_pid.unwrap_or(p.pid));
+/// What of a process can be seen.
+struct Sight {
+    files: bool,
+    arguments: bool,
+    age: f64,
+}
+
+impl Scene {
+    /// Its processes on a host, kernel threads left out: they are known without being judged.
+    fn actors(&self, sight: &Sight) -> Vec<Actor> {
+        let by_pid: HashMap<i32, &Extra> = self.processes.iter().map(|process| (process.pid, process)).collect();
+        let mut groups: HashMap<i32, i32> = HashMap::new();
+        let mut placed: BTreeMap<i32, (i32, i32)> = BTreeMap::new();
+        let mut order: Vec<&Extra> = self.processes.iter().filter(|process| !process.argv.is_empty()).collect();
+        order.sort_by_key(|process| self.depth(process, &by_pid));
+        for process in &order {
+            let parent = by_pid.get(&process.ppid);
+            let typed = parent.is_some_and(|parent| is_shell(parent));
+            let place = match parent {
+                Some(parent) if typed => {
+                    let session = placed.get(&parent.pid).map_or(parent.pid, |place| place.0);
+                    (session, *groups.entry(parent.pid).or_insert(process.pid))
+                }
+                Some(parent) if parent.pid != 1 && !launches(parent) => {
+                    *placed.get(&parent.pid).unwrap_or(&(process.pid, process.pid))
+                }
+                _ => (process.pid, process.pid),
+            };
+            placed.insert(process.pid, place);
         }
-        let unit = p.cgroup.as_deref().and_then(|c| c.rsplit('/').next()).unwrap_or("");
-        if unit.ends_with(".service") && !SHARED.iter().any(|s| unit.starts_with(s)) {
-            return (unit.into(), 0);
-        }
-        let mut top = p;
-        while let Some(parent) = by_pid.get(&top.ppid).filter(|parent| !launches(parent) && !tree.contains(&parent.pid)) {
-            top = parent;
-        }
-        (String::new(), top.pid)
-    };
-    let mut groups: BTreeMap<(String, i32), Vec<i32>> = BTreeMap::new();
-    for p in &scene.processes {
-        if !p.argv.is_empty() && p.pid != 1 {
-            groups.entry(key(p)).or_default().push(p.pid);
+        order.iter().map(|process| process.actor(placed[&process.pid], sight)).collect()
+    }
+
+    fn depth(&self, process: &Extra, by_pid: &HashMap<i32, &Extra>) -> usize {
+        let above = std::iter::successors(by_pid.get(&process.ppid), |above| by_pid.get(&above.ppid));
+        above.take(self.processes.len()).count()
+    }
+}
+
+impl Extra {
+    fn actor(&self, (session, group): (i32, i32), sight: &Sight) -> Actor {
+        let writes = self.write_mb_s > 0.0 && sight.files;
+        let any = self.open_files.iter().any(|file| like_a_sink(file));
+        let is_sink = |file: &String| writes && (like_a_sink(file) || !any && Some(file) == self.open_files.last());
+        let (written, read) = self.open_files.iter().filter(|_| sight.files).cloned().partition(is_sink);
+        Actor {
+            pid: self.pid,
+            parent: self.ppid,
+            session,
+            group,
+            tty: 0,
+            comm: self.comm.clone(),
+            argv: self.argv.iter().take(if sight.arguments { usize::MAX } else { 1 }).cloned().collect(),
+            exe: self.exe.clone(),
+            cgroup: self.cgroup.clone().unwrap_or_default(),
+            user: self.user.as_str().map_or_else(|| self.user.to_string(), str::to_owned),
+            age: sight.age,
+            cores: self.cpu_pct / 100.0,
+            io: Some((self.read_mb_s, self.write_mb_s)),
+            reads: read,
+            writes: written,
+            away: Vec::new(),
+            nice: self.nice,
         }
     }
-    groups
-        .into_iter()
-        .map(|((group, root), mut pids)| {
-            if let Some(at) = pids.iter().position(|pid| *pid == root) {
-                pids.remove(at);
-                pids.insert(0, root);
-            }
-            let root = by_pid[&pids[0]];
-            let unit =
-                root.cgroup.as_deref().and_then(|c| c.rsplit('/').next()).filter(|u| u.ends_with(".service")).map(str::to_owned);
-            let unit = unit.filter(|u| !SHARED.iter().any(|s| u.starts_with(s)));
-            let up = by_pid.get(&root.ppid);
-            let up_name = up.map_or("", |p| p.comm.as_str());
-            let up_title = up.and_then(|p| p.argv.first()).map_or("", String::as_str);
-            let started_by = if ["cron", "crond", "run-parts", "anacron"].contains(&up_name) {
-                Launcher::Cron
-            } else if up_name == "atd" {
-                Launcher::At
-            } else if up_name.starts_with("containerd-shim") {
-                Launcher::ContainerEngine
-            } else if up_name == "gitlab-runner" {
-                Launcher::Automation
-            } else if up_title.contains("notty") {
-                Launcher::SshCommand
-            } else if up_title.ends_with("bash") {
-                Launcher::Shell
-            } else if up_name.starts_with("PM2") {
-                Launcher::Supervisor
-            } else if root.ppid == 1 && unit.is_some() {
-                Launcher::ServiceManager
-            } else {
-                Launcher::Unknown
-            };
-            let _ = group;
-            (root.pid, processes(pids.iter().map(|pid| &owned[pid])), unit, started_by)
-        })
-        .map(|(root, processes, unit, launcher)| (root, JobShape { processes, unit: None, container: None, launcher }, unit))
-        .collect()
+}
+
+/// Somebody types into it.
+fn is_shell(process: &Extra) -> bool {
+    let name = process.argv[0].trim_start_matches('-').rsplit('/').next().unwrap_or_default();
+    process.argv.len() == 1 && ["bash", "sh", "zsh", "fish"].contains(&name)
+}
+
+fn launches(process: &Extra) -> bool {
+    const LAUNCHERS: [&str; 13] = [
+        "systemd",
+        "cron",
+        "CRON",
+        "anacron",
+        "atd",
+        "sshd",
+        "containerd-shim",
+        "conmon",
+        "runc",
+        "tini",
+        "supervisord",
+        "xinetd",
+        "PM2",
+    ];
+    LAUNCHERS.iter().any(|launcher| process.comm.starts_with(launcher))
 }
 
 #[test]
@@ -147,94 +138,52 @@ fn scenes() {
         println!("skipped: WHYTOP_SCENES names no file of scenes");
         return;
     };
-    let with_files = std::env::var_os("WHYTOP_SCENES_NO_FILES").is_none();
-    let bare = std::env::var_os("WHYTOP_SCENES_NO_ARGUMENTS").is_some();
-    let age: f64 = std::env::var("WHYTOP_SCENES_AGE").ok().and_then(|age| age.parse().ok()).unwrap_or(60.0);
-    let (mut hit, mut missed, mut false_alarms) = (0, 0, 0);
-    let known = Catalogue::built_in();
-    let text = fs::read_to_string(path).unwrap();
-    for line in text.lines() {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let sight = Sight {
+        files: !is_set("WHYTOP_SCENES_NO_FILES"),
+        arguments: !is_set("WHYTOP_SCENES_NO_ARGUMENTS"),
+        age: std::env::var("WHYTOP_SCENES_AGE").ok().and_then(|age| age.parse().ok()).unwrap_or(60.0),
+    };
+    let mut answers = Vec::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
         let scene: Scene = serde_json::from_str(line).unwrap();
-        let owned: BTreeMap<i32, Owned> = scene
-            .processes
-            .iter()
-            .map(|p| {
-                let written = p.write_mb_s > 0.0 && with_files;
-                let is_sink = |file: &str| place_like_a_sink(file);
-                let any = p.open_files.iter().any(|file| is_sink(file));
-                let (writes, reads): (Vec<String>, Vec<String>) = p
-                    .open_files
-                    .iter()
-                    .filter(|_| with_files)
-                    .cloned()
-                    .partition(|file| written && (is_sink(file) || !any && Some(file) == p.open_files.last()));
-                let user = p.user.as_str().map_or_else(|| p.user.to_string(), str::to_owned);
-                (
-                    p.pid,
-                    Owned {
-                        pid: p.pid,
-                        parent: p.ppid,
-                        comm: p.comm.clone(),
-                        argv: p.argv.iter().take(if bare { 1 } else { usize::MAX }).cloned().collect(),
-                        exe: p.exe.clone(),
-                        user: Some(user),
-                        terminal: false,
-                        age,
-                        cores: p.cpu_pct / 100.0,
-                        io: Some((p.read_mb_s, p.write_mb_s)),
-                        reads,
-                        writes,
-                        away: Vec::new(),
-                        nice: 0,
-                    },
-                )
-            })
-            .collect();
-        let mut found = false;
-        for (root, mut job, unit) in jobs(&scene, &owned) {
-            job.unit = unit.as_deref();
-            let finding = judge(&job, &known);
-            let is_culprit = scene.label == "backup" && scene.culprit_pid == Some(root);
-            let strength = job.processes.iter().map(|process| backup_strength(process, &known)).fold(0.0, f64::max);
-            if is_culprit {
-                found = finding.kind == Kind::Backup;
-                if !found {
-                    println!(
-                        "MISS {} {} hard={} strength {strength:.2} {}\n{}",
-                        scene.id,
-                        scene.tool,
-                        scene.hard,
-                        scene.why,
-                        told(&finding)
-                    );
-                } else if finding.confidence < 0.7 {
-                    println!("low  {} {}\n{}", scene.id, scene.tool, told(&finding));
-                }
-            } else if finding.kind == Kind::Backup {
-                false_alarms += 1;
-                println!("FALSE {} {} {} {}\n{}", scene.id, scene.label, scene.tool, scene.why, told(&finding));
-            } else if scene.label != "backup" && scene.culprit_pid == Some(root) && finding.kind != Kind::Batch {
-                println!("batch? {} {}\n{}", scene.id, scene.tool, told(&finding));
-            } else if !is_culprit && strength >= 0.5 {
-                println!("strong? {} {} {strength:.2} root {root}", scene.id, scene.tool);
+        let diagnosis = ask(&scene.actors(&sight));
+        let ours = |pid: i32| scene.processes.iter().any(|process| process.pid == pid);
+        let answer = if scene.label == "backup" {
+            let roots: Vec<i32> = scene.culprit_pid.iter().chain(&scene.culprit_alt).copied().collect();
+            score(&diagnosis, &roots, &scene.tree_pids)
+        } else {
+            let said = backups(&diagnosis).any(|job| job.facts.root.is_some_and(|root| ours(root.pid)));
+            Answer { said, ..Answer::default() }
+        };
+        if answer.wanted != answer.said || answer.said && (!answer.root || answer.members < 1.0) {
+            println!("{} {} {} {answer:?}: {}", scene.id, scene.label, scene.tool, scene.why);
+        }
+        let about = |job: &&Job| {
+            let is_culprit = job.facts.members.iter().any(|member| Some(member.id.pid) == scene.culprit_pid);
+            is_culprit || job.facts.finding.kind == Kind::Backup
+        };
+        if answer.wanted != answer.said {
+            for job in diagnosis.jobs.iter().filter(about) {
+                println!("  {}\n{}", job.facts.name, told(&job.facts.finding));
             }
         }
-        if scene.label == "backup" {
-            if found {
-                hit += 1;
-            } else {
-                missed += 1;
-            }
-        }
+        answers.push(answer);
     }
+    let count = |wanted: bool, said: bool| answers.iter().filter(|a| (a.wanted, a.said) == (wanted, said)).count() as f64;
+    let (found, missed, alarms) = (count(true, true), count(true, false), count(false, true));
+    let roots = answers.iter().filter(|answer| answer.root).count() as f64;
+    let members: f64 = answers.iter().map(|answer| answer.members).sum();
     println!(
-        "backup: {hit} found, {missed} missed, {false_alarms} false: precision {:.3} recall {:.3}",
-        f64::from(hit) / f64::from(hit + false_alarms),
-        f64::from(hit) / f64::from(hit + missed)
+        "{found} found, {missed} missed, {alarms} false: precision {:.3} recall {:.3} root {:.3} members {:.3}",
+        found / (found + alarms),
+        found / (found + missed),
+        roots / found,
+        members / found
     );
 }
 
-fn place_like_a_sink(file: &str) -> bool {
+fn like_a_sink(file: &str) -> bool {
     [
         ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".tar", "dump", ".sql", ".bak", ".vma", ".img", ".7z", ".zip", ".tmp",
         ".part", ".dat", ".rdb", ".ldif", "back", "/mnt/", "nas",

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use whytop::analysis::diagnosis::{Diagnosis, Job, Kind};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
-use whytop::sample::{Cost, FileRef, Host, HostFacts, Identity, IoBytes, OpenFile, Process, Sample, Task, TaskState, Tier};
+use whytop::sample::{
+    Cost, FileRef, Host, HostFacts, Identity, IoBytes, Mount, OpenFile, Process, Sample, Storage, Task, TaskState, Tier,
+};
 use whytop::units::{ProcessId, SECOND, TaskId};
 
 use super::{Case, Owned};
@@ -31,24 +33,26 @@ pub struct Answer {
     pub members: f64,
 }
 
-/// A process of the host.
-struct Actor {
-    pid: i32,
-    parent: i32,
-    session: i32,
-    group: i32,
-    tty: i32,
-    comm: String,
-    argv: Vec<String>,
-    exe: Option<String>,
-    cgroup: String,
-    user: String,
-    age: f64,
-    cores: f64,
-    io: Option<(f64, f64)>,
-    reads: Vec<String>,
-    writes: Vec<String>,
-    nice: i8,
+/// A process of the host. CPUs, and MB/s read and written.
+pub struct Actor {
+    pub pid: i32,
+    pub parent: i32,
+    pub session: i32,
+    pub group: i32,
+    pub tty: i32,
+    pub comm: String,
+    pub argv: Vec<String>,
+    pub exe: Option<String>,
+    pub cgroup: String,
+    pub user: String,
+    pub age: f64,
+    pub cores: f64,
+    pub io: Option<(f64, f64)>,
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    /// Those of them that lie on another host's disk.
+    pub away: Vec<String>,
+    pub nice: i8,
 }
 
 fn idle(pid: i32, parent: i32, comm: &str, command: &str, cgroup: &str) -> Actor {
@@ -69,6 +73,7 @@ fn idle(pid: i32, parent: i32, comm: &str, command: &str, cgroup: &str) -> Actor
         io: Some((0.0, 0.0)),
         reads: Vec::new(),
         writes: Vec::new(),
+        away: Vec::new(),
         nice: 0,
     }
 }
@@ -141,7 +146,7 @@ pub fn play(case: &Case) -> Answer {
     let mut actors = beside();
     actors.extend(launchers);
     for process in &owned {
-        let Owned { pid, comm, argv, exe, user, age, cores, io, reads, writes, nice, .. } = process;
+        let Owned { pid, comm, argv, exe, user, age, cores, io, reads, writes, away, nice, .. } = process;
         actors.push(Actor {
             pid: *pid,
             parent: if *pid == root { starter } else { process.parent },
@@ -158,51 +163,60 @@ pub fn play(case: &Case) -> Answer {
             io: *io,
             reads: reads.clone(),
             writes: writes.clone(),
+            away: away.clone(),
             nice: *nice,
         });
     }
-    let name = "host".to_owned();
-    let facts = HostFacts { name, kernel: "6.18".into(), cpus: 4, ticks_per_second: TICKS, own_pid: None, root: true };
-    let mut monitor = Monitor::new(&facts, Limits::default());
-    monitor.ingest(sample(&actors, 0.0));
-    let diagnosis = monitor.ingest(sample(&actors, 1.0));
-    answer(case, &owned, &diagnosis)
-}
-
-fn answer(case: &Case, owned: &[Owned], diagnosis: &Diagnosis) -> Answer {
     let wanted = case.kind == "backup" || case.part.is_some();
     let root = owned[case.part.unwrap_or(0)].pid;
     let mut tree = HashSet::from([root]);
-    for process in owned {
+    for process in &owned {
         if tree.contains(&process.parent) {
             tree.insert(process.pid);
         }
     }
-    let backups: Vec<&Job> = diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup).collect();
+    let diagnosis = ask(&actors);
+    if !wanted {
+        return Answer { wanted, said: backups(&diagnosis).next().is_some(), ..Answer::default() };
+    }
+    score(&diagnosis, &[root], &tree)
+}
+
+/// What whytop says of a host with these processes.
+pub fn ask(actors: &[Actor]) -> Diagnosis {
+    let name = "host".to_owned();
+    let facts = HostFacts { name, kernel: "6.18".into(), cpus: 4, ticks_per_second: TICKS, own_pid: None, root: true };
+    let mut monitor = Monitor::new(&facts, Limits::default());
+    monitor.ingest(sample(actors, 0.0));
+    monitor.ingest(sample(actors, 1.0))
+}
+
+/// The jobs that are taken for backups.
+pub fn backups(diagnosis: &Diagnosis) -> impl Iterator<Item = &Job> {
+    diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup)
+}
+
+/// How well a backup was found whose root is one of these, with these members.
+pub fn score(diagnosis: &Diagnosis, roots: &[i32], tree: &HashSet<i32>) -> Answer {
     let pids = |job: &Job| job.facts.members.iter().map(|member| member.id.pid).collect::<HashSet<i32>>();
-    if std::env::var("WHYTOP_CASE").is_ok_and(|name| name == case.name) {
-        for job in &diagnosis.jobs {
-            println!("{} {:?} {:?} {:?}", job.facts.name, pids(job), job.facts.finding, job.facts.launched_by);
-        }
-    }
-    let Some(found) = backups.iter().find(|job| pids(job).contains(&root)).filter(|_| wanted) else {
-        return Answer { wanted, said: !wanted && !backups.is_empty(), ..Answer::default() };
+    let hits = backups(diagnosis).filter(|job| roots.iter().any(|root| pids(job).contains(root)));
+    let alike = |job: &Job| pids(job).intersection(tree).count() as f64 / pids(job).union(tree).count() as f64;
+    let Some(found) = hits.max_by(|one, other| alike(one).total_cmp(&alike(other))) else {
+        return Answer { wanted: true, ..Answer::default() };
     };
-    let (ours, both) = (pids(found), pids(found).union(&tree).count());
-    Answer {
-        wanted,
-        said: true,
-        root: found.facts.root.is_some_and(|id| id.pid == root),
-        members: ours.intersection(&tree).count() as f64 / both as f64,
-    }
+    let root = found.facts.root.is_some_and(|id| roots.contains(&id.pid));
+    Answer { wanted: true, said: true, root, members: alike(found) }
 }
 
 fn sample(actors: &[Actor], later: f64) -> Sample {
     let id = |actor: &Actor| ProcessId { pid: actor.pid, start: ((UPTIME - actor.age) * TICKS as f64) as u64 };
     let bytes = |rate: f64, age: f64| (rate * 1e6 * age) as u64;
+    let nas =
+        Mount { id: 77, device: (0, 50), point: "/".into(), kind: "nfs4".into(), source: "nas:/export".into(), upper: None };
+    let is_away = |path: &str| actors.iter().flat_map(|actor| &actor.away).any(|away| away.starts_with(path));
     let file = |path: &String, writing: bool| OpenFile {
         fd: 3,
-        file: FileRef { path: path.clone(), mount: None },
+        file: FileRef { path: path.clone(), mount: is_away(path).then_some(nas.id) },
         reading: !writing,
         writing,
         position: None,
@@ -246,7 +260,7 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
-        storage: None,
+        storage: Some(Arc::new(Storage { foreign: vec![nas.clone()], ..Storage::default() })),
         open_files: actors
             .iter()
             .map(|actor| {

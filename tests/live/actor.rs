@@ -203,7 +203,7 @@ fn watch() -> ! {
     let _sampler = Sampler::start(reader, Config { interval }, move |seen| {
         let _ = &end;
         if let Seen::Sample(sample) = seen.unwrap() {
-            let json = report::json(&monitor.ingest(*sample)).unwrap();
+            let json = report::json(&monitor.ingest(*sample), None).unwrap();
             let value: serde_json::Value = serde_json::from_str(&json).unwrap();
             println!("{value}");
         }

@@ -26,13 +26,17 @@ pub struct Found {
     pub because: String,
 }
 
-/// Who froze the filesystem: whose freeze command lives, was seen to run, or stands in a shell's line; else the one script whose next
-/// step began as the filesystem froze.
+/// Who froze the filesystem: whose command did it, as far as one is seen or was; else the one script whose next step began just then.
 pub fn freezer(jobs: &[Job], waits: &[&WaitGroup], mount: Option<&str>, victims: &[usize], totals: Totals<'_>) -> Option<Found> {
+    by_command(jobs, mount, totals).or_else(|| by_next_step(jobs, waits, victims, totals))
+}
+
+/// Whose freeze command lives, was seen to run, or stands in the line of a shell.
+fn by_command(jobs: &[Job], mount: Option<&str>, totals: Totals<'_>) -> Option<Found> {
     let freezes = |member: &Member| {
         acts(&member.command).any(|act| matches!(act, Act::Freeze(point) if mount.is_none_or(|mount| point == mount)))
     };
-    let members = || (0..).zip(jobs).flat_map(|(job, facts)| facts.facts.members.iter().map(move |member| (job, member)));
+    let members = || (0..).zip(jobs).flat_map(|(at, job)| job.facts.members.iter().map(move |member| (at, member)));
     let mut running = members().filter(|(_, member)| freezes(member));
     // A command for another filesystem is one like this where it is not known which one is frozen.
     let here = |sure: f64| if mount.is_some() { sure } else { sure * ANY_MOUNT };
@@ -47,29 +51,27 @@ pub fn freezer(jobs: &[Job], waits: &[&WaitGroup], mount: Option<&str>, victims:
         let because = format!("it ran {}, {} ago", seen.command, span(ago));
         return Some(Found { job, sure: here(0.9), because });
     }
-    if let Some((job, member)) = running.next() {
-        return Some(Found { job, sure: here(0.8), because: format!("its command line freezes it: {}", member.command) });
-    }
-    // Nothing names it: a script that sleeps, or works on the snapshot, while it is frozen. Where two may be it, neither is.
+    let (job, member) = running.next()?;
+    Some(Found { job, sure: here(0.8), because: format!("its command line freezes it: {}", member.command) })
+}
+
+/// Nothing names it: a script that sleeps, or works on the snapshot, while it is frozen. Where two may be it, neither is.
+fn by_next_step(jobs: &[Job], waits: &[&WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<Found> {
     let frozen_for = waits.iter().filter_map(|group| group.longest).reduce(f64::max)?;
+    let age = |member: &Member| totals.instant.age(member.id);
     let next_step = |job: &Job| {
-        let root = job.facts.root.filter(|root| totals.instant.age(*root) >= frozen_for)?;
-        let step = |member: &&std::sync::Arc<Member>| {
-            let after = frozen_for - totals.instant.age(member.id);
-            member.id != root && (-FELT_LATE..=NEXT_STEP).contains(&after)
-        };
-        job.facts.members.iter().find(step).cloned()
+        let root = job.facts.root_member().filter(|root| age(root) >= frozen_for)?;
+        let steps = job.facts.members.iter().filter(|member| member.id != root.id);
+        steps.map(|member| &**member).find(|member| (-FELT_LATE..=NEXT_STEP).contains(&(frozen_for - age(member)))).cloned()
     };
-    let could = |job: &Job| matches!(job.facts.finding.kind, Kind::Backup | Kind::Batch | Kind::Unknown | Kind::Interactive);
-    let mut between = (0..jobs.len()).filter(|i| could(&jobs[*i]) && !victims.contains(i));
-    let mut between = between.by_ref().filter_map(|i| Some((i, next_step(&jobs[i])?)));
-    match (between.next(), between.next()) {
-        (Some((job, member)), None) => {
-            let because = format!("its {} {} began as the filesystem froze", member.name, member.id.pid);
-            Some(Found { job, sure: 0.5, because })
-        }
-        _ => None,
-    }
+    let may_be = |i: &usize| {
+        let kind = jobs[*i].facts.finding.kind;
+        matches!(kind, Kind::Backup | Kind::Batch | Kind::Unknown | Kind::Interactive) && !victims.contains(i)
+    };
+    let mut found = (0..jobs.len()).filter(may_be).filter_map(|i| Some((i, next_step(&jobs[i])?)));
+    let (job, member): (usize, Member) = found.next()?;
+    let because = format!("its {} {} began as the filesystem froze", member.name, member.id.pid);
+    found.next().is_none().then_some(Found { job, sure: 0.5, because })
 }
 
 /// The daemon behind a FUSE mount: by its name (`fuse.sshfs` is served by `sshfs`), or by the mount point among its arguments where it

@@ -19,6 +19,8 @@ use crate::analysis::wedge;
 const VICTIM_TASKS: f64 = 0.5;
 /// A backup that uses this many CPUs is at work, even if its I/O is hidden.
 const AT_WORK_CORES: f64 = 0.02;
+/// How sure it is that those wait for nobody whom the kernel sees at a limit of their own.
+const OWN_LIMIT_SURE: f64 = 0.8;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
 const HELD_UP: f64 = 0.1;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
@@ -178,29 +180,27 @@ fn case(
         Some(Resource::NetworkFilesystem) => filesystem::silent_daemon(jobs, &here, mount, &victims, totals),
         _ => None,
     };
-    let (culprit, also) = match place.resource {
+    let known = place.resource;
+    // Where nobody sees what they wait for, pressure tells memory from disks.
+    let on_memory = known == Some(Resource::Memory) || known.is_none() && totals.memory_pressed();
+    let (culprit, also) = match known {
         Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem) => (found.as_ref().map(|found| found.job), Vec::new()),
-        Some(Resource::Memory) => {
+        _ if on_memory => {
             memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
         }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
         Some(Resource::Disk) => disk(anybody),
-        // They wait for what is no resource (their own children). Still, what a backup does beside them is worth a word.
-        Some(Resource::None) => disk(backups),
-        None if totals.memory_pressed() => {
-            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
-        }
         None if totals.disk_pressed => disk(anybody),
+        // They wait for what is no resource (their own children), or for nobody knows what. Still, what a backup does beside them is
+        // worth a word.
         _ => disk(backups),
     };
-    let guessed_memory = place.resource.is_none() && totals.memory_pressed();
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
-    let known = place.resource;
+    let own_limit = on_memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits));
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
-        Some(Resource::Memory) => memory_share(&jobs[i], totals),
-        None if guessed_memory => memory_share(&jobs[i], totals),
+        _ if on_memory => memory_share(&jobs[i], totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
         _ => disk_share(jobs, i, device, totals),
     });
@@ -208,6 +208,7 @@ fn case(
         // It is seen in the kernel's own names, and felt.
         (None, ..) if known.is_some() && known == wedge::resource(wedged) => WEDGED_SURE,
         (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => 0.9,
+        (None, ..) if own_limit => OWN_LIMIT_SURE,
         (None, ..) => 0.4,
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
@@ -215,17 +216,16 @@ fn case(
         (Some(_), _, Some(Resource::None)) => 0.3,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
-        (Some(_), Some(share), None) if guessed_memory => (0.45 + 0.4 * share).min(0.8),
+        (Some(_), Some(share), None) if on_memory => (0.45 + 0.4 * share).min(0.8),
         (Some(i), Some(share), None) => (0.45 + 0.4 * share).min(0.8) * which_disk(&jobs[i], device, totals),
         (Some(_), None, _) => 0.5,
     };
     let resource = match known {
         Some(resource) if seen => resource,
-        None if guessed_memory => Resource::Memory,
+        _ if on_memory => Resource::Memory,
         _ if culprit.is_some() => Resource::Disk,
         _ => Resource::None,
     };
-    let own_limit = resource == Resource::Memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits));
     let because = found.map(|found| found.because);
     let Place { device, mount, .. } = place;
     Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, because, confidence })

@@ -117,7 +117,9 @@ fn is_interactive_shell(process: &Process, identity: Option<&Identity>) -> bool 
             return false;
         }
     }
-    first.starts_with('-') || SHELLS.contains(&base(first))
+    // `/bin/sh` without a terminal, of which no more can be seen, runs a script: nobody types into it.
+    let bare = process.tty == 0 && first.starts_with('/');
+    first.starts_with('-') || SHELLS.contains(&base(first)) && !bare
 }
 
 /// `-c`, alone or among other letters: `-lc`, `-ec`.

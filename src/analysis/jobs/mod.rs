@@ -1,7 +1,8 @@
 //! From processes to jobs: what an operator thinks and acts in.
 //!
 //! A job is what gets signalled, so a wrong boundary is a wrong kill. [`standing`] is what a process's own facts say, [`assign`] draws
-//! the boundaries, [`split`] takes a backup out of the service that started it, [`launcher`] knows who starts jobs without being part
+//! the boundaries, [`split`] takes a backup out of the service that started it, [`join`] adds what it runs in
+//! containers, [`launcher`] knows who starts jobs without being part
 //! of them, [`gist`] is what of a large job is judged. Here the parts become [`JobFacts`], which are kept for as long as nothing about the
 //! job changes.
 //!
@@ -9,6 +10,7 @@
 
 mod assign;
 mod gist;
+mod join;
 mod kernel;
 mod launcher;
 mod split;
@@ -161,8 +163,11 @@ impl Jobs {
         let place = |id: ProcessId| self.of.get(&id).copied();
         let mut changed: Vec<(Key, Vec<Pid>)> = Vec::new();
         let mut same: Vec<usize> = Vec::new();
+        // With a client about, what it started in a container may have to be given to it.
+        let clients = scene.table.iter().any(Entry::executes_elsewhere);
         for (key, members) in groups {
-            match unchanged(scene.table, &old, place, &key, &members) {
+            let apart = clients && matches!(key, Key::Named(Origin::Container(_)));
+            match unchanged(scene.table, &old, place, &key, &members).filter(|_| !apart) {
                 Some(job) => same.push(job),
                 None => changed.push((key, members)),
             }
@@ -170,7 +175,8 @@ impl Jobs {
         changed.sort_unstable();
         let taken: HashSet<JobId> = same.iter().map(|job| ids[*job].clone()).collect();
         let previous = |id: ProcessId| place(id).and_then(|(job, _)| ids.get(job));
-        let mut drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken.clone()));
+        let drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken.clone()));
+        let mut drafts = join::join(scene, drafts);
         let mut names = taken;
         for draft in &mut drafts {
             while !names.insert(draft.id.clone()) {
@@ -214,6 +220,8 @@ fn unchanged(
     let stays = |pid: &Pid| {
         // Where a backup may begin inside a job depends on what it does: that is looked at each time.
         let entry = entry(pid).filter(|entry| members.len() == 1 || !split::is_strong(entry))?;
+        // And what it may have started in a container is looked for among all.
+        let entry = Some(entry).filter(|entry| !entry.executes_elsewhere())?;
         let (_, at) = place(entry.process.id).filter(|place| place.0 == job)?;
         Arc::ptr_eq(&kept.facts.members[at], &entry.member).then_some(())
     };
@@ -245,7 +253,12 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
     let (unit, container) = match draft.origin() {
         Some(Origin::Unit(path)) => (Some(clean(base_of(path))), container_of(path).map(short)),
         Some(Origin::Container(id)) => (None, Some(short(id))),
-        Some(Origin::Kernel(_)) | None => (None, None),
+        Some(Origin::Kernel(_)) => (None, None),
+        // A part that was cut out of a container still runs in there.
+        None => {
+            let cgroup = root.and_then(|root| root.identity.as_ref()?.cgroup.as_deref());
+            (None, cgroup.and_then(container_of).map(short))
+        }
     };
     let name = match (draft.origin(), root) {
         (Some(Origin::Unit(path)), _) => clean(base_of(path).trim_end_matches(".service")),
@@ -265,8 +278,9 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         started_at: root.and_then(|root| now.started_at(root.process.id)),
         members,
     };
-    facts.finding = if let Some(Origin::Kernel(_)) = draft.origin() {
-        Finding { kind: Kind::Kernel, confidence: 1.0, ..unjudged() }
+    facts.finding = if let Some(Origin::Kernel(subsystem)) = draft.origin() {
+        let (work, advice) = kernel::work(subsystem).map(|(work, advice)| (work.to_owned(), advice)).unzip();
+        Finding { kind: Kind::Kernel, confidence: 1.0, work, advice: advice.unwrap_or_default(), ..unjudged() }
     } else {
         let active = (0..).zip(&facts.members).filter(|(_, member)| scene.recent.contains_key(&member.id)).map(|(at, _)| at);
         judge(scene, &facts, launcher, &gist, active.collect())

@@ -9,7 +9,7 @@ use crate::analysis::diagnosis::JobId;
 use crate::analysis::jobs::assign::Draft;
 use crate::analysis::jobs::gist::Gist;
 use crate::analysis::jobs::standing::Origin;
-use crate::analysis::jobs::{Scene, base_of, in_tree_order};
+use crate::analysis::jobs::{Scene, base_of, in_tree_order, lineage};
 use crate::analysis::kind::{self, JobShape, Launcher};
 use crate::analysis::table::Entry;
 use crate::units::Pid;
@@ -44,7 +44,8 @@ fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
         Some(Origin::Container(id)) => (None, Some(&**id)),
         Some(Origin::Kernel(_)) | None => (None, None),
     };
-    let launcher = if unit.is_some() { Launcher::ServiceManager } else { Launcher::Unknown };
+    let root = draft.root.and_then(|pid| scene.table.get(pid));
+    let launcher = root.map_or(Launcher::Unknown, |root| lineage(scene.table, root, draft.origin()).0);
     let gist = Gist::of(scene.table, &draft.members);
     let strong = (0..draft.members.len()).filter(|at| scene.table.get(draft.members[*at]).is_some_and(is_strong));
     let processes = scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::analysis::cgroup::{Place, place};
 use crate::analysis::jobs::{kernel, launcher};
-use crate::analysis::kind::Launcher;
+use crate::analysis::kind::{Launcher, executed_elsewhere};
 use crate::sample::{Identity, Process};
 
 /// What makes processes one job, whatever their place in the tree.
@@ -31,6 +31,8 @@ pub struct Standing {
     pub origin: Option<Origin>,
     /// Its control group is a unit's or a container's own: what it started and is not in there belongs to somebody else.
     pub walled: bool,
+    /// It is a client that runs a command in a container.
+    pub client: bool,
     /// The same for processes of one name, program and command line.
     pub likeness: u64,
 }
@@ -42,7 +44,8 @@ impl Standing {
         let mut likeness = DefaultHasher::new();
         process.comm.hash(&mut likeness);
         identity.map(|identity| (&identity.argv, &identity.exe, &identity.user)).hash(&mut likeness);
-        let mut standing = Self { launcher, origin: None, walled: false, likeness: likeness.finish() };
+        let client = identity.is_some_and(|identity| executed_elsewhere(&identity.argv).is_some());
+        let mut standing = Self { launcher, origin: None, walled: false, client, likeness: likeness.finish() };
         if process.kernel_thread {
             standing.origin = Some(Origin::Kernel(kernel::subsystem(&process.comm)));
             return standing;

@@ -252,7 +252,7 @@ mod tests {
         let mut catalogue = (*Catalogue::built_in()).clone();
         let known = catalogue.len();
         let complaints = catalogue.learn(text);
-        assert_eq!(complaints.iter().map(|complaint| complaint.line).collect::<Vec<_>>(), [9, 11, 20], "{complaints:?}");
+        assert_eq!(complaints.iter().map(|complaint| complaint.line).collect::<Vec<_>>(), [9, 11, 21], "{complaints:?}");
         assert!(complaints[0].why.contains("bakcup"), "{complaints:?}");
         assert_eq!(catalogue.find("nightsafe").map(|tool| tool.role), Some(Role::Backup));
         assert_eq!(catalogue.find("tar").map(|tool| tool.role), Some(Role::Batch), "the later one wins");

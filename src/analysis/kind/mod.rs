@@ -138,3 +138,8 @@ pub fn backup_strength(process: &ProcessShape, known: &Catalogue) -> f64 {
 pub fn backup_part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     weigh::part(job, known)
 }
+
+/// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER`.
+pub fn executed_elsewhere(argv: &[String]) -> Option<&[String]> {
+    program::past_exec(argv).and_then(|at| argv.get(at..)).filter(|command| !command.is_empty())
+}

@@ -159,7 +159,7 @@ pub fn unwrap(mut words: Vec<&str>) -> Program<'_> {
             found.wrapper = Some(name);
             found.line = Some(line);
             return found.into_line();
-        } else if matches!(name, "docker" | "podman" | "nerdctl" | "kubectl" | "crictl" | "lxc" | "pct") {
+        } else if ENGINES.contains(&name) {
             let Some(rest) = past_exec(&words) else { break };
             words.drain(..rest);
         } else if SHELLS.contains(&name) {
@@ -242,18 +242,23 @@ fn past_wrapper(wrapper: &Wrapper, words: &[&str]) -> usize {
     at + wrapper.words
 }
 
-/// The command behind `docker exec CONTAINER` or `kubectl exec POD --`.
-fn past_exec(words: &[&str]) -> Option<usize> {
-    let exec = words.iter().position(|word| *word == "exec")?;
-    if exec > 3 {
+/// Programs that run commands in containers.
+const ENGINES: [&str; 7] = ["docker", "podman", "nerdctl", "kubectl", "crictl", "lxc", "pct"];
+
+/// Where the command stands behind `docker exec CONTAINER` or `kubectl exec POD --`.
+pub fn past_exec<T: AsRef<str>>(words: &[T]) -> Option<usize> {
+    let word = |at: usize| words.get(at).map(AsRef::as_ref);
+    let find = |wanted: &str| words.iter().position(|word| word.as_ref() == wanted);
+    if !ENGINES.contains(&basename(word(0)?)) {
         return None;
     }
-    if let Some(dashes) = words.iter().position(|word| *word == "--") {
+    let exec = find("exec").filter(|exec| *exec <= 3)?;
+    if let Some(dashes) = find("--") {
         return (dashes + 1 < words.len()).then_some(dashes + 1);
     }
     let mut at = exec + 1;
-    while let Some(option) = words.get(at).filter(|word| word.starts_with('-')) {
-        at += if matches!(*option, "-e" | "-u" | "-w" | "--env" | "--user" | "--workdir" | "-n" | "-c") { 2 } else { 1 };
+    while let Some(option) = word(at).filter(|word| word.starts_with('-')) {
+        at += if matches!(option, "-e" | "-u" | "-w" | "--env" | "--user" | "--workdir" | "-n" | "-c") { 2 } else { 1 };
     }
     (at + 1 < words.len()).then_some(at + 1)
 }

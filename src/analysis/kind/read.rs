@@ -97,6 +97,11 @@ impl Pace {
         self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default() * STORES)
     }
 
+    /// Whether what it takes in comes out smaller.
+    fn shrinks(self) -> bool {
+        self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default())
+    }
+
     /// Whether that is work.
     pub fn works(self) -> bool {
         self.cores >= WORKING_CORES || self.bytes() >= WORKING_BYTES
@@ -234,11 +239,12 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool) {
         if !matches!(ruling.doing, Doing::Quiet | Doing::Unknown) {
             reading.text = format!("{} {}", clean(called), ruling.text);
         }
-        if args.is_empty() && matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads() {
+        let packs = tool.role == Role::Archiver && reading.pace.shrinks();
+        if args.is_empty() && (packs || matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads()) {
             reading.doing = Doing::Backup;
             reading.open = true;
             reading.weight = PACKS_UNSEEN;
-            reading.text = format!("{} reads much and writes little; its arguments are hidden", clean(called));
+            reading.text = format!("{} reads more than it writes; its arguments are hidden", clean(called));
         }
         reading.facts = ruling.facts;
         reading.targets = ruling.targets;

@@ -27,8 +27,20 @@ const PIPED: f64 = 0.25;
 const READS_MUCH: f64 = 0.2;
 /// Bytes per second that are a lot for one job.
 const MUCH: f64 = 8.0e6;
+/// It reads as fast as only copying does: what else reads a lot has to think about it.
+const STREAMS: f64 = 0.3;
+/// Bytes per second from which that is so.
+const STREAMING: f64 = 50.0e6;
+/// Nothing that speaks for a backup says more than this: other batch work has the same habits.
+const VAGUE: f64 = 0.25;
+/// What that takes off.
+const ONLY_VAGUE: f64 = -0.25;
 /// What a dated file or an archive's ending counts for in the hands of a program nobody knows.
 const UNTOLD: f64 = 0.5;
+/// From here on what a program that nobody knows is called or reads says something.
+const TELLING: f64 = 0.2;
+/// A service writes far more than it reads: it keeps what others send.
+const KEEPS: f64 = -0.5;
 /// Started by something that starts backups at night; everything else at night too.
 const SCHEDULED: f64 = 0.15;
 /// Somebody packs or copies something at a terminal.
@@ -123,7 +135,9 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let weight = |at: usize| strength(&processes[at], known);
     let says = |at: &usize| {
         let reading = &read.readings[*at];
-        reading.doing == Doing::Backup
+        // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
+        let works = reading.doing == Doing::Agent && reading.pace.copies();
+        (works || reading.doing == Doing::Backup)
             && weight(*at) >= CALLED_BACKUP
             && read.clone_sink(reading).is_none()
             && !read.has_other_work(reading)
@@ -131,7 +145,9 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let mut at = (0..processes.len()).find(says)?;
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
-        let serves = matches!(above.role(), Some(Role::Server | Role::Agent)) || above.decides();
+        // An agent that cron started is there for this run only.
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
+        let serves = above.role() == Some(Role::Server) || above.role() == Some(Role::Agent) && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
@@ -241,7 +257,7 @@ impl<'a, 'b> Read<'a, 'b> {
             let weight = match reading.doing {
                 Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.copies() => AGENT_WORKS,
+                Doing::Agent if reading.pace.copies() && !self.unit_undoes(reading) => AGENT_WORKS,
                 _ => {
                     strangers = strangers.max(reading.facts.iter().map(|fact| fact.weight).fold(0.0, f64::max));
                     continue;
@@ -277,10 +293,20 @@ impl<'a, 'b> Read<'a, 'b> {
         if sure {
             self.weigh_unit(scale, false);
         } else {
-            self.weigh_flow(scale, packs, copies || strangers > 0.0);
+            self.weigh_flow(scale, packs, copies || strangers >= TELLING);
         }
         self.weigh_launcher(scale, !sure);
+        if scale.confidence() >= CALLED_BACKUP && scale.facts.iter().all(|fact| fact.weight <= VAGUE) {
+            scale.put(ONLY_VAGUE, || "none of it is telling by itself".into());
+        }
         lead.map(|(at, _)| at)
+    }
+
+    /// Its arguments are hidden, and its unit's name says that it deals with backups that are there: `restic-prune.service`.
+    fn unit_undoes(&self, reading: &Reading) -> bool {
+        reading.program.args.is_empty()
+            && reading.role() == Some(Role::Backup)
+            && self.job.unit.is_some_and(|unit| name_says(unit.rsplit_once('.').map_or(unit, |(stem, _)| stem)).cancelled)
     }
 
     /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
@@ -379,6 +405,10 @@ impl<'a, 'b> Read<'a, 'b> {
                     (false, false) => format!("it writes an archive: {}", shown(target)),
                 }
             });
+            let serves = matches!(self.job.launcher, Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine);
+            if serves && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
+                scale.put(KEEPS, || "it writes far more than it reads".into());
+            }
             if says.copy > 0.0 {
                 scale.put(-says.copy, || format!("the target is a copy to work on: {}", shown(target)));
             }
@@ -390,7 +420,7 @@ impl<'a, 'b> Read<'a, 'b> {
             _ => false,
         };
         if read > MUCH && scheduled {
-            scale.put(READS_MUCH, || format!("it reads {}", rate(read)));
+            scale.put(if read >= STREAMING { STREAMS } else { READS_MUCH }, || format!("it reads {}", rate(read)));
         }
         let polite = self.job.processes.iter().zip(&self.readings).any(|(process, reading)| process.nice >= NICE && reading.open);
         if polite {

@@ -4,6 +4,7 @@
 //! (`backup-check`, `backup_portal`) wins over the word itself.
 
 use super::tools::contains_ignoring_case;
+use super::work;
 
 /// A name with an unmistakable word in it: `backup.sh`, `nightly-bkp`.
 const NAMED_BACKUP: f64 = 0.62;
@@ -56,8 +57,8 @@ const WEAK: [&str; 17] = [
     "dbsave",
 ];
 const COPYING: [&str; 4] = ["sync", "copy", "copier", "transfer"];
-/// What is done with backups that are there: wherever such a word stands, none is made.
-const UNDOING: [&str; 38] = [
+/// What is done with backups that are there, and dumps of other things: wherever such a word stands, none is made.
+const UNDOING: [&str; 44] = [
     "alert",
     "audit",
     "browse",
@@ -68,12 +69,16 @@ const UNDOING: [&str; 38] = [
     "cleaner",
     "cleanup",
     "clone",
+    "coredump",
+    "crashdump",
     "delete",
     "download",
     "downloads",
     "expire",
     "expiry",
     "extract",
+    "heap",
+    "heapdump",
     "list",
     "mon",
     "monitor",
@@ -89,7 +94,9 @@ const UNDOING: [&str; 38] = [
     "restores",
     "rotate",
     "rotation",
+    "tcpdump",
     "test",
+    "threaddump",
     "unpack",
     "validate",
     "verification",
@@ -234,9 +241,13 @@ pub struct NameSays {
 /// Reads a program's, script's or unit's name.
 pub fn name_says(name: &str) -> NameSays {
     let mut says = NameSays::default();
-    let mut thing = false;
+    let (mut thing, mut other) = (false, false);
     for word in words(name) {
-        let weight = if is_strong(word) {
+        let weight = if is_in(&UNDOING, word) {
+            says.cancelled = true;
+            other |= work::of_word(word).is_some();
+            continue;
+        } else if is_strong(word) {
             NAMED_BACKUP
         } else if is_in(&MIDDLE, word) || (word.len() > 5 && (ends_with(word, "dump") || ends_with(word, "snap"))) {
             NAMED_DUMP
@@ -245,14 +256,14 @@ pub fn name_says(name: &str) -> NameSays {
         } else if is_in(&COPYING, word) {
             NAMED_COPY
         } else {
-            says.cancelled |= is_in(&UNDOING, word);
             thing |= is_in(&THINGS, word);
+            other |= work::of_word(word).is_some();
             continue;
         };
         thing = false;
         says.weight = says.weight.max(weight);
     }
-    says.cancelled |= thing;
+    says.cancelled |= if says.weight > 0.0 { thing } else { other };
     says
 }
 
@@ -279,6 +290,10 @@ impl PlaceSays {
 /// Reads a path, `host:path` or URL that something is written to.
 pub fn place_says(target: &str) -> PlaceSays {
     let mut says = PlaceSays::default();
+    // Logs are turned over, dated and packed where they lie.
+    if target.starts_with("/var/log/") {
+        return says;
+    }
     for word in words(target) {
         if is_strong(word) || is_in(&PLACES, word) || is_in(&MIDDLE, word) || ends_with(word, "dumps") {
             says.place = 0.45;
@@ -290,6 +305,13 @@ pub fn place_says(target: &str) -> PlaceSays {
     }
     if ["/mnt/", "/media/", "/net/", "/nfs", "/cifs", "/volume1/", "/run/media/"].iter().any(|mount| target.contains(mount)) {
         says.place = says.place.max(0.3);
+    }
+    if let Some(device) = target.strip_prefix("/dev/") {
+        says.copy = 0.0;
+        if device.starts_with("nst") || device.starts_with("st") && device[2..].starts_with(|c: char| c.is_ascii_digit()) {
+            // A tape.
+            says.place = 0.45;
+        }
     }
     if says.place > 0.4 {
         // A backup of the test host is a backup.

@@ -7,7 +7,7 @@ use super::tools::{Doing, Role};
 use super::words::words;
 
 /// Words of commands and names, and the work they stand for. What is done with backups themselves is told by [`of`].
-const WORK: [(&str, &str); 71] = [
+const WORK: [(&str, &str); 74] = [
     ("check", "check"),
     ("checks", "check"),
     ("verify", "check"),
@@ -76,6 +76,9 @@ const WORK: [(&str, &str); 71] = [
     ("transcode", "media conversion"),
     ("encode", "media conversion"),
     ("thumbnails", "media conversion"),
+    ("thumbnailer", "media conversion"),
+    ("thumbs", "media conversion"),
+    ("resize", "media conversion"),
     ("refresh", "clone"),
     ("clone", "clone"),
     ("train", "training"),
@@ -88,8 +91,12 @@ pub fn of_word(word: &str) -> Option<&'static str> {
 
 /// The work that a process does which makes no backup.
 pub fn of(reading: &Reading) -> Option<String> {
-    if reading.doing == Doing::Backup {
-        return None;
+    match (reading.doing, reading.role()) {
+        // Nothing else says that it is a backup.
+        (Doing::Backup, Some(Role::Archiver)) => return Some("packing".to_owned()),
+        (Doing::Backup, Some(Role::Copier)) => return Some("file copy".to_owned()),
+        (Doing::Backup, _) => return None,
+        _ => {}
     }
     if let Some(work) = reading.tool.and_then(|tool| tool.words.work.as_deref()) {
         return Some(shown(work));

@@ -21,10 +21,11 @@ pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
     if !is_culprit(diagnosis, job) {
         return "CO-LOCATED BACKUP DETECTED: it runs, nobody waits for it".to_owned();
     }
+    let work = job.facts.finding.work.as_ref();
     let takes = match (diagnosis.verdict.resource, job.facts.finding.kind) {
-        (Resource::Cpu, Kind::Kernel) => "TAKE THE CPU",
+        (Resource::Cpu, Kind::Kernel) if work.is_none() => "TAKE THE CPU",
         (Resource::Cpu, _) => "TAKES THE CPU",
-        (Resource::Disk, Kind::Kernel) => "TAKE THE DISK",
+        (Resource::Disk, Kind::Kernel) if work.is_none() => "TAKE THE DISK",
         (Resource::Disk, _) => "TAKES THE DISK",
         (Resource::FrozenFilesystem, _) => "FROZE A FILESYSTEM",
         (Resource::NetworkFilesystem, _) => "LOADS THE FILE SERVER",
@@ -35,7 +36,7 @@ pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
     if backup {
         return format!("CO-LOCATED BACKUP DETECTED: IT {takes}");
     }
-    if let Some(work) = &job.facts.finding.work {
+    if let Some(work) = work {
         return format!("CO-LOCATED {} DETECTED: IT {takes}", work.to_uppercase());
     }
     let kind = match job.facts.finding.kind {

@@ -50,9 +50,9 @@ pub fn account(state: &State, diagnosis: &Diagnosis, width: usize) -> Option<Lin
     line.push(" 1 min ", theme.dim).push(&format!("{:.1}", account.average), theme.strong).push(" =", theme.dim);
     // What is of no job has its words always: the others have to fit beside them.
     let rest = [(account.before, "from before"), (account.unseen, "unseen")];
-    let rest = rest.iter().filter(|(part, _)| part.abs() >= WORTH).map(|(part, what)| match *part < 0.0 {
-        false => format!(" + {part:.1} {what}"),
-        true => format!(" - {:.1} {what}", part.abs()),
+    let rest = rest.iter().filter(|(part, _)| part.abs() >= WORTH).map(|(part, what)| {
+        let sign = if *part < 0.0 { '-' } else { '+' };
+        format!(" {sign} {:.1} {what}", part.abs())
     });
     let rest: String = rest.collect();
     let parts: Vec<_> = account.lines.iter().filter(|part| part.average >= WORTH).collect();

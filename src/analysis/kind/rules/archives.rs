@@ -118,6 +118,9 @@ pub fn cpio<'a>(args: &[&'a str]) -> Ruling<'a> {
 }
 
 pub fn zip<'a>(args: &[&'a str]) -> Ruling<'a> {
+    if args.is_empty() {
+        return Ruling::new(Doing::Unknown, 0.0, "runs");
+    }
     let mut plain = args.iter().copied().filter(|arg| !arg.starts_with('-') && *arg != "--");
     let first = plain.next();
     match first {
