@@ -1,7 +1,8 @@
 //! What is left of a job that was told to end, in words: what each process waits for, and what would help.
 //!
 //! Joins what acting saw ([`crate::action::Landing`]) with the diagnosis, which knows what a stuck task waits for and since when. Pure.
-//! Tested in place.
+//! Tested in
+//! place and by `tests/words.rs`.
 
 use crate::action::{Landing, Remaining, Signal, Still};
 use crate::analysis::diagnosis::{Diagnosis, Stuck, WaitGroup};

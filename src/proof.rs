@@ -1,6 +1,6 @@
 //! What a pause has shown: whether others wait no longer while the suspect stands still.
 //!
-//! Fed with each new diagnosis, like [`crate::recovery`]; reads no clock of its own. Tested in place and by `tests/loop.rs`.
+//! Fed with each new diagnosis, like [`crate::recovery`]; reads no clock of its own. Tested by `tests/words.rs`.
 
 use jiff::Timestamp;
 

@@ -1,6 +1,6 @@
 //! A job of the diagnosis in the words of an action: who would be hit, and what the screen knows that an action must heed.
 //!
-//! Pure. The screen and the headless commands aim with what comes from here. Tested in place and by `tests/loop.rs`.
+//! Pure. The screen and the headless commands aim with what comes from here. Tested by `tests/words.rs` and `tests/loop.rs`.
 
 use std::collections::HashSet;
 

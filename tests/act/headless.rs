@@ -12,6 +12,25 @@ use serde_json::Value;
 use super::actors::*;
 use super::guards::listener;
 
+/// Each looks at the host for a second or more and mostly waits, so they do it side by side.
+#[test]
+fn without_a_screen() {
+    let all: [(&str, fn()); 7] = [
+        ("kill_says_what_it_would_do_refuses_unasked_and_does_it", kill_says_what_it_would_do_refuses_unasked_and_does_it),
+        ("pause_and_resume_find_the_job_again", pause_and_resume_find_the_job_again),
+        ("a_proof_answers_what_it_has_shown", a_proof_answers_what_it_has_shown),
+        ("a_listening_service_takes_a_word_even_with_yes", a_listening_service_takes_a_word_even_with_yes),
+        ("bad_words_are_one_line_and_an_error", bad_words_are_one_line_and_an_error),
+        ("an_ordinary_user_is_told_what_would_help_with_roots_job", an_ordinary_user_is_told_what_would_help_with_roots_job),
+        ("on_a_terminal_it_asks", on_a_terminal_it_asks),
+    ];
+    std::thread::scope(|scope| {
+        for (name, test) in all {
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, test).unwrap();
+        }
+    });
+}
+
 struct Host {
     folder: tempfile::TempDir,
 }
@@ -51,7 +70,6 @@ fn nightly() -> (Job, String) {
     (job, id)
 }
 
-#[test]
 fn kill_says_what_it_would_do_refuses_unasked_and_does_it() {
     let host = Host::new();
     let (mut job, id) = nightly();
@@ -87,7 +105,6 @@ fn kill_says_what_it_would_do_refuses_unasked_and_does_it() {
     assert_eq!((gone.status.code(), &json(&gone)["result"]), (Some(1), &"refused".into()));
 }
 
-#[test]
 fn pause_and_resume_find_the_job_again() {
     let host = Host::new();
     let (mut job, id) = nightly();
@@ -103,7 +120,6 @@ fn pause_and_resume_find_the_job_again() {
     assert!(job.members().iter().all(|member| state(member.id.pid) == 'S'));
 }
 
-#[test]
 fn a_proof_answers_what_it_has_shown() {
     let host = Host::new();
     let (job, id) = nightly();
@@ -118,7 +134,6 @@ fn a_proof_answers_what_it_has_shown() {
     assert_eq!(state(job.pid()), 'S');
 }
 
-#[test]
 fn a_listening_service_takes_a_word_even_with_yes() {
     let host = Host::new();
     let (mut job, _) = listener("0.0.0.0:0");
@@ -138,7 +153,6 @@ fn a_listening_service_takes_a_word_even_with_yes() {
     assert_eq!(job.child.wait().unwrap().signal(), Some(9), "{}{}", text(&done.stdout), text(&done.stderr));
 }
 
-#[test]
 fn bad_words_are_one_line_and_an_error() {
     let host = Host::new();
     for (arguments, said) in [
@@ -161,7 +175,6 @@ fn bad_words_are_one_line_and_an_error() {
     assert!(text(&warm.stderr).contains("nobody waits for / to be thawed"), "{}", text(&warm.stderr));
 }
 
-#[test]
 fn an_ordinary_user_is_told_what_would_help_with_roots_job() {
     if !geteuid().is_root() {
         return println!("skipped: there is no job of root's to start");
@@ -182,7 +195,6 @@ fn an_ordinary_user_is_told_what_would_help_with_roots_job() {
 }
 
 /// On a terminal it asks, and takes anything but a yes for a no.
-#[test]
 fn on_a_terminal_it_asks() {
     let host = Host::new();
     let (mut job, id) = nightly();

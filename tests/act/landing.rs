@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use rustix::process::{geteuid, getuid};
-use whytop::action::{Action, Frozen, Landing, Order, Report, Signal, Still, Subject};
+use whytop::action::{Action, Frozen, Landing, Report, Signal, Still, Subject};
 use whytop::units::Pid;
 
 use super::actors::*;
@@ -21,8 +20,6 @@ pub fn neglect() {
 /// Waits in the kernel for a child that does not start a program.
 #[allow(unsafe_code, reason = "state D without root takes clone(CLONE_VFORK), for which no safe wrapper exists")]
 pub fn vfork() {
-    // A signal that would end it at once is taken even here; one that has a handler waits.
-    let _handler = signal_hook::flag::register(15, Arc::default()).unwrap();
     // SAFETY: without CLONE_VM the child has its own copy of everything, and only sleeps.
     unsafe {
         if libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) == 0 {
@@ -82,18 +79,16 @@ fn a_zombie_is_named_with_the_parent_that_does_not_reap_it() {
     assert!(words.contains("has ended and is a zombie: its parent"), "{words}");
 }
 
+/// State D, but of the kind that SIGKILL ends: nothing is pending.
 #[test]
-fn a_request_is_pending_while_a_system_call_does_not_return() {
+fn a_wait_that_can_be_killed_ends() {
     let mut job = Job::start(role("vfork", "").stdout(Stdio::null()));
     until("it is stuck", || stuck(job.pid()));
     job.members();
     let hands = Hands::new(forgetful());
-    // Without the child, whose end would end the call.
-    let order = Order { only: Some(vec![job.id()]), ..Order::whole(1, Action::End(Signal::Terminate)) };
-    hands.order(&subject(&job.root()), order);
-    assert_eq!(hands.outcome().sent(), 1);
-    let left = landing(&hands, "what is pending", |landing| !landing.left.is_empty());
-    assert!(matches!(left.left[0].still, Still::Pending { .. }), "{left:?}");
+    assert!(hands.act(&subject(&job.root()), Action::End(Signal::Kill)).worked());
+    job.child.wait().unwrap();
+    landing(&hands, "that it is gone", |landing| !landing.left.iter().any(|left| left.id.pid == job.pid()));
 }
 
 /// A small filesystem of its own, frozen; it is thawed and goes with this.

@@ -14,6 +14,7 @@ const STUCK: usize = 8;
 
 /// A snapshot that nobody takes back.
 pub fn frozen(stage: &mut Stage) -> Result<Truth, String> {
+    tool("fsfreeze", &["--version"])?;
     let disk = Disk::mounted(stage, "srv")?;
     let (point, file) = (disk.mount.to_str().unwrap(), disk.mount.join("log"));
     let shop = stage.serve("shop-server", &["role=append", &STUCK.to_string(), file.to_str().unwrap()])?;
