@@ -86,7 +86,7 @@ fn a_key_chooses_its_action_on_the_overview_and_in_the_menu() {
         ("d", Action::Deprioritise),
     ] {
         for script in [format!("{key}<enter>"), format!("m{key}<enter>"), format!("<enter>{key}<enter>")] {
-            assert_eq!(ordered(&play().sees(outage()).types(&script).ends()), [action.clone()], "{script}");
+            assert_eq!(ordered(&play().sees(outage()).types(&script).ends()), std::slice::from_ref(&action), "{script}");
         }
     }
 }
