@@ -230,6 +230,15 @@ fn a_proof_counts_down_and_says_what_it_has_shown() {
 }
 
 #[test]
+fn a_proof_of_picked_processes_acquits_nobody() {
+    let seen = play().sees(outage()).types("p<tab> <enter>").hears(did(PROVE, 1));
+    let ended = seen.sees(still(6, 37)).sees(still(8, 37)).ends();
+    ended.shows("PROOF BY PAUSE: a part of nightly.sh stands still");
+    ended.shows("only a part of it stood still, and others went on waiting");
+    ended.hides("not the cause");
+}
+
+#[test]
 fn what_was_proven_is_ended_with_two_keys() {
     let ended = proof(play(), 2).types("k<enter>").ends();
     assert_eq!(ordered(&ended), [PROVE, Action::End(Signal::Terminate)]);

@@ -234,7 +234,7 @@ fn carry_out(
     order: Order,
     watching: &mut Watching<'_>,
 ) -> Result<report::Done> {
-    let action = order.action.clone();
+    let (action, picked) = (order.action.clone(), order.only.is_some());
     worker.order(armed, order);
     let outcome = outcome_of(inbox, ANSWER)?;
     let mut done = report::Done { outcome, left: None, proof: None, gone_on: None };
@@ -244,7 +244,7 @@ fn carry_out(
     match action {
         Action::End(_) => done.left = landing(inbox),
         Action::Prove { seconds } => {
-            let (proof, gone_on) = prove(inbox, &done.outcome, seconds, watching)?;
+            let (proof, gone_on) = prove(inbox, &done.outcome, picked, seconds, watching)?;
             (done.proof, done.gone_on) = (proof, Some(gone_on));
         }
         _ => {}
@@ -283,11 +283,12 @@ fn landing(inbox: &Receiver<Report>) -> Option<Landing> {
 fn prove(
     inbox: &Receiver<Report>,
     stopped: &Outcome,
+    picked: bool,
     seconds: u32,
     watching: &mut Watching<'_>,
 ) -> Result<(Option<Proof>, Outcome)> {
     let job = watching.before.jobs.iter().map(|job| &job.facts.id).find(|id| id.as_str() == watching.subject.job);
-    let mut proof = job.map(|job| Proof::begin(job.clone(), stopped, seconds, &watching.before));
+    let mut proof = job.map(|job| Proof::begin(job.clone(), stopped, picked, seconds, &watching.before));
     let patience = Instant::now() + Duration::from_secs(seconds.into()) + ANSWER;
     loop {
         let begun = Instant::now();

@@ -123,10 +123,10 @@ fn pause_and_resume_find_the_job_again() {
 fn a_proof_answers_what_it_has_shown() {
     let host = Host::new();
     let (job, id) = nightly();
-    let proven = host.run(&["prove", "--seconds", "3", "--job", &id, "--yes", "--json"]);
+    let proven = host.run(&["prove", "--seconds", "6", "--job", &id, "--yes", "--json"]);
     let answer = json(&proven);
     assert_eq!(proven.status.code(), Some(0), "{answer:#}");
-    assert_eq!(answer["action"], "proof by a pause of 3 s");
+    assert_eq!(answer["action"], "proof by a pause of 6 s");
     // A sleeper is nobody's cause, whoever else waits on this host meanwhile.
     let shown = answer["proof"]["shown"].as_str().unwrap();
     assert!(matches!(shown, "nothing" | "not_the_cause" | "part" | "cause"), "{answer:#}");
@@ -159,7 +159,7 @@ fn bad_words_are_one_line_and_an_error() {
         (&["kill", "--job", "x", "--signal", "STOP"][..], "give TERM, INT, HUP or KILL"),
         (&["kill"], "required"),
         (&["kill", "--job", "x", "--culprit"], "cannot be used with"),
-        (&["prove", "--job", "x", "--seconds", "1"], "3..=60"),
+        (&["prove", "--job", "x", "--seconds", "5"], "6..=60"),
     ] {
         let output = host.run(arguments);
         let error = text(&output.stderr);

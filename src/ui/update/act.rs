@@ -172,7 +172,7 @@ pub(super) fn order(state: &mut State) -> Vec<Effect> {
         (None, None) => state.condition(),
     };
     let grounds = Box::new(Grounds::of(job.as_str(), state.diagnosis.as_deref(), state.condition().as_ref()));
-    state.pending.push_back(Pending { ticket: order.ticket, job, before, site });
+    state.pending.push_back(Pending { ticket: order.ticket, job, before, site, picked: order.only.is_some() });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(words, Tone::Plain);
@@ -240,11 +240,11 @@ fn judge(state: &mut State, outcome: Outcome) {
         goes_on(state, &outcome);
     }
     let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return };
-    let Some(Pending { job, before, site, .. }) = state.pending.remove(at) else { return };
+    let Some(Pending { job, before, site, picked, .. }) = state.pending.remove(at) else { return };
     let (Some(before), true) = (before, outcome.worked()) else { return };
     match outcome.action {
         Action::Prove { seconds } => {
-            let proof = Proof::begin(job, &outcome, seconds, &before);
+            let proof = Proof::begin(job, &outcome, picked, seconds, &before);
             state.watch = None;
             state.trial = Some(Trial { ticket: outcome.ticket, proof, before, site_during: site.clone(), site_before: site });
         }
