@@ -6,9 +6,9 @@ mod common;
 use common::diagnosis::{after, amber, at, calm, nightly_id, outage, process, site_id};
 use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{
-    Action, Deed, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
+    Action, Deed, Hit, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
 };
-use whytop::analysis::diagnosis::Diagnosis;
+use whytop::analysis::diagnosis::{Diagnosis, JobId};
 use whytop::site::{Failure, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
@@ -379,6 +379,51 @@ fn a_refusal_is_a_sentence() {
     ended.shows("nightly.service is not stopped: systemd does not answer; end the job with k instead");
     ended.hides("RECOVERING");
     ended.hides("NO EFFECT YET");
+}
+
+/// The main way through an outage: SIGTERM, and SIGKILL ten seconds later.
+#[test]
+fn what_was_said_of_the_first_signal_goes_with_the_second() {
+    let ignored = || Landing { signal: Signal::Terminate, ..left(Still::Ignores, 2) };
+    let killed = || {
+        let first = play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB));
+        let outlived = first.reports(Report::Landing(ignored())).sees(after(12, 36, &[4711, 4712])).types("K<enter>");
+        outlived.hears(Outcome { ticket: 2, ..outcome(Signal::Kill, 13, &JOB[..2]) })
+    };
+    killed().ends().hides("ignores SIGTERM");
+    // The earlier watch was just about to say it.
+    killed().reports(Report::Landing(ignored())).ends().hides("ignores SIGTERM");
+    let pending = Still::Pending { tid: 4712, wchan: None };
+    let late = Landing { ticket: 2, sent_at: at(13), ..left(pending, 15) };
+    killed().reports(Report::Landing(late.clone())).ends().shows("tar 4712: SIGKILL is pending for 2 s");
+    let gone = Landing { left: Vec::new(), at: at(16), ..late.clone() };
+    let ended = killed().reports(Report::Landing(late)).reports(Report::Landing(gone)).sees(after(17, 2, &[])).types("<esc>");
+    ended.ends().hides("tar");
+}
+
+#[test]
+fn a_signal_that_hit_nobody_takes_nothing_back() {
+    let denied = Hit { id: member(4712), name: "tar".into(), result: Err(Refusal::NotPermitted) };
+    let refused = Outcome { ticket: 2, hits: vec![denied], ..outcome(Signal::Kill, 13, &[]) };
+    let first = killed().reports(Report::Landing(left(Still::Runs, 5))).types("<esc>K<enter>");
+    first.hears(refused).types("<esc>").ends().shows("tar 4712 is on its way out");
+}
+
+/// The same name, of another user.
+fn namesake(action: Action, seconds: i64) -> Outcome {
+    let id = JobId::tree(member(6001)).to_string();
+    Outcome { ticket: 9, id, ..did(action, seconds) }
+}
+
+#[test]
+fn what_becomes_of_a_namesake_is_not_taken_for_this_job() {
+    let proving = || play().sees(outage()).types("p<enter>").hears(did(PROVE, 1)).sees(still(6, 2));
+    proving().hears(namesake(Action::Resume, 7)).ends().shows("PROOF BY PAUSE: nightly.sh stands still");
+    let paused = play().sees(outage()).types("P<enter>").hears(did(Action::Pause, 1)).sees(after(6, 4, &[4711, 4712, 4713]));
+    paused.hears(namesake(Action::Undo, 7)).ends().shows("3 processes paused; r lets it go on");
+    let other = Landing { ticket: 8, id: namesake(Action::Pause, 0).id, ..left(Still::Ignores, 2) };
+    let stands = play().sees(outage()).types("K<enter>").reports(Report::Landing(other));
+    stands.hears(Outcome { ticket: 9, ..outcome(Signal::Kill, 3, &JOB) }).ends().shows("tar 4712 ignores SIGKILL");
 }
 
 #[test]

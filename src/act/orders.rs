@@ -235,13 +235,13 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
 
 /// Watches over those who do not go.
 fn watch(shared: &Arc<Shared>, subject: &Subject, outcome: Outcome, signal: Signal) {
+    if outcome.sent() == 0 {
+        return;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     // A later order's watch takes over.
     if let Some(earlier) = locked(&shared.landings).insert(subject.job.clone(), Arc::clone(&stop)) {
         earlier.store(true, Ordering::Relaxed);
-    }
-    if outcome.sent() == 0 {
-        return;
     }
     let hands = Arc::clone(shared);
     let _ = Builder::new()

@@ -218,6 +218,11 @@ pub(super) fn hear(state: &mut State, report: Report) {
 
 /// What is left of a job that was told to end. That a signal landed late is told, whatever is on the screen by then.
 fn land(state: &mut State, landing: Landing) {
+    let later = |watch: &Watch| watch.recovery.outcome.ticket > landing.ticket && watch.recovery.outcome.action.ends();
+    if state.watch.as_ref().is_some_and(|watch| watch.recovery.job.as_str() == landing.id && later(watch)) {
+        // Seen before a later signal to the same job, and told after it.
+        return;
+    }
     let before = state.landings.iter().position(|known| known.ticket == landing.ticket).map(|at| state.landings.remove(at));
     if !landing.left.is_empty() {
         state.landings.push(landing);
@@ -236,6 +241,10 @@ fn judge(state: &mut State, outcome: Outcome) {
         (false, _) => Tone::Bad,
     };
     state.say(outcome.to_string(), tone);
+    if outcome.worked() && matches!(outcome.action, Action::End(_)) {
+        // From now on the later signal is watched: nobody would take back what is said of the earlier one.
+        state.landings.retain(|landing| landing.id != outcome.id || landing.ticket >= outcome.ticket);
+    }
     if outcome.worked() && matches!(outcome.action, Action::Resume | Action::Undo) {
         goes_on(state, &outcome);
     }
@@ -267,11 +276,11 @@ fn judge(state: &mut State, outcome: Outcome) {
 /// The end of a pause: of a proof, or of an action that was watched and is no more.
 fn goes_on(state: &mut State, outcome: &Outcome) {
     if let Some(trial) = state.trial.as_mut().filter(|trial| trial.is_running())
-        && (trial.ticket == outcome.ticket || trial.proof.name == outcome.job)
+        && (trial.ticket == outcome.ticket || trial.proof.job.as_str() == outcome.id)
     {
         trial.proof.end(outcome.at);
     }
-    let undone = |watch: &Watch| !watch.recovery.outcome.action.ends() && watch.recovery.outcome.job == outcome.job;
+    let undone = |watch: &Watch| !watch.recovery.outcome.action.ends() && watch.recovery.job.as_str() == outcome.id;
     if state.watch.as_ref().is_some_and(undone) {
         state.watch = None;
     }
