@@ -63,7 +63,7 @@ fn every_action_is_in_the_menu_with_its_key_and_what_it_does_here() {
     for row in [
         "(•) k SIGTERM",
         "( ) K SIGKILL",
-        "( ) p prove it      stops 3 processes for 10 s and compares who waits",
+        "( ) p prove, 10 s   stops 3 processes for so long and compares who waits",
         "( ) P pause",
         "–  r resume        it is not paused",
         "( ) d deprioritise  niceness 19",
@@ -236,6 +236,36 @@ fn a_proof_of_picked_processes_acquits_nobody() {
     ended.shows("PROOF BY PAUSE: a part of nightly.sh stands still");
     ended.shows("only a part of it stood still, and others went on waiting");
     ended.hides("not the cause");
+}
+
+#[test]
+fn the_time_of_a_proof_is_chosen_within_its_bounds() {
+    for (keys, seconds) in [
+        ("p<right><enter>", 15),
+        ("p<left><enter>", 6),
+        ("p<left><left><enter>", 6),
+        ("p<right><right><right><right><right><right><right><enter>", 60),
+        ("p<right><left><enter>", 10),
+        // It stays while another action is looked at, which has no time to change.
+        ("p<right>k<right>p<enter>", 15),
+        ("p<right><up><down><enter>", 15),
+        // Whoever types a word changes nothing.
+        ("<tab>p<right><enter><right>site-worker<enter>", 15),
+    ] {
+        let ended = play().sees(outage()).types(keys).ends();
+        assert_eq!(ordered(&ended), [Action::Prove { seconds }], "{keys}");
+        ended.shows(&format!("for {seconds} s"));
+    }
+    let chosen = play().sees(outage()).types("p<right><right>").ends();
+    chosen.shows("(•) p prove, 20 s   stops 3 processes for so long");
+    chosen.shows("Enter pauses 3 processes for 20 s");
+    chosen.shows("← → how long");
+    play().sees(outage()).types("k").ends().hides("how long");
+    // What is found out meanwhile keeps it.
+    let subject = whytop::subject::of(&outage(), &nightly_id(), "nightly.sh", &[]);
+    let found = Report::Offers(common::stage::offers(&subject, &[]));
+    let ended = play().sees(outage()).types("p<right>").reports(found).types("<enter>").ends();
+    assert_eq!(ordered(&ended), [Action::Prove { seconds: 15 }]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ use whytop::units::Pid;
 use super::diagnosis::{at, nightly_id};
 
 /// The keys of a string: single characters, and `<enter>`, `<esc>`, `<tab>`, `<up>`, `<down>`, `<pgup>`, `<pgdn>`, `<home>`,
-/// `<end>`, `<ctrl-c>` and the like.
+/// `<end>`, `<left>`, `<right>`, `<ctrl-c>` and the like.
 pub fn keys(script: &str) -> Vec<Event> {
     let mut out = Vec::new();
     let mut rest = script;
@@ -60,6 +60,8 @@ fn named(name: &str) -> (KeyCode, KeyModifiers) {
         "pgdn" => (KeyCode::PageDown, plain),
         "home" => (KeyCode::Home, plain),
         "end" => (KeyCode::End, plain),
+        "left" => (KeyCode::Left, plain),
+        "right" => (KeyCode::Right, plain),
         other => match other.strip_prefix("ctrl-").and_then(|key| key.chars().next()) {
             Some(c) => (KeyCode::Char(c), KeyModifiers::CONTROL),
             None => panic!("no key is called {other}"),
@@ -132,7 +134,7 @@ pub fn offers(subject: &Subject, targets: &[Aimed]) -> Offers {
         .into_iter()
         .map(|signal| offer(Action::End(signal), format!("{} ({hit} processes)", signal.meaning()), None))
         .collect();
-    let prove = format!("stops {hit} processes for {PROOF_SECONDS} s and compares who waits; they go on by themselves");
+    let prove = format!("stops {hit} processes for so long and compares who waits; they go on by themselves");
     all.extend([
         offer(Action::Prove { seconds: PROOF_SECONDS }, prove, None),
         offer(Action::Pause, format!("stops {hit} processes until told to go on"), None),

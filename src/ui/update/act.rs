@@ -130,6 +130,13 @@ pub(super) fn pick(state: &mut State) {
     }
 }
 
+/// Has the proof in the menu take longer, or shorter.
+pub(super) fn prove_for(state: &mut State, longer: bool) {
+    if let Mode::Dialog(dialog) = &mut state.mode {
+        dialog.prove_for(longer);
+    }
+}
+
 /// Orders what the menu says, if it can be and was confirmed.
 pub(super) fn order(state: &mut State) -> Vec<Effect> {
     let Mode::Dialog(dialog) = &mut state.mode else { return Vec::new() };

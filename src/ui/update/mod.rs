@@ -137,6 +137,8 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Choose(choice) => return act::choose(state, choice),
         Command::Order => return act::order(state),
         Command::Pick => act::pick(state),
+        Command::Shorter => act::prove_for(state, false),
+        Command::Longer => act::prove_for(state, true),
         Command::Help => state.mode = Mode::Help { scroll: 0 },
         Command::Detail => {
             if let Some(Target { job, name }) = state.shown() {
