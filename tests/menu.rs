@@ -269,6 +269,20 @@ fn the_time_of_a_proof_is_chosen_within_its_bounds() {
 }
 
 #[test]
+fn what_a_pause_has_shown_is_written_down_however_it_ends() {
+    let cause = "1: waiting tasks 38 → 2 while nightly.sh stood still: it is the cause";
+    assert_eq!(proof(play(), 2).ends().proven, [cause]);
+    let running = || play().sees(outage()).types("p<enter>").hears(did(PROVE, 1)).sees(still(6, 2));
+    assert_eq!(running().ends().proven, [""; 0], "not before its end");
+    // Ended, with the pause cut short by it; and left.
+    let killed = Outcome { ticket: 2, ..outcome(Signal::Terminate, 7, &JOB) };
+    let ended = running().types("k<enter>").hears(killed).hears(did(Action::Resume, 7)).ends();
+    assert_eq!(ended.proven, [cause]);
+    assert_eq!(running().types("q").ends().proven, [cause]);
+    assert_eq!(proof(play(), 2).types("q").ends().proven, [cause], "once");
+}
+
+#[test]
 fn what_was_proven_is_ended_with_two_keys() {
     let ended = proof(play(), 2).types("k<enter>").ends();
     assert_eq!(ordered(&ended), [PROVE, Action::End(Signal::Terminate)]);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::note::{landed, shown};
 use super::once;
 use crate::act::{Armed, Hand, Tools, Worker};
 use crate::action::{Action, Aim, Confirmation, Landing, Offers, Order, Outcome, Report, Standing, Subject};
@@ -87,6 +88,12 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     trace.note(Entry::result(&done.outcome));
     if let Some(gone_on) = &done.gone_on {
         trace.note(Entry::result(gone_on));
+    }
+    if let Some(left) = &done.left {
+        trace.note(landed(left));
+    }
+    if let Some(proof) = &done.proof {
+        trace.note(shown(Timestamp::now(), TICKET, proof));
     }
     drop(worker);
     once::print(&if manner.json {

@@ -18,6 +18,7 @@ use whytop::action::{
 };
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::grounds::Grounds;
+use whytop::proof::Proof;
 use whytop::sample::Glance;
 use whytop::site::{Answer, Failure, News, Reply, Site};
 use whytop::ui::event::{Event, Events};
@@ -84,6 +85,7 @@ pub struct FakeWorld {
     pub calls: Rc<RefCell<Vec<Call>>>,
     pub orders: Rc<RefCell<Vec<Order>>>,
     pub grounds: Rc<RefCell<Vec<Grounds>>>,
+    pub proven: Rc<RefCell<Vec<String>>>,
     pub refused: Vec<(Pid, Refusal)>,
     pub refuse_all: Option<Refusal>,
 }
@@ -106,6 +108,10 @@ impl World for FakeWorld {
         self.grounds.borrow_mut().push(grounds);
         self.calls.borrow_mut().push(Call::Order(order.action.clone()));
         self.orders.borrow_mut().push(order);
+    }
+
+    fn shown(&mut self, ticket: u64, proof: &Proof) {
+        self.proven.borrow_mut().push(format!("{ticket}: {}", proof.sentence()));
     }
 
     fn release(&mut self) {
@@ -186,6 +192,8 @@ pub struct Ended {
     pub orders: Vec<Order>,
     /// The evidence that orders were given on.
     pub grounds: Vec<Grounds>,
+    /// What pauses have shown, as it was written down.
+    pub proven: Vec<String>,
     /// The last screen.
     pub screen: String,
     /// Its cells, with their styles.
@@ -329,9 +337,10 @@ impl FakeWorld {
         let mut terminal = Terminal::new(backend).expect("a test backend");
         run(&mut terminal, state, events, &mut self).expect("the loop ends well");
         let (calls, orders, grounds) = (self.calls.borrow().clone(), self.orders.borrow().clone(), self.grounds.borrow().clone());
+        let proven = self.proven.borrow().clone();
         let Counting { inner, frames } = terminal.backend();
         let screen = text_of(inner.buffer());
-        Ended { calls, orders, grounds, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+        Ended { calls, orders, grounds, proven, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
     }
 }
 

@@ -208,7 +208,7 @@ fn not_typed(asked: &Confirmation) -> String {
 }
 
 /// Takes in what comes back from acting.
-pub(super) fn hear(state: &mut State, report: Report) {
+pub(super) fn hear(state: &mut State, report: Report) -> Vec<Effect> {
     match report {
         Report::Offers(offers) => {
             if let Mode::Dialog(dialog) = &mut state.mode
@@ -217,10 +217,11 @@ pub(super) fn hear(state: &mut State, report: Report) {
                 dialog.learn(offers);
             }
         }
-        Report::Outcome(outcome) => judge(state, outcome),
+        Report::Outcome(outcome) => return judge(state, outcome),
         Report::Landing(landing) => land(state, landing),
         Report::Standing(standing) => state.standing = standing,
     }
+    Vec::new()
 }
 
 /// What is left of a job that was told to end. That a signal landed late is told, whatever is on the screen by then.
@@ -241,7 +242,7 @@ fn land(state: &mut State, landing: Landing) {
     }
 }
 
-fn judge(state: &mut State, outcome: Outcome) {
+fn judge(state: &mut State, outcome: Outcome) -> Vec<Effect> {
     let tone = match (outcome.worked(), outcome.worked_wholly()) {
         (true, true) => Tone::Good,
         (true, false) => Tone::Plain,
@@ -252,12 +253,17 @@ fn judge(state: &mut State, outcome: Outcome) {
         // From now on the later signal is watched: nobody would take back what is said of the earlier one.
         state.landings.retain(|landing| landing.id != outcome.id || landing.ticket >= outcome.ticket);
     }
+    let mut effects = Vec::new();
     if outcome.worked() && matches!(outcome.action, Action::Resume | Action::Undo) {
-        goes_on(state, &outcome);
+        effects.extend(goes_on(state, &outcome));
     }
-    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return };
-    let Some(Pending { job, before, site, picked, .. }) = state.pending.remove(at) else { return };
-    let (Some(before), true) = (before, outcome.worked()) else { return };
+    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return effects };
+    let Some(Pending { job, before, site, picked, .. }) = state.pending.remove(at) else { return effects };
+    let (Some(before), true) = (before, outcome.worked()) else { return effects };
+    if !matches!(outcome.action, Action::Resume | Action::Undo) {
+        // The new action takes the old trial's place, and with it what can be seen of it.
+        effects.extend(state.trial.take_if(|trial| trial.is_running()).as_ref().map(shown));
+    }
     match outcome.action {
         Action::Prove { seconds } => {
             let proof = Proof::begin(job, &outcome, picked, seconds, &before);
@@ -278,17 +284,23 @@ fn judge(state: &mut State, outcome: Outcome) {
     if let Some(now) = state.now {
         state.pass(now);
     }
+    effects
+}
+
+/// What this pause has shown, to be written down.
+pub(super) fn shown(trial: &Trial) -> Effect {
+    Effect::Shown { ticket: trial.ticket, proof: Box::new(trial.proof.clone()) }
 }
 
 /// The end of a pause: of a proof, or of an action that was watched and is no more.
-fn goes_on(state: &mut State, outcome: &Outcome) {
-    if let Some(trial) = state.trial.as_mut().filter(|trial| trial.is_running())
-        && (trial.ticket == outcome.ticket || trial.proof.job.as_str() == outcome.id)
-    {
-        trial.proof.end(outcome.at);
-    }
+fn goes_on(state: &mut State, outcome: &Outcome) -> Option<Effect> {
     let undone = |watch: &Watch| !watch.recovery.outcome.action.ends() && watch.recovery.job.as_str() == outcome.id;
     if state.watch.as_ref().is_some_and(undone) {
         state.watch = None;
     }
+    let proven =
+        |trial: &&mut Trial| trial.is_running() && (trial.ticket == outcome.ticket || trial.proof.job.as_str() == outcome.id);
+    let trial = state.trial.as_mut().filter(proven)?;
+    trial.proof.end(outcome.at);
+    Some(shown(trial))
 }
