@@ -2,6 +2,8 @@
 //!
 //! Fed with each new diagnosis, like [`crate::recovery`]; reads no clock of its own. Tested by `tests/words.rs`.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use crate::action::Outcome;
@@ -76,7 +78,10 @@ impl Proof {
             before.verdict.victims.iter().collect()
         };
         let others = ids.into_iter().filter(|id| **id != job);
-        let victim = |id: &JobId| Some(Victim { job: id.clone(), before: waiting_of(id, before)?, during: Vec::new() });
+        let victim = |id: &JobId| {
+            let waiting = before.job(id)?.usage.waiting();
+            Some(Victim { job: id.clone(), before: waiting, during: Vec::new() })
+        };
         let victims: Vec<Victim> = others.filter_map(victim).collect();
         let waiting = victims.iter().map(|victim| victim.before).sum();
         let wrote = before.job(&job).and_then(|job| job.usage.write_bytes).is_some_and(|bytes| bytes >= WRITES);
@@ -97,22 +102,19 @@ impl Proof {
 
     /// Takes in the next diagnosis.
     pub fn observe(&mut self, now: &Diagnosis) {
+        let waiting: HashMap<&JobId, f64> = now.jobs.iter().map(|job| (&job.facts.id, job.usage.waiting())).collect();
         if self.gone_on_at.is_none_or(|gone_on| now.at <= gone_on) {
-            self.forget_the_gone(now);
+            // Whoever has ended waits no longer, whatever the suspect does: that is neither for it nor against it.
+            let all = self.victims.len();
+            self.victims.retain(|victim| waiting.contains_key(&victim.job));
+            self.lost |= self.victims.len() < all;
+            self.waiting_before = self.victims.iter().map(|victim| victim.before).sum();
             let is_settled = now.at.duration_since(self.stopped_at).as_secs_f64() >= SETTLE_SECONDS;
             for victim in self.victims.iter_mut().filter(|_| is_settled) {
-                victim.during.extend(waiting_of(&victim.job, now));
+                victim.during.extend(waiting.get(&victim.job));
             }
         }
-        self.waiting_now = self.victims.iter().filter_map(|victim| waiting_of(&victim.job, now)).sum();
-    }
-
-    /// Whoever has ended waits no longer, whatever the suspect does: that is neither for it nor against it.
-    fn forget_the_gone(&mut self, now: &Diagnosis) {
-        let all = self.victims.len();
-        self.victims.retain(|victim| now.job(&victim.job).is_some());
-        self.lost |= self.victims.len() < all;
-        self.waiting_before = self.victims.iter().map(|victim| victim.before).sum();
+        self.waiting_now = self.victims.iter().filter_map(|victim| waiting.get(&victim.job)).sum();
     }
 
     /// The suspect goes on.
@@ -187,9 +189,4 @@ impl Proof {
         };
         format!("waiting tasks {:.0} → {during:.0} while {} stood still: {said}", self.waiting_before, self.who())
     }
-}
-
-/// Tasks of this job that wait, over the last seconds. `None`: it has ended.
-fn waiting_of(job: &JobId, diagnosis: &Diagnosis) -> Option<f64> {
-    Some(diagnosis.job(job)?.usage.waiting())
 }

@@ -442,7 +442,7 @@ fn what_was_said_of_the_first_signal_goes_with_the_second() {
     killed().reports(Report::Landing(late.clone())).ends().shows("tar 4712: SIGKILL is pending for 2 s");
     let gone = Landing { left: Vec::new(), at: at(16), ..late.clone() };
     let ended = killed().reports(Report::Landing(late)).reports(Report::Landing(gone)).sees(after(17, 2, &[])).types("<esc>");
-    ended.ends().hides("tar");
+    ended.ends().hides("tar 4712");
 }
 
 #[test]

@@ -23,6 +23,12 @@ fn proof(before: &Diagnosis) -> Proof {
     Proof::begin(nightly_id(), &stopped(), false, 10, before)
 }
 
+fn look(proof: &mut Proof, looks: impl IntoIterator<Item = Diagnosis>) {
+    for now in looks {
+        proof.observe(&now);
+    }
+}
+
 /// So many seconds into the pause, with so many tasks of the site and the database that wait.
 fn waiting(seconds: i64, site: f64, database: f64) -> Diagnosis {
     let mut scene = after(seconds, 0, &[4711, 4712, 4713]);
@@ -82,7 +88,7 @@ fn a_pause_that_shows_nothing_says_so() {
 fn a_few_who_wait_a_little_less_convict_nobody() {
     let shown = |before: f64, during: f64| {
         let mut proof = proof(&waiting(0, before, 0.0));
-        [5, 7, 9].into_iter().for_each(|seconds| proof.observe(&waiting(seconds, during, 0.0)));
+        look(&mut proof, [5, 7, 9].map(|seconds| waiting(seconds, during, 0.0)));
         proof.shown()
     };
     let chance = Shown::Nothing("so few waited that some less may be chance");
@@ -101,14 +107,14 @@ fn a_few_who_wait_a_little_less_convict_nobody() {
 fn whoever_ended_in_the_pause_was_not_relieved_by_it() {
     let mut ended = proof(&waiting(0, 2.0, 30.0));
     ended.observe(&waiting(5, 2.0, 30.0));
-    [6, 8].into_iter().for_each(|seconds| ended.observe(&without_database(seconds, 2.0)));
+    look(&mut ended, [6, 8].map(|seconds| without_database(seconds, 2.0)));
     assert_eq!((ended.shown(), ended.waiting_before, ended.waiting_during()), (Shown::NotTheCause, 2.0, Some(2.0)));
     // Those that are still there are relieved all the same.
     let mut relieved = proof(&waiting(0, 9.0, 30.0));
-    [3, 5, 6, 8].into_iter().for_each(|seconds| relieved.observe(&without_database(seconds, 0.5)));
+    look(&mut relieved, [3, 5, 6, 8].map(|seconds| without_database(seconds, 0.5)));
     assert_eq!(relieved.shown(), Shown::Cause);
     let mut nobody = proof(&waiting(0, 0.0, 30.0));
-    [3, 5, 6].into_iter().for_each(|seconds| nobody.observe(&without_database(seconds, 0.0)));
+    look(&mut nobody, [3, 5, 6].map(|seconds| without_database(seconds, 0.0)));
     assert_eq!(nobody.shown(), Shown::Nothing("those who waited have ended meanwhile, whatever they waited for"));
     // After the pause anybody may end.
     let mut over = proof(&waiting(0, 2.0, 30.0));
@@ -125,7 +131,7 @@ fn a_part_that_stood_still_acquits_nobody() {
     partly.hits.push(denied);
     let sentence = |stopped: &Outcome, picked: bool, waiting: u32| {
         let mut proof = Proof::begin(nightly_id(), stopped, picked, 10, &outage());
-        [5, 7, 9].into_iter().for_each(|seconds| proof.observe(&after(seconds, waiting, &[4711, 4712, 4713])));
+        look(&mut proof, [5, 7, 9].map(|seconds| after(seconds, waiting, &[4711, 4712, 4713])));
         proof.sentence()
     };
     for (stopped, picked) in [(&partly, false), (&stopped(), true)] {
