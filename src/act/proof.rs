@@ -85,7 +85,7 @@ impl Proof {
     /// Waits until the job stands still.
     pub fn stopped(&mut self) -> Outcome {
         let action = Action::Prove { seconds: self.seconds };
-        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), self.subject.name.clone(), action);
+        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), &self.subject, action);
         match self.words.recv_timeout(START) {
             Ok(Word::Answer(answer)) => {
                 outcome.at = Timestamp::now();
@@ -106,7 +106,7 @@ impl Proof {
         if !stopped.worked() {
             self.pipe = None;
         }
-        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), self.subject.name.clone(), Action::Resume);
+        let mut outcome = Outcome::new(self.ticket, Timestamp::now(), &self.subject, Action::Resume);
         let answered = loop {
             if self.is_lost {
                 break None;
