@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::Entry as MapEntry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
@@ -310,13 +310,13 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
 
 /// Watches over those who do not go.
 fn watch(shared: &Arc<Shared>, subject: &Subject, outcome: Outcome, signal: Signal) {
+    if outcome.sent() == 0 {
+        return;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     // A later order's watch takes over.
     if let Some(earlier) = locked(&shared.landings).insert(subject.job.clone(), Arc::clone(&stop)) {
         earlier.store(true, Ordering::Relaxed);
-    }
-    if outcome.sent() == 0 {
-        return;
     }
     let hands = Arc::clone(shared);
     let _ = Builder::new()
@@ -337,7 +337,11 @@ fn aside(shared: &Shared, name: &str, what: String, patience: Duration, work: im
         drop(running);
     };
     match Builder::new().name(name.to_owned()).spawn(run.clone()) {
-        Ok(_) => locked(&shared.busy).push(Busy { what, patience, over }),
+        Ok(_) => {
+            let mut busy = locked(&shared.busy);
+            busy.retain(|busy| busy.over.try_recv() != Err(TryRecvError::Disconnected));
+            busy.push(Busy { what, patience, over });
+        }
         Err(_) => run(),
     }
 }

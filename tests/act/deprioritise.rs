@@ -124,6 +124,7 @@ pub fn print_half() {
     for action in [Action::Deprioritise, Action::Pause, Action::Undo] {
         println!("\nOUTCOME {}", hands.act(&subject(&job.root()), action));
     }
+    until("it sleeps again", || state(job.pid()) == 'S');
     println!("STATE {} {}", state(job.pid()), weights(job.pid())[0].1);
 }
 

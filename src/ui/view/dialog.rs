@@ -244,12 +244,16 @@ fn heed(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
     let mut texts = offer.beware.clone();
     if offer.action.ends() {
         texts.insert(0, advice::before_ending(&dialog.advice));
-        texts.extend(dialog.lasts.as_ref().map(|lasts| format!("So far {lasts}.")));
     } else if offer.action == Action::Deprioritise {
         texts.extend(dialog.advice.gentle.clone());
     }
     texts.retain(|text| !text.is_empty());
     out.extend(text_lines(&texts.join(" "), theme.amber, inner, HEED.1));
+    if let Some(lasts) = dialog.lasts.as_ref().filter(|_| offer.action.ends()) {
+        let mut words = lasts.chars();
+        let first = words.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        out.extend(text_lines(&format!("{first}{}.", words.as_str()), theme.plain, inner, 2));
+    }
     out
 }
 
@@ -276,6 +280,11 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
             line.push_whole(&[(tab, theme.key), (" picks some   ", theme.plain)]);
         }
         line.push_whole(&[(shown(Screen::Dialog, Command::Back), theme.key), (" leaves", theme.plain)]);
+        if Choice::Prove.means(&dialog.chosen) {
+            let [shorter, longer] = [Command::Shorter, Command::Longer].map(|command| shown(Screen::Dialog, command));
+            let keys = format!("   {shorter} {longer}");
+            line.push_whole(&[(&keys, theme.key), (" how long", theme.plain)]);
+        }
     } else {
         line.push(shown(Screen::Dialog, Command::Back), theme.key).push(" leaves; this cannot be done here", theme.plain);
     }
