@@ -42,7 +42,8 @@
 //! | a pause that ends though whytop was killed; what is left standing | [`act::watchdog`], `act::proof`; `act::ledger` |
 //! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`] |
 //! | a key | [`ui::keys`], one row |
-//! | what a key does | [`ui::update`] |
+//! | what a key does | [`ui::update`]; `ui::update::act` for those that act |
+//! | the menu of actions: what is chosen, picked and typed | [`ui::dialog`]; drawn by `ui::view::dialog` |
 //! | a region of the screen | [`ui::view`], one file each |
 //! | the text and the JSON of `once` and of actions | [`report`] |
 //! | acting without a screen | `app::headless` |

@@ -269,6 +269,8 @@ fn bad_input_is_one_line_and_exit_2() {
         (&["--proc", "/no/such/place", "once"], "/no/such/place"),
         (&["--proc", "/etc/passwd", "once"], "/etc/passwd"),
         (&["twice"], "twice"),
+        (&["--read-only", "kill", "--culprit", "--yes"], "--read-only"),
+        (&["undo", "--culprit", "--yes", "--read-only"], "--read-only"),
         (&[], "whytop once"),
     ] {
         let output = whytop(arguments);

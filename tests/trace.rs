@@ -163,7 +163,7 @@ fn a_disk_that_is_stuck_holds_up_nobody() {
     // However much is done meanwhile, it is not kept without end.
     (0..1000).for_each(|_| trace.note(asked()));
     let text = unstick(&pipe, 256);
-    assert!(text.starts_with("{\"at\":\"2026-03-14T14:27:31Z\",\"step\":\"asked\""), "{text}");
+    assert!(text.starts_with("{\"at\":\"2026-03-14T14:27:31Z\","), "{text}");
     let lost = |words: Option<String>| words.is_some_and(|words| words.contains("lines of the trace are lost"));
     while !lost(told.recv_timeout(PATIENCE).unwrap()) {}
 }

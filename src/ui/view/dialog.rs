@@ -244,12 +244,16 @@ fn heed(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
     let mut texts = offer.beware.clone();
     if offer.action.ends() {
         texts.insert(0, advice::before_ending(&dialog.advice));
-        texts.extend(dialog.lasts.as_ref().map(|lasts| format!("So far {lasts}.")));
     } else if offer.action == Action::Deprioritise {
         texts.extend(dialog.advice.gentle.clone());
     }
     texts.retain(|text| !text.is_empty());
     out.extend(text_lines(&texts.join(" "), theme.amber, inner, HEED.1));
+    if let Some(lasts) = dialog.lasts.as_ref().filter(|_| offer.action.ends()) {
+        let mut words = lasts.chars();
+        let first = words.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        out.extend(text_lines(&format!("{first}{}.", words.as_str()), theme.plain, inner, 2));
+    }
     out
 }
 

@@ -42,7 +42,10 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
     };
     while needed(&hints) > width + 1 {
         let spare = |binding: &Binding| {
-            matches!(binding.command, Command::Switch | Command::Down | Command::Detail | Command::Choose(Choice::Prove))
+            matches!(
+                binding.command,
+                Command::Switch | Command::Down | Command::Detail | Command::Choose(Choice::Prove | Choice::Undo)
+            )
         };
         match hints.iter().rposition(|(binding, _)| spare(binding)) {
             Some(last) => hints.remove(last),

@@ -51,12 +51,15 @@ fn stands(state: &State, standing: &Standing, width: usize) -> Line<'static> {
     line.push(word, theme.amber_bar).push(" ", theme.plain).push(&standing.name, theme.amber);
     let since = clock(standing.since, state.now, &state.zone);
     let ago = state.now.map(|now| format!(" ({})", span(now.duration_since(standing.since).as_secs_f64().max(0.0).floor())));
-    let hint = (shown(Screen::Overview, Command::Choose(choice)), does);
-    let text =
-        format!(" since {since}{} by {}: {}", ago.unwrap_or_default(), standing.by, count(standing.processes.len(), "process"));
-    line.push_whole(&[(&text, theme.plain)]);
-    if state.rights == Rights::Act {
-        line.push_whole(&[("   ", theme.plain), (hint.0, theme.key), (hint.1, theme.plain)]);
+    let by = format!(" since {since}{} by {}", ago.unwrap_or_default(), standing.by);
+    let hint = [("   ", theme.plain), (shown(Screen::Overview, Command::Choose(choice)), theme.key), (does, theme.plain)];
+    let hint = if state.rights == Rights::Act { &hint[..] } else { &[] };
+    // How to undo it is worth more than who did it, and both more than how many processes it is.
+    let whole = format!("{by}: {}", count(standing.processes.len(), "process"));
+    for text in [&whole, &by, ""] {
+        if line.push_whole(&[&[(text, theme.plain)][..], hint].concat()) {
+            break;
+        }
     }
     line.line()
 }
