@@ -35,6 +35,7 @@ pub struct Scenario {
     pub io_pressure: Option<f64>,
     pub memory_pressure: Option<f64>,
     pub memory_mb: Option<f64>,
+    pub memory_free_mb: Option<f64>,
     #[serde(default)]
     pub disk: Vec<DiskRow>,
     #[serde(default)]
