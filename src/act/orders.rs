@@ -163,7 +163,8 @@ fn restore(shared: &Shared, ticket: u64, armed: &Armed, former: &Former) -> Outc
     if !picked && !former.weights.restore() {
         restored.notes.push("the weights of its control group could not be put back".to_owned());
     }
-    if !restored.worked_wholly() {
+    let is_missing = |hit: &Hit| hit.result.as_ref().is_err_and(|refusal| !refusal.is_no_loss());
+    if restored.hits.iter().any(is_missing) {
         restored.notes.push("its priorities could not all be put back: only root may raise one again".to_owned());
     }
     let _ = shared.ledger.strike(&subject.job, Deed::Deprioritised, &done(&restored));

@@ -65,7 +65,7 @@ impl Proof {
     ) -> Result<Self, String> {
         let (subject, mut held, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
         let (name, processes) = (subject.name.clone(), held.clone());
-        held.retain(|(id, _)| Stat::read(id.pid).is_ok_and(|stat| stat.is_none_or(|stat| !stat.is_stopped())));
+        held.retain(|(id, _)| !Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_stopped())));
         let watch = Watch { name, processes, seen: subject.seen, only, seconds };
         let failed = |error: &dyn std::fmt::Display| format!("the watchdog that would end the pause did not start: {error}");
         let mut line = serde_json::to_vec(&watch).map_err(|error| failed(&error))?;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::env;
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -102,7 +102,8 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
     // Before anything is waited for: nobody is kept on a screen that is dead.
     drop(guard);
     for what in worker.finish() {
-        eprintln!("whytop: still under way, and left to itself: {what}");
+        // Nobody may be there to read it any more.
+        let _ = writeln!(stderr(), "whytop: still under way, and left to itself: {what}");
     }
     if let Some(words) = trace.finish() {
         eprintln!("whytop: {words}");
