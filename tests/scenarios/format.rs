@@ -123,7 +123,7 @@ impl Series {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(clippy::struct_excessive_bools, reason = "a row of a table, each by its own name")]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a file, written by hand")]
 pub struct Row {
     pub pid: Pid,
     pub parent: Option<Pid>,
