@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
-use crate::action::{PROOF_SECONDS, Signal};
+use crate::action::{LONGEST_PROOF, PROOF_SECONDS, SHORTEST_PROOF, Signal};
 use crate::kernel::Choice;
 use crate::probe::Address;
 use crate::units::Pid;
@@ -106,8 +107,8 @@ pub enum Act {
     },
     /// Stop a job for some seconds, see whether others then wait no longer, and let it go on
     Prove {
-        /// For how long, 3 to 60
-        #[arg(long, value_name = "SECONDS", default_value_t = PROOF_SECONDS, value_parser = clap::value_parser!(u32).range(3..=60))]
+        /// For how long, 6 to 60
+        #[arg(long, value_name = "SECONDS", default_value_t = PROOF_SECONDS, value_parser = seconds_of_a_proof())]
         seconds: u32,
         /// Whom, and how to ask
         #[command(flatten)]
@@ -212,6 +213,10 @@ pub struct Manner {
     /// Answer with one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+fn seconds_of_a_proof() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(i64::from(SHORTEST_PROOF)..=i64::from(LONGEST_PROOF))
 }
 
 fn signal(text: &str) -> Result<Signal, String> {

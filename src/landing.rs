@@ -79,7 +79,7 @@ mod tests {
     fn landing(signal: Signal, still: Still) -> Landing {
         let left = vec![Remaining { id: ProcessId { pid: 4712, start: 9 }, name: "tar".to_owned(), still }];
         let [sent_at, at] = ["2026-03-14T14:27:31Z", "2026-03-14T14:27:43Z"].map(|at| at.parse().unwrap());
-        Landing { ticket: 1, at, sent_at, job: "nightly.sh".to_owned(), signal, left }
+        Landing { ticket: 1, at, sent_at, id: "tree:4711@9".to_owned(), job: "nightly.sh".to_owned(), signal, left }
     }
 
     #[test]

@@ -40,7 +40,7 @@
 //! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
 //! | what asks for a word to be typed first | `act::orders`, `act::ports` |
 //! | a pause that ends though whytop was killed; what is left standing | [`act::watchdog`], `act::proof`; `act::ledger` |
-//! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`] |
+//! | what is written down of an action, where, and on which evidence | [`trace`]; [`grounds`]; later `app::note` |
 //! | a key | [`ui::keys`], one row |
 //! | what a key does | [`ui::update`]; `ui::update::act` for those that act |
 //! | the menu of actions: what is chosen, picked and typed | [`ui::dialog`]; drawn by `ui::view::dialog` |

@@ -2,6 +2,8 @@
 //!
 //! Fed with each new diagnosis, like [`crate::recovery`]; reads no clock of its own. Tested by `tests/words.rs`.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use crate::action::Outcome;
@@ -14,13 +16,13 @@ const SETTLE_SECONDS: f64 = 4.0;
 const CAUSE: f64 = 0.35;
 /// From this share on it is not.
 const NO_CAUSE: f64 = 0.75;
-/// Fewer tasks than this that waited before say nothing: that many come and go by themselves.
+/// Fewer tasks than this that waited before, or that wait less, say nothing: that many come and go by themselves.
 const ENOUGH: f64 = 1.0;
 /// A writer's bytes are on their way to the disk for a while after it was stopped, so that a pause without effect says less.
 const WRITES: f64 = 1e6;
 
 /// A pause whose effect is being measured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Proof {
     /// The suspect.
     pub job: JobId,
@@ -32,14 +34,25 @@ pub struct Proof {
     pub seconds: u32,
     /// When it went on.
     pub gone_on_at: Option<Timestamp>,
+    /// Whether all of it stood still: nobody was out of reach, and nobody left out.
+    pub whole: bool,
     /// Tasks of others that waited before.
     pub waiting_before: f64,
     /// Tasks of the same jobs that wait by the newest look.
     pub waiting_now: f64,
-    /// By the last looks at the paused job, once the numbers are of the pause alone.
-    during: Vec<f64>,
-    victims: Vec<JobId>,
+    victims: Vec<Victim>,
+    /// Somebody who waited has ended before the pause had.
+    lost: bool,
     wrote: bool,
+}
+
+/// A job that waited before, and is still there.
+#[derive(Clone, Debug, PartialEq)]
+struct Victim {
+    job: JobId,
+    before: f64,
+    /// By the looks at the paused job, once the numbers are of the pause alone.
+    during: Vec<f64>,
 }
 
 /// What it has shown.
@@ -56,15 +69,21 @@ pub enum Shown {
 }
 
 impl Proof {
-    /// Begins with the outcome that says that the job stands still; `before` is the diagnosis that the operator acted on.
-    pub fn begin(job: JobId, outcome: &Outcome, seconds: u32, before: &Diagnosis) -> Self {
-        let victims: Vec<JobId> = if before.verdict.victims.is_empty() {
-            let waits = before.jobs.iter().filter(|other| other.facts.id != job && other.usage.waiting() > 0.0);
-            waits.map(|other| other.facts.id.clone()).collect()
+    /// Begins with the outcome that says that the job stands still; `before` is the diagnosis that the operator acted on. `picked`: only
+    /// some processes of the job were meant.
+    pub fn begin(job: JobId, outcome: &Outcome, picked: bool, seconds: u32, before: &Diagnosis) -> Self {
+        let ids: Vec<&JobId> = if before.verdict.victims.is_empty() {
+            before.jobs.iter().filter(|other| other.usage.waiting() > 0.0).map(|other| &other.facts.id).collect()
         } else {
-            before.verdict.victims.iter().filter(|victim| **victim != job).cloned().collect()
+            before.verdict.victims.iter().collect()
         };
-        let waiting = waiting_of(&victims, before);
+        let others = ids.into_iter().filter(|id| **id != job);
+        let victim = |id: &JobId| {
+            let waiting = before.job(id)?.usage.waiting();
+            Some(Victim { job: id.clone(), before: waiting, during: Vec::new() })
+        };
+        let victims: Vec<Victim> = others.filter_map(victim).collect();
+        let waiting = victims.iter().map(|victim| victim.before).sum();
         let wrote = before.job(&job).and_then(|job| job.usage.write_bytes).is_some_and(|bytes| bytes >= WRITES);
         Self {
             job,
@@ -72,22 +91,30 @@ impl Proof {
             stopped_at: outcome.at,
             seconds,
             gone_on_at: None,
+            whole: outcome.worked_wholly() && !picked,
             waiting_before: waiting,
             waiting_now: waiting,
-            during: Vec::new(),
             victims,
+            lost: false,
             wrote,
         }
     }
 
     /// Takes in the next diagnosis.
     pub fn observe(&mut self, now: &Diagnosis) {
-        self.waiting_now = waiting_of(&self.victims, now);
-        let paused = now.at.duration_since(self.stopped_at).as_secs_f64();
-        let is_paused = self.gone_on_at.is_none_or(|gone_on| now.at <= gone_on);
-        if is_paused && paused >= SETTLE_SECONDS.min(f64::from(self.seconds) * 0.8) {
-            self.during.push(self.waiting_now);
+        let waiting: HashMap<&JobId, f64> = now.jobs.iter().map(|job| (&job.facts.id, job.usage.waiting())).collect();
+        if self.gone_on_at.is_none_or(|gone_on| now.at <= gone_on) {
+            // Whoever has ended waits no longer, whatever the suspect does: that is neither for it nor against it.
+            let all = self.victims.len();
+            self.victims.retain(|victim| waiting.contains_key(&victim.job));
+            self.lost |= self.victims.len() < all;
+            self.waiting_before = self.victims.iter().map(|victim| victim.before).sum();
+            let is_settled = now.at.duration_since(self.stopped_at).as_secs_f64() >= SETTLE_SECONDS;
+            for victim in self.victims.iter_mut().filter(|_| is_settled) {
+                victim.during.extend(waiting.get(&victim.job));
+            }
         }
+        self.waiting_now = self.victims.iter().filter_map(|victim| waiting.get(&victim.job)).sum();
     }
 
     /// The suspect goes on.
@@ -105,7 +132,9 @@ impl Proof {
 
     /// Tasks of the victims that waited while it stood still: the middle one of the looks. `None`: there was none yet.
     pub fn waiting_during(&self) -> Option<f64> {
-        let mut during = self.during.clone();
+        let looks = self.victims.first()?.during.len();
+        let look = |at: usize| self.victims.iter().filter_map(|victim| victim.during.get(at)).sum();
+        let mut during: Vec<f64> = (0..looks).map(look).collect();
         during.sort_by(f64::total_cmp);
         during.get(during.len() / 2).copied()
     }
@@ -113,7 +142,11 @@ impl Proof {
     /// What it has shown so far.
     pub fn shown(&self) -> Shown {
         if self.waiting_before < ENOUGH {
-            return Shown::Nothing("nobody waited before, so a pause can show nothing");
+            return Shown::Nothing(if self.lost {
+                "those who waited have ended meanwhile, whatever they waited for"
+            } else {
+                "nobody waited before, so a pause can show nothing"
+            });
         }
         let Some(during) = self.waiting_during() else {
             let why = match self.gone_on_at {
@@ -123,22 +156,30 @@ impl Proof {
             return Shown::Nothing(why);
         };
         let left = during / self.waiting_before;
-        if left <= CAUSE || during < ENOUGH {
-            Shown::Cause
-        } else if left < NO_CAUSE {
-            Shown::Part
-        } else {
-            Shown::NotTheCause
+        let is_less = left < NO_CAUSE;
+        if is_less && self.waiting_before - during < ENOUGH {
+            return Shown::Nothing("so few waited that some less may be chance");
         }
+        match (left <= CAUSE, self.whole) {
+            (true, _) => Shown::Cause,
+            // The others may wait for the part that ran on.
+            (false, false) => Shown::Nothing("only a part of it stood still, and others went on waiting"),
+            (false, true) if is_less => Shown::Part,
+            (false, true) => Shown::NotTheCause,
+        }
+    }
+
+    /// What stands still: `nightly.sh`, `a part of nightly.sh`.
+    pub fn who(&self) -> String {
+        if self.whole { self.name.clone() } else { format!("a part of {}", self.name) }
     }
 
     /// `waiting tasks 38 → 2 while nightly.sh stood still: it is the cause`
     pub fn sentence(&self) -> String {
-        let name = &self.name;
         let shown = self.shown();
         let Some(during) = self.waiting_during().filter(|_| !matches!(shown, Shown::Nothing(_))) else {
             let Shown::Nothing(why) = shown else { return String::new() };
-            return format!("{name} is paused: {why}");
+            return format!("pausing {} shows nothing: {why}", self.name);
         };
         let said = match shown {
             Shown::Cause => "it is the cause",
@@ -146,11 +187,6 @@ impl Proof {
             _ if self.wrote => "it is not the cause, unless what it wrote before is still on its way to the disk",
             _ => "it is not the cause",
         };
-        format!("waiting tasks {:.0} → {during:.0} while {name} stood still: {said}", self.waiting_before)
+        format!("waiting tasks {:.0} → {during:.0} while {} stood still: {said}", self.waiting_before, self.who())
     }
-}
-
-/// Tasks of these jobs that wait, over the last seconds.
-fn waiting_of(jobs: &[JobId], diagnosis: &Diagnosis) -> f64 {
-    jobs.iter().filter_map(|id| diagnosis.job(id)).map(|job| job.usage.waiting()).sum()
 }

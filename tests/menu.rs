@@ -6,9 +6,9 @@ mod common;
 use common::diagnosis::{after, amber, at, calm, nightly_id, outage, process, site_id};
 use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{
-    Action, Deed, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
+    Action, Deed, Hit, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
 };
-use whytop::analysis::diagnosis::Diagnosis;
+use whytop::analysis::diagnosis::{Diagnosis, JobId};
 use whytop::site::{Failure, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
@@ -63,7 +63,7 @@ fn every_action_is_in_the_menu_with_its_key_and_what_it_does_here() {
     for row in [
         "(•) k SIGTERM",
         "( ) K SIGKILL",
-        "( ) p prove it      stops 3 processes for 10 s and compares who waits",
+        "( ) p prove, 10 s   stops 3 processes for so long and compares who waits",
         "( ) P pause",
         "–  r resume        it is not paused",
         "( ) d deprioritise  niceness 19",
@@ -230,6 +230,59 @@ fn a_proof_counts_down_and_says_what_it_has_shown() {
 }
 
 #[test]
+fn a_proof_of_picked_processes_acquits_nobody() {
+    let seen = play().sees(outage()).types("p<tab> <enter>").hears(did(PROVE, 1));
+    let ended = seen.sees(still(6, 37)).sees(still(8, 37)).ends();
+    ended.shows("PROOF BY PAUSE: a part of nightly.sh stands still");
+    ended.shows("only a part of it stood still, and others went on waiting");
+    ended.hides("not the cause");
+}
+
+#[test]
+fn the_time_of_a_proof_is_chosen_within_its_bounds() {
+    for (keys, seconds) in [
+        ("p<right><enter>", 15),
+        ("p<left><enter>", 6),
+        ("p<left><left><enter>", 6),
+        ("p<right><right><right><right><right><right><right><enter>", 60),
+        ("p<right><left><enter>", 10),
+        // It stays while another action is looked at, which has no time to change.
+        ("p<right>k<right>p<enter>", 15),
+        ("p<right><up><down><enter>", 15),
+        // Whoever types a word changes nothing.
+        ("<tab>p<right><enter><right>site-worker<enter>", 15),
+    ] {
+        let ended = play().sees(outage()).types(keys).ends();
+        assert_eq!(ordered(&ended), [Action::Prove { seconds }], "{keys}");
+        ended.shows(&format!("for {seconds} s"));
+    }
+    let chosen = play().sees(outage()).types("p<right><right>").ends();
+    chosen.shows("(•) p prove, 20 s   stops 3 processes for so long");
+    chosen.shows("Enter pauses 3 processes for 20 s");
+    chosen.shows("← → how long");
+    play().sees(outage()).types("k").ends().hides("how long");
+    // What is found out meanwhile keeps it.
+    let subject = whytop::subject::of(&outage(), &nightly_id(), "nightly.sh", &[]);
+    let found = Report::Offers(common::stage::offers(&subject, &[]));
+    let ended = play().sees(outage()).types("p<right>").reports(found).types("<enter>").ends();
+    assert_eq!(ordered(&ended), [Action::Prove { seconds: 15 }]);
+}
+
+#[test]
+fn what_a_pause_has_shown_is_written_down_however_it_ends() {
+    let cause = "1: waiting tasks 38 → 2 while nightly.sh stood still: it is the cause";
+    assert_eq!(proof(play(), 2).ends().proven, [cause]);
+    let running = || play().sees(outage()).types("p<enter>").hears(did(PROVE, 1)).sees(still(6, 2));
+    assert_eq!(running().ends().proven, [""; 0], "not before its end");
+    // Ended, with the pause cut short by it; and left.
+    let killed = Outcome { ticket: 2, ..outcome(Signal::Terminate, 7, &JOB) };
+    let ended = running().types("k<enter>").hears(killed).hears(did(Action::Resume, 7)).ends();
+    assert_eq!(ended.proven, [cause]);
+    assert_eq!(running().types("q").ends().proven, [cause]);
+    assert_eq!(proof(play(), 2).types("q").ends().proven, [cause], "once");
+}
+
+#[test]
 fn what_was_proven_is_ended_with_two_keys() {
     let ended = proof(play(), 2).types("k<enter>").ends();
     assert_eq!(ordered(&ended), [PROVE, Action::End(Signal::Terminate)]);
@@ -325,7 +378,8 @@ fn a_pause_and_a_slowed_job_are_watched_and_undone() {
 /// SIGKILL was sent to the nightly job, and this is left of it.
 fn left(still: Still, seconds: i64) -> Landing {
     let left = vec![Remaining { id: member(4712), name: "tar".into(), still }];
-    Landing { ticket: 1, at: at(seconds), sent_at: at(1), job: "nightly.sh".into(), signal: Signal::Kill, left }
+    let (id, job) = (nightly_id().to_string(), "nightly.sh".into());
+    Landing { ticket: 1, at: at(seconds), sent_at: at(1), id, job, signal: Signal::Kill, left }
 }
 
 fn killed() -> Play {
@@ -369,6 +423,51 @@ fn a_refusal_is_a_sentence() {
     ended.shows("nightly.service is not stopped: systemd does not answer; end the job with k instead");
     ended.hides("RECOVERING");
     ended.hides("NO EFFECT YET");
+}
+
+/// The main way through an outage: SIGTERM, and SIGKILL ten seconds later.
+#[test]
+fn what_was_said_of_the_first_signal_goes_with_the_second() {
+    let ignored = || Landing { signal: Signal::Terminate, ..left(Still::Ignores, 2) };
+    let killed = || {
+        let first = play().sees(outage()).types("k<enter>").hears(outcome(Signal::Terminate, 1, &JOB));
+        let outlived = first.reports(Report::Landing(ignored())).sees(after(12, 36, &[4711, 4712])).types("K<enter>");
+        outlived.hears(Outcome { ticket: 2, ..outcome(Signal::Kill, 13, &JOB[..2]) })
+    };
+    killed().ends().hides("ignores SIGTERM");
+    // The earlier watch was just about to say it.
+    killed().reports(Report::Landing(ignored())).ends().hides("ignores SIGTERM");
+    let pending = Still::Pending { tid: 4712, wchan: None };
+    let late = Landing { ticket: 2, sent_at: at(13), ..left(pending, 15) };
+    killed().reports(Report::Landing(late.clone())).ends().shows("tar 4712: SIGKILL is pending for 2 s");
+    let gone = Landing { left: Vec::new(), at: at(16), ..late.clone() };
+    let ended = killed().reports(Report::Landing(late)).reports(Report::Landing(gone)).sees(after(17, 2, &[])).types("<esc>");
+    ended.ends().hides("tar 4712");
+}
+
+#[test]
+fn a_signal_that_hit_nobody_takes_nothing_back() {
+    let denied = Hit { id: member(4712), name: "tar".into(), result: Err(Refusal::NotPermitted) };
+    let refused = Outcome { ticket: 2, hits: vec![denied], ..outcome(Signal::Kill, 13, &[]) };
+    let first = killed().reports(Report::Landing(left(Still::Runs, 5))).types("<esc>K<enter>");
+    first.hears(refused).types("<esc>").ends().shows("tar 4712 is on its way out");
+}
+
+/// The same name, of another user.
+fn namesake(action: Action, seconds: i64) -> Outcome {
+    let id = JobId::tree(member(6001)).to_string();
+    Outcome { ticket: 9, id, ..did(action, seconds) }
+}
+
+#[test]
+fn what_becomes_of_a_namesake_is_not_taken_for_this_job() {
+    let proving = || play().sees(outage()).types("p<enter>").hears(did(PROVE, 1)).sees(still(6, 2));
+    proving().hears(namesake(Action::Resume, 7)).ends().shows("PROOF BY PAUSE: nightly.sh stands still");
+    let paused = play().sees(outage()).types("P<enter>").hears(did(Action::Pause, 1)).sees(after(6, 4, &[4711, 4712, 4713]));
+    paused.hears(namesake(Action::Undo, 7)).ends().shows("3 processes paused; r lets it go on");
+    let other = Landing { ticket: 8, id: namesake(Action::Pause, 0).id, ..left(Still::Ignores, 2) };
+    let stands = play().sees(outage()).types("K<enter>").reports(Report::Landing(other));
+    stands.hears(Outcome { ticket: 9, ..outcome(Signal::Kill, 3, &JOB) }).ends().shows("tar 4712 ignores SIGKILL");
 }
 
 #[test]

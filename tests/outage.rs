@@ -187,11 +187,16 @@ fn the_outage() {
     terminal.send("q");
     assert!(terminal.end().success());
     let trace = fs::read_to_string(trace).unwrap();
-    let [asked, result] = trace.lines().collect::<Vec<_>>()[..] else { panic!("two lines: {trace}") };
+    let [asked, result, seen, ..] = trace.lines().collect::<Vec<_>>()[..] else { panic!("three lines: {trace}") };
     for part in ["asked", "SIGTERM", "nightly-backup.sh", "tar cf - .", "headline", "load1"] {
         assert!(asked.contains(part), "{part} is not in {asked}");
     }
     assert!(result.contains("SIGTERM sent to nightly-backup.sh"), "{result}");
+    // Whether they are gone or somebody is left for a while, this host's scheduler decides.
+    assert!(
+        seen.contains("\"step\":\"seen\"") && (seen.contains("nightly-backup.sh is gone") || seen.contains(" left: ")),
+        "{seen}"
+    );
 }
 
 /// A service that needs the CPUs beside a backup that has them.

@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use pty_process::blocking::{Command, Pty, open};
 use whytop::action::{Aim, Order, Subject};
 use whytop::grounds::Grounds;
+use whytop::proof::Proof;
 use whytop::ui::event::Event;
 use whytop::ui::state::State;
 use whytop::ui::terminal::{Guard, is_gone, spawn_input};
@@ -67,6 +68,8 @@ impl World for Clumsy {
     }
 
     fn order(&mut self, _order: Order, _grounds: Grounds) {}
+
+    fn shown(&mut self, _ticket: u64, _proof: &Proof) {}
 
     fn release(&mut self) {}
 

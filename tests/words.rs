@@ -5,17 +5,47 @@
 
 mod common;
 
-use common::diagnosis::{after, at, calm, nightly_id, outage, site_id};
-use whytop::action::{Action, Landing, Outcome, Remaining, Signal, Still};
+use common::diagnosis::{after, at, calm, database_id, nightly_id, outage, site_id};
+use common::stage::outcome;
+use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
 use whytop::analysis::diagnosis::{Diagnosis, Resource};
 use whytop::proof::{Proof, Shown};
 use whytop::units::ProcessId;
 use whytop::{landing, subject};
 
-/// The nightly script, stopped for ten seconds at the first instant.
+/// The nightly script, all of it stopped at the first instant.
+fn stopped() -> Outcome {
+    let job = [(4711, "nightly.sh"), (4712, "tar"), (4713, "gzip")];
+    Outcome { action: Action::Prove { seconds: 10 }, ..outcome(Signal::Terminate, 0, &job) }
+}
+
 fn proof(before: &Diagnosis) -> Proof {
-    let stopped = Outcome::new(1, at(0), "nightly.sh".to_owned(), Action::Prove { seconds: 10 });
-    Proof::begin(nightly_id(), &stopped, 10, before)
+    Proof::begin(nightly_id(), &stopped(), false, 10, before)
+}
+
+fn look(proof: &mut Proof, looks: impl IntoIterator<Item = Diagnosis>) {
+    for now in looks {
+        proof.observe(&now);
+    }
+}
+
+/// So many seconds into the pause, with so many tasks of the site and the database that wait.
+fn waiting(seconds: i64, site: f64, database: f64) -> Diagnosis {
+    let mut scene = after(seconds, 0, &[4711, 4712, 4713]);
+    for job in &mut scene.jobs {
+        if job.facts.id == site_id() || job.facts.id == database_id() {
+            job.usage.stuck = if job.facts.id == site_id() { site } else { database };
+            job.usage.cpu_wait = Some(0.0);
+        }
+    }
+    scene
+}
+
+/// The same once the database has ended.
+fn without_database(seconds: i64, site: f64) -> Diagnosis {
+    let mut scene = waiting(seconds, site, 0.0);
+    scene.jobs.retain(|job| job.facts.id != database_id());
+    scene
 }
 
 /// What is said after a pause in which so many tasks of the site went on waiting.
@@ -48,10 +78,77 @@ fn a_pause_that_shows_nothing_says_so() {
     assert_eq!(early.shown(), Shown::Nothing("too early to tell"));
     assert!((early.left(at(4)) - 6.0).abs() < 0.01);
     early.end(at(3));
-    assert_eq!(early.sentence(), "nightly.sh is paused: it stood still for too short a time to tell");
+    assert_eq!(early.sentence(), "pausing nightly.sh shows nothing: it stood still for too short a time to tell");
     assert!(early.left(at(4)).abs() < 0.01);
     let idle = proof(&calm());
     assert_eq!(idle.shown(), Shown::Nothing("nobody waited before, so a pause can show nothing"));
+}
+
+#[test]
+fn a_few_who_wait_a_little_less_convict_nobody() {
+    let shown = |before: f64, during: f64| {
+        let mut proof = proof(&waiting(0, before, 0.0));
+        look(&mut proof, [5, 7, 9].map(|seconds| waiting(seconds, during, 0.0)));
+        proof.shown()
+    };
+    let chance = Shown::Nothing("so few waited that some less may be chance");
+    for (before, during, what) in [
+        (1.2, 0.9, Shown::NotTheCause),
+        (1.0, 0.99, Shown::NotTheCause),
+        (1.4, 0.95, chance),
+        (1.2, 0.4, chance),
+        (1.4, 0.2, Shown::Cause),
+    ] {
+        assert_eq!(shown(before, during), what, "{before} → {during}");
+    }
+}
+
+#[test]
+fn whoever_ended_in_the_pause_was_not_relieved_by_it() {
+    let mut ended = proof(&waiting(0, 2.0, 30.0));
+    ended.observe(&waiting(5, 2.0, 30.0));
+    look(&mut ended, [6, 8].map(|seconds| without_database(seconds, 2.0)));
+    assert_eq!((ended.shown(), ended.waiting_before, ended.waiting_during()), (Shown::NotTheCause, 2.0, Some(2.0)));
+    // Those that are still there are relieved all the same.
+    let mut relieved = proof(&waiting(0, 9.0, 30.0));
+    look(&mut relieved, [3, 5, 6, 8].map(|seconds| without_database(seconds, 0.5)));
+    assert_eq!(relieved.shown(), Shown::Cause);
+    let mut nobody = proof(&waiting(0, 0.0, 30.0));
+    look(&mut nobody, [3, 5, 6].map(|seconds| without_database(seconds, 0.0)));
+    assert_eq!(nobody.shown(), Shown::Nothing("those who waited have ended meanwhile, whatever they waited for"));
+    // After the pause anybody may end.
+    let mut over = proof(&waiting(0, 2.0, 30.0));
+    over.observe(&waiting(6, 0.0, 1.0));
+    over.end(at(10));
+    over.observe(&without_database(12, 2.0));
+    assert_eq!((over.shown(), over.waiting_now), (Shown::Cause, 2.0));
+}
+
+#[test]
+fn a_part_that_stood_still_acquits_nobody() {
+    let denied = Hit { id: ProcessId { pid: 4720, start: 9 }, name: "rsync".to_owned(), result: Err(Refusal::NotPermitted) };
+    let mut partly = stopped();
+    partly.hits.push(denied);
+    let sentence = |stopped: &Outcome, picked: bool, waiting: u32| {
+        let mut proof = Proof::begin(nightly_id(), stopped, picked, 10, &outage());
+        look(&mut proof, [5, 7, 9].map(|seconds| after(seconds, waiting, &[4711, 4712, 4713])));
+        proof.sentence()
+    };
+    for (stopped, picked) in [(&partly, false), (&stopped(), true)] {
+        let nothing = "pausing nightly.sh shows nothing: only a part of it stood still, and others went on waiting";
+        assert_eq!(sentence(stopped, picked, 37), nothing);
+        assert_eq!(sentence(stopped, picked, 20), nothing);
+        let cause = "waiting tasks 38 → 2 while a part of nightly.sh stood still: it is the cause";
+        assert_eq!(sentence(stopped, picked, 2), cause);
+    }
+    assert!(sentence(&stopped(), false, 37).contains("it is not the cause"));
+}
+
+#[test]
+fn a_look_at_the_time_before_a_short_pause_decides_nothing() {
+    let mut short = Proof::begin(nightly_id(), &stopped(), false, 3, &outage());
+    short.observe(&after(3, 37, &[4711, 4712, 4713]));
+    assert_eq!(short.shown(), Shown::Nothing("too early to tell"));
 }
 
 #[test]
@@ -64,7 +161,7 @@ fn a_subject_has_the_root_first_and_what_an_action_must_heed() {
     let site = subject::of(&scene, &site_id(), "site-worker", &[]);
     assert!(site.is_victim && !site.ends_by_itself);
     // A survivor under another job's name is still meant.
-    let gone = subject::of(&scene, &common::diagnosis::database_id(), "x", &[job.ids()[1]]);
+    let gone = subject::of(&scene, &database_id(), "x", &[job.ids()[1]]);
     assert_eq!(gone.candidates.last().map(|candidate| candidate.id), Some(job.ids()[1]));
 
     scene.waits[0].resource = Some(Resource::FrozenFilesystem);
@@ -80,7 +177,8 @@ fn a_subject_has_the_root_first_and_what_an_action_must_heed() {
 fn what_is_pending_waits_for_what_the_diagnosis_knows() {
     let still = Still::Pending { tid: 4719, wchan: Some("folio_wait_bit_common".to_owned()) };
     let left = vec![Remaining { id: ProcessId { pid: 4711, start: 1 }, name: "tar".to_owned(), still }];
-    let landing = Landing { ticket: 1, at: at(40), sent_at: at(0), job: "nightly.sh".to_owned(), signal: Signal::Kill, left };
+    let id = nightly_id().to_string();
+    let landing = Landing { ticket: 1, at: at(40), sent_at: at(0), id, job: "nightly.sh".to_owned(), signal: Signal::Kill, left };
     let said = "1 process of nightly.sh left: tar 4711: SIGKILL is pending for 40 s; it waits for the disk for 9.4 s (what helps: slow \
                 or stop the disk's heaviest user)";
     assert_eq!(landing::sentence(&landing, Some(&outage())), said);

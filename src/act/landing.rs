@@ -37,8 +37,8 @@ pub fn watch(outcome: &Outcome, signal: Signal, stop: &AtomicBool, mut report: i
     while !stop.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
         let left = look(&hit, signal);
         if (left.is_empty() || begun.elapsed() >= GRACE) && told.as_ref() != Some(&left) {
-            let (ticket, sent_at, job) = (outcome.ticket, outcome.at, outcome.job.clone());
-            report(Landing { ticket, at: Timestamp::now(), sent_at, job, signal, left: left.clone() });
+            let (ticket, sent_at, id, job) = (outcome.ticket, outcome.at, outcome.id.clone(), outcome.job.clone());
+            report(Landing { ticket, at: Timestamp::now(), sent_at, id, job, signal, left: left.clone() });
             told = Some(left.clone());
         }
         if left.is_empty() {

@@ -50,7 +50,7 @@ impl Menu<'_> {
 
     fn prove(&self, seconds: u32) -> Offer {
         let does = format!(
-            "stops {} for {seconds} s and compares who waits; they go on by themselves, also when this terminal dies",
+            "stops {} for so long and compares who waits; they go on by themselves, also when this terminal dies",
             self.whom()
         );
         Offer { action: Action::Prove { seconds }, does, ..self.halting() }

@@ -78,7 +78,7 @@ fn forbidden(shared: &Shared, armed: &Armed, action: &Action, confirmed: Option<
 }
 
 fn refused(ticket: u64, subject: &Subject, action: Action, error: String) -> Outcome {
-    Outcome { error: Some(error), ..Outcome::new(ticket, Timestamp::now(), subject.name.clone(), action) }
+    Outcome { error: Some(error), ..Outcome::new(ticket, Timestamp::now(), subject, action) }
 }
 
 fn pause(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
@@ -218,7 +218,7 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
     let hands = Arc::clone(shared);
     aside(shared, "whytop-ask", move || {
         let tools = &hands.tools;
-        let mut outcome = Outcome::new(ticket, Timestamp::now(), subject.name.clone(), action.clone());
+        let mut outcome = Outcome::new(ticket, Timestamp::now(), &subject, action.clone());
         let done = match &action {
             Action::Thaw { mount } => run::run("fsfreeze", &["--unfreeze", mount], &tools.search, THAW).map(|_| ()),
             Action::StopUnit { unit } => {
@@ -235,13 +235,13 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
 
 /// Watches over those who do not go.
 fn watch(shared: &Arc<Shared>, subject: &Subject, outcome: Outcome, signal: Signal) {
+    if outcome.sent() == 0 {
+        return;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     // A later order's watch takes over.
     if let Some(earlier) = locked(&shared.landings).insert(subject.job.clone(), Arc::clone(&stop)) {
         earlier.store(true, Ordering::Relaxed);
-    }
-    if outcome.sent() == 0 {
-        return;
     }
     let hands = Arc::clone(shared);
     let _ = Builder::new()
@@ -260,7 +260,11 @@ fn aside(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) {
         }
     };
     match Builder::new().name(name.to_owned()).spawn(run.clone()) {
-        Ok(thread) => locked(&shared.busy).push(thread),
+        Ok(thread) => {
+            let mut busy = locked(&shared.busy);
+            busy.retain(|thread| !thread.is_finished());
+            busy.push(thread);
+        }
         Err(_) => run(),
     }
 }

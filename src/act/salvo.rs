@@ -50,7 +50,7 @@ impl Armed {
     /// Does it to every process that is held, the first candidate first, and then to those born meanwhile; answers who was hit.
     /// Blocks for some ten milliseconds, and up to two seconds with a job that keeps forking. Always answers.
     pub fn strike(self, ticket: u64, action: Action, blow: Blow<'_>) -> Outcome {
-        let mut outcome = Outcome::new(ticket, Timestamp::now(), self.subject.name, action);
+        let mut outcome = Outcome::new(ticket, Timestamp::now(), &self.subject, action);
         let planned: Vec<(ProcessId, String)> =
             self.targets.iter().map(|target| (target.candidate.id, target.candidate.name.clone())).collect();
         // There was no room to hold them; a look may find them below their parents.

@@ -17,6 +17,10 @@ use crate::units::ProcessId;
 /// For how long a proof pauses its suspect if nobody says otherwise, in seconds: twice what the numbers of the screen are averages
 /// over, and short enough for most clients and locks to bear.
 pub const PROOF_SECONDS: u32 = 10;
+/// The shortest proof: two looks after the numbers are of the pause alone ([`crate::proof`]).
+pub const SHORTEST_PROOF: u32 = 6;
+/// The longest: whoever is connected to the job gives it up by then.
+pub const LONGEST_PROOF: u32 = 60;
 
 /// The signals that whytop sends, in the order in which it offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

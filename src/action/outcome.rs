@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Offers, Refusal, Signal};
+use super::{Action, Offers, Refusal, Signal, Subject};
 use crate::units::{Pid, ProcessId, count};
 
 /// Whatever comes back from acting.
@@ -42,6 +42,8 @@ pub struct Outcome {
     pub ticket: u64,
     /// When it was done.
     pub at: Timestamp,
+    /// The job's identity, as in the JSON: two jobs may bear one name.
+    pub id: String,
     /// The job's name, cleaned.
     pub job: String,
     /// What was asked for.
@@ -58,8 +60,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing done yet.
-    pub const fn new(ticket: u64, at: Timestamp, job: String, action: Action) -> Self {
-        Self { ticket, at, job, action, hits: Vec::new(), late: 0, error: None, notes: Vec::new() }
+    pub fn new(ticket: u64, at: Timestamp, subject: &Subject, action: Action) -> Self {
+        let (id, job) = (subject.job.clone(), subject.name.clone());
+        Self { ticket, at, id, job, action, hits: Vec::new(), late: 0, error: None, notes: Vec::new() }
     }
 
     /// How many processes it worked for.
@@ -145,6 +148,8 @@ pub struct Landing {
     pub at: Timestamp,
     /// When the signal went out.
     pub sent_at: Timestamp,
+    /// The job's identity, as in the JSON.
+    pub id: String,
     /// The job's name, cleaned.
     pub job: String,
     /// What was sent last.

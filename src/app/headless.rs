@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::note::{landed, shown};
 use super::once;
 use crate::act::{Armed, Hand, Tools, Worker};
 use crate::action::{Action, Aim, Confirmation, Landing, Offers, Order, Outcome, Report, Standing, Subject};
@@ -87,6 +88,12 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     trace.note(Entry::result(&done.outcome));
     if let Some(gone_on) = &done.gone_on {
         trace.note(Entry::result(gone_on));
+    }
+    if let Some(left) = &done.left {
+        trace.note(landed(left));
+    }
+    if let Some(proof) = &done.proof {
+        trace.note(shown(Timestamp::now(), TICKET, proof));
     }
     drop(worker);
     once::print(&if manner.json {
@@ -234,7 +241,7 @@ fn carry_out(
     order: Order,
     watching: &mut Watching<'_>,
 ) -> Result<report::Done> {
-    let action = order.action.clone();
+    let (action, picked) = (order.action.clone(), order.only.is_some());
     worker.order(armed, order);
     let outcome = outcome_of(inbox, ANSWER)?;
     let mut done = report::Done { outcome, left: None, proof: None, gone_on: None };
@@ -244,7 +251,7 @@ fn carry_out(
     match action {
         Action::End(_) => done.left = landing(inbox),
         Action::Prove { seconds } => {
-            let (proof, gone_on) = prove(inbox, &done.outcome, seconds, watching)?;
+            let (proof, gone_on) = prove(inbox, &done.outcome, picked, seconds, watching)?;
             (done.proof, done.gone_on) = (proof, Some(gone_on));
         }
         _ => {}
@@ -283,11 +290,12 @@ fn landing(inbox: &Receiver<Report>) -> Option<Landing> {
 fn prove(
     inbox: &Receiver<Report>,
     stopped: &Outcome,
+    picked: bool,
     seconds: u32,
     watching: &mut Watching<'_>,
 ) -> Result<(Option<Proof>, Outcome)> {
     let job = watching.before.jobs.iter().map(|job| &job.facts.id).find(|id| id.as_str() == watching.subject.job);
-    let mut proof = job.map(|job| Proof::begin(job.clone(), stopped, seconds, &watching.before));
+    let mut proof = job.map(|job| Proof::begin(job.clone(), stopped, picked, seconds, &watching.before));
     let patience = Instant::now() + Duration::from_secs(seconds.into()) + ANSWER;
     loop {
         let begun = Instant::now();

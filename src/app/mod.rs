@@ -6,6 +6,7 @@
 
 mod explain;
 mod headless;
+mod note;
 mod once;
 mod screen;
 

@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::note::{Landings, landed, shown};
 use crate::act::{Hand, Tools, Worker};
 use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
@@ -27,6 +28,7 @@ use crate::history::Limits;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::probe::Probe;
+use crate::proof::Proof;
 use crate::sampler::{Config, Sampler, Seen};
 use crate::site::Site;
 use crate::trace::{Entry, Places, Trace};
@@ -129,10 +131,13 @@ fn show(
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
     let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
+    let mut landings = Landings::default();
     let worker = Worker::start(Tools::of_this_host(), move |report| {
         let changed = matches!(report, Report::Outcome(_));
-        if let Report::Outcome(outcome) = &report {
-            results.note(Entry::result(outcome));
+        match &report {
+            Report::Outcome(outcome) => results.note(Entry::result(outcome)),
+            Report::Landing(landing) if landings.is_news(landing) => results.note(landed(landing)),
+            _ => {}
         }
         // Nobody there to hear: the screen was left.
         let _ = reports.send(Event::Report(report));
@@ -213,6 +218,10 @@ impl World for Host<'_> {
             self.trace.note(Entry::asked(Timestamp::now(), &order, &aim, grounds));
             self.worker.order(armed, order);
         }
+    }
+
+    fn shown(&mut self, ticket: u64, proof: &Proof) {
+        self.trace.note(shown(Timestamp::now(), ticket, proof));
     }
 
     fn release(&mut self) {

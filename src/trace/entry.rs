@@ -8,7 +8,7 @@ use rustix::process::{getpid, getuid};
 use serde::Serialize;
 use sysinfo::Users;
 
-use crate::action::{Aim, Candidate, Order, Outcome};
+use crate::action::{Action, Aim, Candidate, Order, Outcome};
 use crate::grounds::Grounds;
 use crate::units::{Pid, clean};
 
@@ -24,9 +24,9 @@ const SENTENCE: usize = 1000;
 pub struct Entry {
     /// When.
     pub at: Timestamp,
-    /// The same in both lines of one action; counted by each whytop for itself.
+    /// The same in all lines of one action; counted by each whytop for itself.
     pub ticket: u64,
-    /// Whether it was asked for, or this is what came of it.
+    /// Whether it was asked for, or this is what came of it, or what was seen of it later.
     pub step: Step,
     /// What was done: `SIGTERM`.
     pub action: String,
@@ -40,12 +40,12 @@ pub struct Entry {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Grounds>,
-    /// What came of it, as the screen said it.
+    /// What came of it, or is seen of it, as the screen said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 }
 
-/// Which of the two lines of an action.
+/// Which of the lines of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
@@ -53,6 +53,8 @@ pub enum Step {
     Asked,
     /// It is done, or was refused.
     Result,
+    /// Some time later: who is left of those who were told to end, or what a pause has shown.
+    Seen,
 }
 
 /// A process that is acted on.
@@ -87,16 +89,22 @@ impl Entry {
 
     /// This came of it.
     pub fn result(outcome: &Outcome) -> Self {
+        let Outcome { at, ticket, action, job, .. } = outcome;
+        Self { step: Step::Result, ..Self::seen(*at, *ticket, action, job, outcome.to_string()) }
+    }
+
+    /// This is seen of it later.
+    pub fn seen(at: Timestamp, ticket: u64, action: &Action, job: &str, words: String) -> Self {
         Self {
-            at: outcome.at,
-            ticket: outcome.ticket,
-            step: Step::Result,
-            action: outcome.action.to_string(),
-            job: outcome.job.clone(),
+            at,
+            ticket,
+            step: Step::Seen,
+            action: action.to_string(),
+            job: job.to_owned(),
             targets: Vec::new(),
             targets_more: 0,
             evidence: None,
-            result: Some(outcome.to_string()),
+            result: Some(words),
         }
     }
 }

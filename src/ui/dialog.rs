@@ -5,9 +5,14 @@
 
 use super::keys::Choice;
 use super::state::Detail;
-use crate::action::{Action, Aim, Aimed, Confirmation, Offer, Offers, Order, PROOF_SECONDS, Signal};
+use crate::action::{
+    Action, Aim, Aimed, Confirmation, LONGEST_PROOF, Offer, Offers, Order, PROOF_SECONDS, SHORTEST_PROOF, Signal,
+};
 use crate::analysis::diagnosis::{Advice, JobId};
 use crate::units::ProcessId;
+
+/// The times that a proof may take, in seconds: few enough to come to each with some keys.
+const TIMES: [u32; 7] = [SHORTEST_PROOF, PROOF_SECONDS, 15, 20, 30, 45, LONGEST_PROOF];
 
 /// What the arrows move in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub struct Dialog {
     pub aim: Aim,
     /// The action that Enter orders.
     pub chosen: Action,
+    /// For how long a proof is to stop it, in seconds.
+    pub seconds: u32,
     /// What the arrows move in.
     pub pane: Pane,
     /// The process that the arrows are at.
@@ -52,6 +59,7 @@ impl Dialog {
             job,
             aim,
             chosen: Action::End(Signal::Terminate),
+            seconds: PROOF_SECONDS,
             pane: Pane::Actions,
             cursor: 0,
             picked: Vec::new(),
@@ -100,8 +108,29 @@ impl Dialog {
     /// Takes in what was found out meanwhile.
     pub fn learn(&mut self, offers: Offers) {
         self.aim.offers = offers;
+        self.time_proofs();
         if self.offer().is_none() {
             self.choose(Choice::Any);
+        }
+    }
+
+    /// Has the proof take longer, or shorter, as far as that goes. Nothing else has a time.
+    pub fn prove_for(&mut self, longer: bool) {
+        if !Choice::Prove.means(&self.chosen) {
+            return;
+        }
+        let mut times = TIMES.into_iter();
+        let next = if longer { times.find(|time| *time > self.seconds) } else { times.rfind(|time| *time < self.seconds) };
+        self.seconds = next.unwrap_or(self.seconds);
+        self.time_proofs();
+    }
+
+    fn time_proofs(&mut self) {
+        let offered = self.aim.offers.offers.iter_mut().map(|offer| &mut offer.action);
+        for action in offered.chain([&mut self.chosen]) {
+            if let Action::Prove { seconds } = action {
+                *seconds = self.seconds;
+            }
         }
     }
 
@@ -148,7 +177,6 @@ impl Dialog {
 pub fn label(action: &Action) -> String {
     match action {
         Action::End(signal) => signal.name().to_owned(),
-        Action::Prove { seconds: PROOF_SECONDS } => "prove it".to_owned(),
         Action::Prove { seconds } => format!("prove, {seconds} s"),
         Action::Pause => "pause".to_owned(),
         Action::Resume => "resume".to_owned(),

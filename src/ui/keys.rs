@@ -23,6 +23,10 @@ pub enum Command {
     Order,
     /// Pick the process in the menu, or leave it out.
     Pick,
+    /// A shorter proof.
+    Shorter,
+    /// A longer proof.
+    Longer,
     /// The other list; in the menu between actions and processes.
     Switch,
     /// One row up.
@@ -267,6 +271,24 @@ pub const BINDINGS: &[Binding] = &[
         command: Command::Pick,
         hint: "",
         help: "pick this process only, then more of them; none picked is all of them",
+        screens: &[Screen::Dialog],
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Left, PLAIN)],
+        shown: "←",
+        command: Command::Shorter,
+        hint: "",
+        help: "a shorter proof, down to 6 s",
+        screens: &[Screen::Dialog],
+        acts: true,
+    },
+    Binding {
+        keys: &[(KeyCode::Right, PLAIN)],
+        shown: "→",
+        command: Command::Longer,
+        hint: "",
+        help: "a longer proof, up to 60 s",
         screens: &[Screen::Dialog],
         acts: true,
     },

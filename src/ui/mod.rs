@@ -20,6 +20,7 @@ use ratatui::layout::{Position, Rect};
 
 use crate::action::{Aim, Order, Subject};
 use crate::grounds::Grounds;
+use crate::proof::Proof;
 use event::Events;
 use state::State;
 use update::{Effect, aimed, suspend_failed, update};
@@ -35,6 +36,8 @@ pub trait World {
     fn aim(&mut self, subject: &Subject) -> Aim;
     /// Orders an action on what is held, for this reason, and lets go of it. What becomes of it comes as a report.
     fn order(&mut self, order: Order, grounds: Grounds);
+    /// Writes down what the pause of this order has shown.
+    fn shown(&mut self, ticket: u64, proof: &Proof);
     /// Lets go of what is held.
     fn release(&mut self);
     /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
@@ -70,6 +73,7 @@ where
                         world.order(order, *grounds);
                     }
                     Effect::Order { order, grounds } => world.order(order, *grounds),
+                    Effect::Shown { ticket, proof } => world.shown(ticket, &proof),
                     Effect::Release => world.release(),
                     Effect::Suspend => {
                         if let Err(error) = world.suspend() {

@@ -118,6 +118,8 @@ pub struct Pending {
     pub before: Option<Arc<Diagnosis>>,
     /// How the site under probe stood then.
     pub site: Option<Condition>,
+    /// Only some processes of the job are meant.
+    pub picked: bool,
 }
 
 /// An action that is being watched.

@@ -44,6 +44,7 @@ impl Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_whytop"));
         // The iterator is loaded by a process of its own, which these short looks need not pay for.
         command.args(arguments).args(["--tier", "proc"]).env("WHYTOP_RUNTIME_DIR", self.folder.path());
+        command.arg("--trace").arg(self.folder.path().join("actions.log"));
         command.stdin(Stdio::null());
         command
     }
@@ -51,6 +52,13 @@ impl Host {
     fn run(&self, arguments: &[&str]) -> Output {
         self.whytop(arguments).output().unwrap()
     }
+}
+
+/// What the trace has seen later of what was done.
+fn seen(host: &Host) -> Vec<String> {
+    let trace = std::fs::read_to_string(host.folder.path().join("actions.log")).unwrap();
+    let lines = trace.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["step"] == "seen").map(|line| line["result"].as_str().unwrap().to_owned()).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -100,6 +108,9 @@ fn kill_says_what_it_would_do_refuses_unasked_and_does_it() {
     assert!(answer["message"].as_str().unwrap().starts_with("SIGTERM sent to "), "{answer:#}");
     assert!(answer["processes"].as_array().unwrap().iter().all(|process| process["hit"] == true), "{answer:#}");
     until("all are gone", || in_session(job.pid()).is_empty());
+    let seen = seen(&host);
+    let [landed] = &seen[..] else { panic!("who is left, or that nobody is: {seen:?}") };
+    assert!(landed.contains(" is gone, ") || landed.contains(" left: "), "{landed}");
 
     let gone = host.run(&["kill", "--job", &id, "--yes", "--json"]);
     assert_eq!((gone.status.code(), &json(&gone)["result"]), (Some(1), &"refused".into()));
@@ -123,14 +134,14 @@ fn pause_and_resume_find_the_job_again() {
 fn a_proof_answers_what_it_has_shown() {
     let host = Host::new();
     let (job, id) = nightly();
-    let proven = host.run(&["prove", "--seconds", "3", "--job", &id, "--yes", "--json"]);
+    let proven = host.run(&["prove", "--seconds", "6", "--job", &id, "--yes", "--json"]);
     let answer = json(&proven);
     assert_eq!(proven.status.code(), Some(0), "{answer:#}");
-    assert_eq!(answer["action"], "proof by a pause of 3 s");
+    assert_eq!(answer["action"], "proof by a pause of 6 s");
     // A sleeper is nobody's cause, whoever else waits on this host meanwhile.
     let shown = answer["proof"]["shown"].as_str().unwrap();
     assert!(matches!(shown, "nothing" | "not_the_cause" | "part" | "cause"), "{answer:#}");
-    assert!(!answer["proof"]["sentence"].as_str().unwrap().is_empty());
+    assert_eq!(seen(&host), [answer["proof"]["sentence"].as_str().unwrap()]);
     assert_eq!(state(job.pid()), 'S');
 }
 
@@ -159,7 +170,7 @@ fn bad_words_are_one_line_and_an_error() {
         (&["kill", "--job", "x", "--signal", "STOP"][..], "give TERM, INT, HUP or KILL"),
         (&["kill"], "required"),
         (&["kill", "--job", "x", "--culprit"], "cannot be used with"),
-        (&["prove", "--job", "x", "--seconds", "1"], "3..=60"),
+        (&["prove", "--job", "x", "--seconds", "5"], "6..=60"),
     ] {
         let output = host.run(arguments);
         let error = text(&output.stderr);

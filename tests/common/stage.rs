@@ -18,6 +18,7 @@ use whytop::action::{
 };
 use whytop::analysis::diagnosis::Diagnosis;
 use whytop::grounds::Grounds;
+use whytop::proof::Proof;
 use whytop::sample::Glance;
 use whytop::site::{Answer, Failure, News, Reply, Site};
 use whytop::ui::event::{Event, Events};
@@ -27,10 +28,10 @@ use whytop::ui::theme::Depth;
 use whytop::ui::{World, run};
 use whytop::units::Pid;
 
-use super::diagnosis::at;
+use super::diagnosis::{at, nightly_id};
 
 /// The keys of a string: single characters, and `<enter>`, `<esc>`, `<tab>`, `<up>`, `<down>`, `<pgup>`, `<pgdn>`, `<home>`,
-/// `<end>`, `<ctrl-c>` and the like.
+/// `<end>`, `<left>`, `<right>`, `<ctrl-c>` and the like.
 pub fn keys(script: &str) -> Vec<Event> {
     let mut out = Vec::new();
     let mut rest = script;
@@ -60,6 +61,8 @@ fn named(name: &str) -> (KeyCode, KeyModifiers) {
         "pgdn" => (KeyCode::PageDown, plain),
         "home" => (KeyCode::Home, plain),
         "end" => (KeyCode::End, plain),
+        "left" => (KeyCode::Left, plain),
+        "right" => (KeyCode::Right, plain),
         other => match other.strip_prefix("ctrl-").and_then(|key| key.chars().next()) {
             Some(c) => (KeyCode::Char(c), KeyModifiers::CONTROL),
             None => panic!("no key is called {other}"),
@@ -82,6 +85,7 @@ pub struct FakeWorld {
     pub calls: Rc<RefCell<Vec<Call>>>,
     pub orders: Rc<RefCell<Vec<Order>>>,
     pub grounds: Rc<RefCell<Vec<Grounds>>>,
+    pub proven: Rc<RefCell<Vec<String>>>,
     pub refused: Vec<(Pid, Refusal)>,
     pub refuse_all: Option<Refusal>,
 }
@@ -104,6 +108,10 @@ impl World for FakeWorld {
         self.grounds.borrow_mut().push(grounds);
         self.calls.borrow_mut().push(Call::Order(order.action.clone()));
         self.orders.borrow_mut().push(order);
+    }
+
+    fn shown(&mut self, ticket: u64, proof: &Proof) {
+        self.proven.borrow_mut().push(format!("{ticket}: {}", proof.sentence()));
     }
 
     fn release(&mut self) {
@@ -132,7 +140,7 @@ pub fn offers(subject: &Subject, targets: &[Aimed]) -> Offers {
         .into_iter()
         .map(|signal| offer(Action::End(signal), format!("{} ({hit} processes)", signal.meaning()), None))
         .collect();
-    let prove = format!("stops {hit} processes for {PROOF_SECONDS} s and compares who waits; they go on by themselves");
+    let prove = format!("stops {hit} processes for so long and compares who waits; they go on by themselves");
     all.extend([
         offer(Action::Prove { seconds: PROOF_SECONDS }, prove, None),
         offer(Action::Pause, format!("stops {hit} processes until told to go on"), None),
@@ -162,7 +170,8 @@ pub fn outcome(signal: Signal, seconds: i64, pids: &[(Pid, &str)]) -> Outcome {
             result: Ok(()),
         })
         .collect();
-    Outcome { hits, ..Outcome::new(1, at(seconds), "nightly.sh".into(), Action::End(signal)) }
+    let nightly = Subject { job: nightly_id().to_string(), name: "nightly.sh".into(), ..Subject::default() };
+    Outcome { hits, ..Outcome::new(1, at(seconds), &nightly, Action::End(signal)) }
 }
 
 /// A play: events in order, and the screen after each.
@@ -183,6 +192,8 @@ pub struct Ended {
     pub orders: Vec<Order>,
     /// The evidence that orders were given on.
     pub grounds: Vec<Grounds>,
+    /// What pauses have shown, as it was written down.
+    pub proven: Vec<String>,
     /// The last screen.
     pub screen: String,
     /// Its cells, with their styles.
@@ -326,9 +337,10 @@ impl FakeWorld {
         let mut terminal = Terminal::new(backend).expect("a test backend");
         run(&mut terminal, state, events, &mut self).expect("the loop ends well");
         let (calls, orders, grounds) = (self.calls.borrow().clone(), self.orders.borrow().clone(), self.grounds.borrow().clone());
+        let proven = self.proven.borrow().clone();
         let Counting { inner, frames } = terminal.backend();
         let screen = text_of(inner.buffer());
-        Ended { calls, orders, grounds, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
+        Ended { calls, orders, grounds, proven, screen, buffer: inner.buffer().clone(), frames: *frames, left: left(events) }
     }
 }
 

@@ -130,6 +130,13 @@ pub(super) fn pick(state: &mut State) {
     }
 }
 
+/// Has the proof in the menu take longer, or shorter.
+pub(super) fn prove_for(state: &mut State, longer: bool) {
+    if let Mode::Dialog(dialog) = &mut state.mode {
+        dialog.prove_for(longer);
+    }
+}
+
 /// Orders what the menu says, if it can be and was confirmed.
 pub(super) fn order(state: &mut State) -> Vec<Effect> {
     let Mode::Dialog(dialog) = &mut state.mode else { return Vec::new() };
@@ -172,7 +179,7 @@ pub(super) fn order(state: &mut State) -> Vec<Effect> {
         (None, None) => state.condition(),
     };
     let grounds = Box::new(Grounds::of(job.as_str(), state.diagnosis.as_deref(), state.condition().as_ref()));
-    state.pending.push_back(Pending { ticket: order.ticket, job, before, site });
+    state.pending.push_back(Pending { ticket: order.ticket, job, before, site, picked: order.only.is_some() });
     state.mode = Mode::Overview;
     state.selected = None;
     state.say(words, Tone::Plain);
@@ -201,7 +208,7 @@ fn not_typed(asked: &Confirmation) -> String {
 }
 
 /// Takes in what comes back from acting.
-pub(super) fn hear(state: &mut State, report: Report) {
+pub(super) fn hear(state: &mut State, report: Report) -> Vec<Effect> {
     match report {
         Report::Offers(offers) => {
             if let Mode::Dialog(dialog) = &mut state.mode
@@ -210,14 +217,20 @@ pub(super) fn hear(state: &mut State, report: Report) {
                 dialog.learn(offers);
             }
         }
-        Report::Outcome(outcome) => judge(state, outcome),
+        Report::Outcome(outcome) => return judge(state, outcome),
         Report::Landing(landing) => land(state, landing),
         Report::Standing(standing) => state.standing = standing,
     }
+    Vec::new()
 }
 
 /// What is left of a job that was told to end. That a signal landed late is told, whatever is on the screen by then.
 fn land(state: &mut State, landing: Landing) {
+    let later = |watch: &Watch| watch.recovery.outcome.ticket > landing.ticket && watch.recovery.outcome.action.ends();
+    if state.watch.as_ref().is_some_and(|watch| watch.recovery.job.as_str() == landing.id && later(watch)) {
+        // Seen before a later signal to the same job, and told after it.
+        return;
+    }
     let before = state.landings.iter().position(|known| known.ticket == landing.ticket).map(|at| state.landings.remove(at));
     if !landing.left.is_empty() {
         state.landings.push(landing);
@@ -229,22 +242,31 @@ fn land(state: &mut State, landing: Landing) {
     }
 }
 
-fn judge(state: &mut State, outcome: Outcome) {
+fn judge(state: &mut State, outcome: Outcome) -> Vec<Effect> {
     let tone = match (outcome.worked(), outcome.worked_wholly()) {
         (true, true) => Tone::Good,
         (true, false) => Tone::Plain,
         (false, _) => Tone::Bad,
     };
     state.say(outcome.to_string(), tone);
-    if outcome.worked() && matches!(outcome.action, Action::Resume | Action::Undo) {
-        goes_on(state, &outcome);
+    if outcome.worked() && matches!(outcome.action, Action::End(_)) {
+        // From now on the later signal is watched: nobody would take back what is said of the earlier one.
+        state.landings.retain(|landing| landing.id != outcome.id || landing.ticket >= outcome.ticket);
     }
-    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return };
-    let Some(Pending { job, before, site, .. }) = state.pending.remove(at) else { return };
-    let (Some(before), true) = (before, outcome.worked()) else { return };
+    let mut effects = Vec::new();
+    if outcome.worked() && matches!(outcome.action, Action::Resume | Action::Undo) {
+        effects.extend(goes_on(state, &outcome));
+    }
+    let Some(at) = state.pending.iter().position(|pending| pending.ticket == outcome.ticket) else { return effects };
+    let Some(Pending { job, before, site, picked, .. }) = state.pending.remove(at) else { return effects };
+    let (Some(before), true) = (before, outcome.worked()) else { return effects };
+    if !matches!(outcome.action, Action::Resume | Action::Undo) {
+        // The new action takes the old trial's place, and with it what can be seen of it.
+        effects.extend(state.trial.take_if(|trial| trial.is_running()).as_ref().map(shown));
+    }
     match outcome.action {
         Action::Prove { seconds } => {
-            let proof = Proof::begin(job, &outcome, seconds, &before);
+            let proof = Proof::begin(job, &outcome, picked, seconds, &before);
             state.watch = None;
             state.trial = Some(Trial { ticket: outcome.ticket, proof, before, site_during: site.clone(), site_before: site });
         }
@@ -262,17 +284,23 @@ fn judge(state: &mut State, outcome: Outcome) {
     if let Some(now) = state.now {
         state.pass(now);
     }
+    effects
+}
+
+/// What this pause has shown, to be written down.
+pub(super) fn shown(trial: &Trial) -> Effect {
+    Effect::Shown { ticket: trial.ticket, proof: Box::new(trial.proof.clone()) }
 }
 
 /// The end of a pause: of a proof, or of an action that was watched and is no more.
-fn goes_on(state: &mut State, outcome: &Outcome) {
-    if let Some(trial) = state.trial.as_mut().filter(|trial| trial.is_running())
-        && (trial.ticket == outcome.ticket || trial.proof.name == outcome.job)
-    {
-        trial.proof.end(outcome.at);
-    }
-    let undone = |watch: &Watch| !watch.recovery.outcome.action.ends() && watch.recovery.outcome.job == outcome.job;
+fn goes_on(state: &mut State, outcome: &Outcome) -> Option<Effect> {
+    let undone = |watch: &Watch| !watch.recovery.outcome.action.ends() && watch.recovery.job.as_str() == outcome.id;
     if state.watch.as_ref().is_some_and(undone) {
         state.watch = None;
     }
+    let proven =
+        |trial: &&mut Trial| trial.is_running() && (trial.ticket == outcome.ticket || trial.proof.job.as_str() == outcome.id);
+    let trial = state.trial.as_mut().filter(proven)?;
+    trial.proof.end(outcome.at);
+    Some(shown(trial))
 }

@@ -19,6 +19,7 @@ use super::state::{Detail, List, Mode, State, Target, Tone, Trial};
 use crate::action::{Order, Subject};
 use crate::analysis::diagnosis::{Diagnosis, JobId, Severity};
 use crate::grounds::Grounds;
+use crate::proof::Proof;
 use crate::site::News;
 
 /// Something for the world to do.
@@ -54,6 +55,13 @@ pub enum Effect {
         order: Order,
         /// Why.
         grounds: Box<Grounds>,
+    },
+    /// Write down what a pause has shown, now that it is over.
+    Shown {
+        /// Of the order.
+        ticket: u64,
+        /// The pause.
+        proof: Box<Proof>,
     },
     /// Let go of what is held.
     Release,
@@ -106,7 +114,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         }
         Event::Report(report) => {
             state.revision += 1;
-            act::hear(state, report);
+            return act::hear(state, report);
         }
         Event::Trace(untraced) => {
             state.revision += 1;
@@ -137,6 +145,8 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Choose(choice) => return act::choose(state, choice),
         Command::Order => return act::order(state),
         Command::Pick => act::pick(state),
+        Command::Shorter => act::prove_for(state, false),
+        Command::Longer => act::prove_for(state, true),
         Command::Help => state.mode = Mode::Help { scroll: 0 },
         Command::Detail => {
             if let Some(Target { job, name }) = state.shown() {
@@ -156,7 +166,9 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
 
 fn quit(state: &State) -> Vec<Effect> {
     let held = matches!(state.mode, Mode::Dialog(_)).then_some(Effect::Release);
-    held.into_iter().chain([Effect::Quit]).collect()
+    // It is cut short now, and nobody looks any more.
+    let shown = state.trial.as_ref().filter(|trial| trial.is_running()).map(act::shown);
+    held.into_iter().chain(shown).chain([Effect::Quit]).collect()
 }
 
 fn switch(state: &mut State) {

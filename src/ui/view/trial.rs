@@ -14,7 +14,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let left = state.now.map_or(0.0, |now| proof.left(now));
     let result = proof.shown();
     let (title, bar) = match result {
-        _ if trial.is_running() => (running(&proof.name, left), theme.amber_bar),
+        _ if trial.is_running() => (running(&proof.who(), left), theme.amber_bar),
         Shown::Cause => (format!("PROVEN: {} is the cause", proof.name), theme.culprit_bar),
         Shown::Part => (format!("PROVEN: {} is a part of the cause", proof.name), theme.amber_bar),
         Shown::NotTheCause => (format!("NOT PROVEN: {} is not the cause", proof.name), theme.good_bar),

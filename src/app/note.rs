@@ -1,0 +1,38 @@
+//! What is written down of an action some time after it: who is left, and what a pause has shown.
+//!
+//! Joins the trace with the rooms that have the words. Tested by `tests/act/headless.rs` and `tests/terminal.rs`.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use crate::action::{Action, Landing, Still};
+use crate::landing;
+use crate::proof::Proof;
+use crate::trace::Entry;
+
+/// Which landings are written down already. What is left of thousands changes with each of them; that some are left, that a signal is
+/// pending, and that all are gone is told once.
+#[derive(Debug, Default)]
+pub(super) struct Landings {
+    told: HashSet<(u64, bool)>,
+}
+
+impl Landings {
+    /// Whether this one says something new.
+    pub fn is_news(&mut self, landing: &Landing) -> bool {
+        let pending = landing.left.iter().any(|left| matches!(left.still, Still::Pending { .. }));
+        landing.left.is_empty() || self.told.insert((landing.ticket, pending))
+    }
+}
+
+/// Who is left of a job that was told to end.
+pub(super) fn landed(landing: &Landing) -> Entry {
+    let Landing { at, ticket, signal, job, .. } = landing;
+    Entry::seen(*at, *ticket, &Action::End(*signal), job, landing::sentence(landing, None))
+}
+
+/// What a pause has shown.
+pub(super) fn shown(at: Timestamp, ticket: u64, proof: &Proof) -> Entry {
+    Entry::seen(at, ticket, &Action::Prove { seconds: proof.seconds }, &proof.name, proof.sentence())
+}
