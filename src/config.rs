@@ -1,7 +1,7 @@
 //! What is configured: the rules files that add to the knowledge base. Read once, at the start; never on the way of a sample or a key.
 //!
 //! A home directory may lie on a file server that is silent, and whytop is wanted most on such a day: each file is read by a thread of
-//! its own, and after a moment whytop goes on without it. Tested by tests/rules.rs.
+//! its own, and after a moment whytop goes on without it. Tested by tests/knowledge.rs.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -16,6 +16,7 @@ use anyhow::{Result, bail};
 use crate::analysis::kind::Catalogue;
 use crate::analysis::kind::catalogue::Complaint;
 use crate::sample::Gap;
+use crate::units::clean;
 
 /// Beyond this it is no list of tools.
 const LARGEST: u64 = 1 << 20;
@@ -50,7 +51,7 @@ pub fn knowledge(asked: &[PathBuf], home: Option<PathBuf>) -> Result<Knowledge> 
     for path in asked {
         let text = match read(path) {
             Ok(text) => text,
-            Err(error) => bail!("rules {}: {error}", path.display()),
+            Err(error) => bail!("rules {}: {error}", clean(&path.display().to_string())),
         };
         let wrong = Arc::make_mut(&mut catalogue).learn(&text);
         if let Some(first) = wrong.first() {
@@ -67,7 +68,7 @@ pub fn home(config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
 }
 
 fn place(path: &Path, line: usize) -> String {
-    format!("{}:{line}", path.display())
+    format!("{}:{line}", clean(&path.display().to_string()))
 }
 
 /// The first complaint, and how many more there are.

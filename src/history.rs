@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 
 use crate::analysis::diagnosis::TrendPoint;
-use crate::sample::{Cgroup, GoneTask, Identity, Process, Resident, Sample, Task};
+use crate::sample::{Cgroup, CgroupIo, GoneTask, Identity, Process, Resident, Sample, Task};
 use crate::units::{Nanos, ProcessId, SECOND};
 
 /// How much is kept.
@@ -55,6 +55,7 @@ impl History {
         sample.tasks.shrink_to_fit();
         sample.identities.shrink_to_fit();
         sample.resident.shrink_to_fit();
+        sample.cgroups.shrink_to_fit();
         let newest = sample.since_boot;
         let oldest = newest.saturating_sub(self.limits.span);
         let bytes = weight(&sample);
@@ -98,6 +99,14 @@ fn weight(sample: &Sample) -> usize {
             size_of::<(ProcessId, Identity)>() + words + paths
         })
         .sum();
+    let groups: usize = sample
+        .cgroups
+        .iter()
+        .map(|cgroup| {
+            let path = if cgroup.path.is_heap_allocated() { cgroup.path.capacity() } else { 0 };
+            path + cgroup.io.as_ref().map_or(0, |devices| devices.capacity() * size_of::<CgroupIo>())
+        })
+        .sum();
     size_of::<Kept>()
         + sample.processes.capacity() * size_of::<Process>()
         + sample.tasks.capacity() * size_of::<Task>()
@@ -107,6 +116,7 @@ fn weight(sample: &Sample) -> usize {
         + sample.resident.capacity() * size_of::<(ProcessId, Resident)>()
         + sample.cgroups.capacity() * size_of::<Cgroup>()
         + identities
+        + groups
 }
 
 #[cfg(test)]
@@ -147,6 +157,16 @@ mod tests {
         }
         assert_eq!(history.samples().len(), 601);
         assert_eq!(history.trend().len(), 601);
+    }
+
+    #[test]
+    fn what_control_groups_moved_counts_for_each_device() {
+        let mut history = History::new(Limits { span: 600 * SECOND, bytes: usize::MAX });
+        let io = CgroupIo { device: (8, 0), read: 1, written: 2 };
+        let group = || Cgroup { path: "/system.slice/web.service".into(), io: Some(vec![io; 20]), ..Cgroup::default() };
+        let cgroups = (0..64).map(|_| group()).collect();
+        history.push(Sample { cgroups, ..sample(0, 0) }, POINT);
+        assert!(history.bytes() >= 64 * 20 * size_of::<CgroupIo>(), "{}", history.bytes());
     }
 
     #[test]

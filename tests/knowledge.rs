@@ -99,6 +99,19 @@ fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
     assert_eq!(answer["members"].as_array().unwrap().len(), 2);
 }
 
+/// The screens give numbers of tasks: "its task 4712 waited".
+#[test]
+fn a_thread_is_explained_as_its_process() {
+    let (host, none) = (host(), tempfile::tempdir().unwrap());
+    host.process(900, "shop").thread(901, "worker", 'D').write();
+    let output = whytop(&host, none.path(), &["explain", "901"]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(told.starts_with("901 is a thread of 900\n") && told.contains("shop 900"), "{told}");
+    let answer = json(&whytop(&host, none.path(), &["explain", "901", "--json"]));
+    assert_eq!(answer["pid"], 900);
+}
+
 #[test]
 fn what_cannot_be_explained_is_one_line_and_exit_2() {
     let (host, none) = (host(), tempfile::tempdir().unwrap());
@@ -168,6 +181,31 @@ fn a_bad_entry_that_was_asked_for_is_an_error_with_file_line_and_reason() {
         let output = whytop(&host, folder.path(), &["once", "--rules", missing]);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(missing), "{}", text(&output.stderr));
+    }
+}
+
+/// Rules files are passed on between hosts and people.
+#[test]
+fn nothing_that_a_rules_file_says_steers_the_terminal() {
+    let (host, folder) = (host(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("hostile.toml");
+    let entry = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\n";
+    for hostile in [
+        "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"bak\\u001b[31mcup\\u0007\"\n".to_owned(),
+        "[[tool]]\nnames = [\"nightsafe\\u001b[2J/\"]\nrole = \"backup\"\n".to_owned(),
+        format!("{entry}cleanup = \"rm \\u001b[2J\\u001b]0;owned\\u0007 x\"\n"),
+        format!("{entry}work = \"a\\u202eb\"\n"),
+        format!("{entry}backup = [\"\\u009b2J\"]\n"),
+        format!("{entry}better_signal = \"\\u001b[2J\"\n"),
+    ] {
+        fs::write(&file, &hostile).unwrap();
+        for words in [["once"].as_slice(), &["explain", "700"]] {
+            let output = whytop(&host, folder.path(), &[words, &["--rules", file.to_str().unwrap()]].concat());
+            let complaint = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{hostile}: {complaint}");
+            let steers = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+            assert!(!complaint.contains(steers) && complaint.lines().count() == 1, "{hostile}: {complaint:?}");
+        }
     }
 }
 

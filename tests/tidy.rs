@@ -110,6 +110,24 @@ fn every_module_says_what_it_is() {
     assert!(silent.is_empty(), "no //! at the top of {silent:?}");
 }
 
+/// What a comment says of tests is so: `tests/NAME.rs` is there.
+#[test]
+fn tests_that_are_named_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| sources(&root.join(folder))) {
+        let text = fs::read_to_string(&path).unwrap();
+        for rest in text.split("tests/").skip(1) {
+            let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || "_-/.".contains(*c)).collect();
+            let Some(end) = name.find(".rs") else { continue };
+            if !root.join("tests").join(&name[..end + 3]).is_file() {
+                missing.push(format!("{}: tests/{}", path.display(), &name[..end + 3]));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
 #[test]
 fn no_file_grows_out_of_hand() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

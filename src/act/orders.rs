@@ -260,7 +260,11 @@ fn aside(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) {
         }
     };
     match Builder::new().name(name.to_owned()).spawn(run.clone()) {
-        Ok(thread) => locked(&shared.busy).push(thread),
+        Ok(thread) => {
+            let mut busy = locked(&shared.busy);
+            busy.retain(|thread| !thread.is_finished());
+            busy.push(thread);
+        }
         Err(_) => run(),
     }
 }

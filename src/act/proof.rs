@@ -120,11 +120,17 @@ impl Proof {
                     self.pipe = None;
                     patience = GRACE;
                 }
-                Ok(Word::Lost) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break None,
+                Ok(Word::Lost) => self.is_lost = true,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break None,
             }
         };
         if let Some(answer) = answered {
             (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
+            self.pipe = None;
+            // It has nothing left to do but to end.
+            while let (false, Ok(word)) = (self.is_lost, self.words.recv_timeout(GRACE)) {
+                self.is_lost = matches!(word, Word::Lost);
+            }
         } else {
             // It must not stop anybody after this. Nobody waits for its end: it may be stuck.
             let _ = self.child.kill();
@@ -148,9 +154,9 @@ impl Proof {
 }
 
 impl Drop for Proof {
-    /// The watchdog goes when its pipe closes; it is waited for by nobody else.
+    /// The watchdog goes when its pipe closes. One that has said its last word is gone in a moment; another may be stuck.
     fn drop(&mut self) {
         drop(self.pipe.take());
-        let _ = self.child.try_wait();
+        let _ = if self.is_lost { self.child.wait().map(Some) } else { self.child.try_wait() };
     }
 }

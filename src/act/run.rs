@@ -15,6 +15,8 @@ use crate::units::clean;
 
 /// Between two looks whether it has ended.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How often it is looked at after it was killed.
+const LAST_LOOKS: usize = 20;
 /// Most bytes of its answer that are read.
 const BYTES: u64 = 64 * 1024;
 
@@ -37,8 +39,14 @@ pub fn run(program: &str, arguments: &[&str], search: &OsStr, deadline: Duration
             Ok(Some(status)) => break status,
             Ok(None) if Instant::now() < end => sleep(PAUSE),
             Ok(None) => {
-                // It may be stuck in the very disk that is the trouble; then it goes when that lets it.
                 let _ = child.kill();
+                // It may be stuck in the very disk that is the trouble; then it goes when that lets it.
+                for _ in 0..LAST_LOOKS {
+                    if matches!(child.try_wait(), Ok(Some(_))) {
+                        break;
+                    }
+                    sleep(PAUSE);
+                }
                 return Err(format!("{program} has not answered within {} s", deadline.as_secs()));
             }
             Err(error) => return Err(format!("{program} was lost: {error}")),

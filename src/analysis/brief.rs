@@ -57,3 +57,20 @@ pub fn used<'a>(young: impl Iterator<Item = Young<'a>>, seconds: f64, unexplaine
     let part = if all > 0.0 { (unexplained / all).clamp(0.0, 1.0) } else { 0.0 };
     jobs.into_iter().map(|(job, brief)| (job.clone(), Brief { seconds: brief.seconds * part, ..brief })).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loops around `/bin/true`, as they were met: each process lives for less than a millisecond.
+    #[test]
+    fn those_that_live_shorter_than_a_tick_are_known_by_their_own_clocks() {
+        let job = JobId::kernel("x");
+        let young = |cpu, run_delay| Young { job: &job, age: 0.01, cpu, run_delay };
+        let storm = [young(777_966, 1773), young(684_898, 2383), young(29_374, 9724), young(0, 0)];
+        let used = used(storm.into_iter(), 0.4, 0.71, 0.01);
+        let brief = used[&job];
+        assert_eq!(brief.number, 4);
+        assert!((0.7..=0.71).contains(&brief.seconds), "{brief:?}");
+    }
+}

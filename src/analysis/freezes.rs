@@ -7,10 +7,13 @@ use crate::analysis::jobs::Jobs;
 use crate::analysis::name::{base, is_interpreter};
 use crate::analysis::table::Table;
 use crate::sample::Sample;
-use crate::units::{Nanos, ProcessId};
+use crate::units::{Nanos, ProcessId, SECOND};
 
 /// Commands remembered at the most; the oldest go first.
 const REMEMBERED: usize = 64;
+
+/// Somebody writes to a filesystem in use within this time, and feels that it is frozen (`froze-it-long-ago.toml`).
+const FELT_WITHIN: Nanos = 60 * SECOND;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -30,8 +33,8 @@ pub struct Freeze {
     /// When it was first seen.
     pub at: Nanos,
     id: ProcessId,
-    /// Somebody was seen waiting for that filesystem.
-    felt: bool,
+    /// Since when somebody was seen waiting for that filesystem.
+    felt: Option<Nanos>,
 }
 
 /// What a command line does to a filesystem.
@@ -63,7 +66,7 @@ impl Freezes {
                         command: command.clone(),
                         at: sample.since_boot,
                         id: *id,
-                        felt: false,
+                        felt: None,
                     })),
                 }
             }
@@ -73,21 +76,27 @@ impl Freezes {
     }
 
     /// Forgets those of which it is seen that they are over: nobody waits any more for what somebody waited for.
-    pub fn settle(&mut self, waits: &[WaitGroup]) {
-        let frozen = |mount: &str| {
-            waits.iter().any(|group| group.resource == Some(Resource::FrozenFilesystem) && group.mount.as_deref() == Some(mount))
+    pub fn settle(&mut self, waits: &[WaitGroup], now: Nanos) {
+        let of = |mount: &str| {
+            let those = waits.iter().filter(|group| group.resource == Some(Resource::FrozenFilesystem));
+            let longest = those
+                .filter(|group| group.mount.as_deref().is_none_or(|own| own == mount))
+                .map(|group| group.longest.unwrap_or_default());
+            longest.reduce(f64::max).map(|longest| now.saturating_sub((longest * SECOND as f64) as Nanos))
         };
         self.seen.retain_mut(|freeze| {
-            let frozen = frozen(&freeze.mount);
-            let over = freeze.felt && !frozen;
-            freeze.felt |= frozen;
+            let since = of(&freeze.mount);
+            let over = freeze.felt.is_some() && since.is_none();
+            freeze.felt = freeze.felt.or(since);
             !over
         });
     }
 
-    /// The last one that froze this mount point; any where that is not known.
+    /// The last one that froze this mount point; any where that is not known. Not one that nobody felt for long: whoever thawed it was
+    /// not seen, and it is somebody else's freeze that is felt now.
     pub fn last(&self, mount: Option<&str>) -> Option<&Freeze> {
-        self.seen.iter().rev().find(|freeze| mount.is_none_or(|mount| freeze.mount == mount))
+        let felt_late = |freeze: &Freeze| freeze.felt.is_some_and(|felt| felt.saturating_sub(freeze.at) > FELT_WITHIN);
+        self.seen.iter().rev().find(|freeze| mount.is_none_or(|mount| freeze.mount == mount)).filter(|freeze| !felt_late(freeze))
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the control group of a unit or container says of it: how long it was held up and by what, whether it came to limits of its own,
 //! and what it moved where its processes do not tell.
 //!
-//! Rates over the same seconds as [`super::window`]. A group that was not asked for again has not run since. Pure. Tested by
+//! Rates between two true readings, over the same seconds as [`super::window`] where a group was asked for that often. Groups are asked for
+//! while somebody is held up or hides what he moves, and so many at a time: that one was not asked for says nothing of it. Pure. Tested by
 //! `tests/scenarios.rs`.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,15 +15,18 @@ use crate::analysis::window::WINDOW_SECONDS;
 use crate::sample::{Cgroup, CgroupIo};
 use crate::units::{Nanos, SECOND};
 
-/// A group that nobody asked for is forgotten after this long.
-const KEPT: Nanos = 60 * SECOND;
+/// Readings that are further apart say nothing of now.
+const APART: Nanos = 10 * SECOND;
+/// The same seconds as those of [`super::window`].
+const SPAN: Nanos = WINDOW_SECONDS as Nanos * SECOND;
 
 /// The control groups that were asked for lately.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     known: HashMap<CompactString, VecDeque<(Nanos, Cgroup)>>,
-    asked: HashMap<CompactString, Nanos>,
-    before: Option<Nanos>,
+    /// When the newest samples were taken.
+    now: Nanos,
+    before: Nanos,
 }
 
 /// What a group did over the window.
@@ -52,23 +56,17 @@ impl Rates {
 impl Cgroups {
     /// Takes in the counters of the sample of this instant.
     pub fn update(&mut self, cgroups: &[Cgroup], now: Nanos) {
-        let before = self.before.replace(now).unwrap_or(now);
+        self.before = std::mem::replace(&mut self.now, now);
+        let before = self.before;
         for cgroup in cgroups {
-            self.asked.insert(cgroup.path.clone(), now);
-            let past = self.known.entry(cgroup.path.clone()).or_default();
-            // It rested until the sample before, or somebody would have asked.
-            if let Some((_, last)) = past.back().cloned().filter(|(at, _)| *at < before) {
-                past.push_back((before, last));
-            }
-            past.push_back((now, cgroup.clone()));
+            self.known.entry(cgroup.path.clone()).or_default().push_back((now, cgroup.clone()));
         }
-        self.asked.retain(|_, at| now.saturating_sub(*at) < KEPT);
-        let span = (WINDOW_SECONDS * SECOND as f64) as Nanos;
-        self.known.retain(|path, past| {
-            while past.len() > 1 && past.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= span) {
+        self.known.retain(|_, past| {
+            // One that is older than the span stays, so that there is one to compare with.
+            while past.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= SPAN) {
                 past.pop_front();
             }
-            self.asked.contains_key(path)
+            past.back().is_some_and(|(at, _)| now.saturating_sub(*at) < APART || *at >= before)
         });
     }
 
@@ -77,13 +75,22 @@ impl Cgroups {
         self.known.is_empty()
     }
 
-    /// What this group did lately. `None`: nobody asked for it twice.
+    /// Whether two readings say something of now: near to each other, or of the newest samples.
+    fn is_near(&self, from: Nanos, at: Nanos) -> bool {
+        at.saturating_sub(from) <= APART || from >= self.before
+    }
+
+    /// What this group did lately. `None`: nobody asked for it twice, or not lately.
     pub fn rates(&self, path: &str, layers: &Layers) -> Option<Rates> {
-        let now = self.before?;
         let past = self.known.get(path)?;
-        let ((from, old), (_, new)) = (past.front()?, past.back()?);
-        let seconds = now.checked_sub(*from).filter(|span| *span > 0)? as f64 / SECOND as f64;
-        let grown = |counter: fn(&Cgroup) -> Option<u64>| Some(counter(new)?.checked_sub(counter(old)?)? as f64 / seconds);
+        let (at, new) = past.back().filter(|(at, _)| self.now.saturating_sub(*at) < SPAN)?;
+        let earlier = || past.iter().filter(|(from, _)| from < at && self.is_near(*from, *at));
+        let seconds = |from: Nanos| at.saturating_sub(from) as f64 / SECOND as f64;
+        let grown = |counter: fn(&Cgroup) -> Option<u64>| {
+            // Not everything is asked for each time.
+            let (from, old) = earlier().find_map(|(from, old)| Some((*from, counter(old)?)))?;
+            Some(counter(new)?.checked_sub(old)? as f64 / seconds(from))
+        };
         let share = |counter: fn(&Cgroup) -> Option<u64>| grown(counter).map(|nanos| (nanos / SECOND as f64).min(1.0));
         let stalls = Stalls {
             cpu: share(|cgroup| cgroup.cpu_stalled),
@@ -92,15 +99,22 @@ impl Cgroups {
             throttled: grown(|cgroup| cgroup.throttled).map(|nanos| nanos / SECOND as f64),
             limited: grown(|cgroup| cgroup.limited),
         };
-        let device = |new: &CgroupIo, old: &[CgroupIo]| {
-            let zero = CgroupIo { device: new.device, read: 0, written: 0 };
-            let old = old.iter().find(|old| old.device == new.device).unwrap_or(&zero);
-            let rate = |new: u64, old: u64| new.checked_sub(old).map(|bytes| bytes as f64 / seconds);
-            let name = layers.numbered(new.device)?.name.clone();
-            Some((name, rate(new.read, old.read)?, rate(new.written, old.written)?))
-        };
-        let moved =
-            new.io.as_ref().zip(old.io.as_ref()).map(|(new, old)| new.iter().filter_map(|one| device(one, old)).collect());
-        Some(Rates { stalls, moved, whole: new.io_whole && old.io_whole })
+        let read = earlier().find_map(|(from, old)| Some((*from, old.io.as_ref()?, old.io_whole)));
+        let moved = new.io.as_ref().zip(read).and_then(|(new, (from, old, _))| {
+            let device = |new: &CgroupIo| {
+                let zero = CgroupIo { device: new.device, read: 0, written: 0 };
+                let old = old.iter().find(|old| old.device == new.device).unwrap_or(&zero);
+                if new == old {
+                    return None;
+                }
+                // One that is not known, or whose counters went back, leaves the sum unknown.
+                let rate = |new: u64, old: u64| new.checked_sub(old).map(|bytes| bytes as f64 / seconds(from));
+                let name = layers.numbered(new.device).map(|device| device.name.clone());
+                let rates = rate(new.read, old.read).zip(rate(new.written, old.written));
+                Some(name.zip(rates).map(|(name, (read, written))| (name, read, written)))
+            };
+            new.iter().filter_map(device).collect()
+        });
+        Some(Rates { stalls, moved, whole: new.io_whole && read.is_some_and(|(.., whole)| whole) })
     }
 }

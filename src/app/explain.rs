@@ -12,9 +12,15 @@ use crate::units::Pid;
 /// Prints what is known of the job of this process.
 pub fn run(mut reader: WatchedReader, mut monitor: Monitor, pid: Pid, json: bool) -> Result<u8> {
     let diagnosis = look(&mut reader, &mut monitor)?;
-    let Some(explained) = report::Explained::of(&diagnosis, pid) else { bail!("no process {pid}") };
-    let text =
-        if json { explained.json().context("put the explanation into JSON")? } else { explained.text(&TimeZone::system()) };
+    // Screen and report name tasks, too: "its task 4712 waited".
+    let process = monitor.process_of(pid);
+    let Some(explained) = report::Explained::of(&diagnosis, process.unwrap_or(pid)) else { bail!("no process {pid}") };
+    let thread = process.filter(|process| *process != pid).map(|process| format!("{pid} is a thread of {process}\n"));
+    let text = if json {
+        explained.json().context("put the explanation into JSON")?
+    } else {
+        thread.unwrap_or_default() + &explained.text(&TimeZone::system())
+    };
     print(&text)?;
     Ok(0)
 }

@@ -27,7 +27,7 @@ use crate::{
     units::{Nanos, ProcessId},
 };
 
-/// Most groups read for one sample: at five files each and 8 µs a file it takes 3 ms.
+/// Most groups read for one sample: at up to nine files each and 8 µs a file it takes 5 ms.
 const GROUPS: usize = 64;
 /// Most of a file that is read: a line of `io.stat` has a hundred bytes, and a group has one for each disk.
 const BYTES: u64 = 16 * 1024;

@@ -22,13 +22,13 @@ use crate::analysis::ledger::{Counted, Ledger};
 use crate::analysis::past::Past;
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
-use crate::analysis::table::{Table, Used};
+use crate::analysis::table::{Entry, Table, Used};
 use crate::analysis::waits;
 use crate::analysis::wedge;
 use crate::analysis::window::{Recent, Window};
 use crate::history::{History, Limits};
 use crate::sample::{Gap, Host, HostFacts, Sample, TaskState};
-use crate::units::{Nanos, ProcessId, SECOND, clean};
+use crate::units::{Nanos, Pid, ProcessId, SECOND, clean};
 
 /// A kernel thread that has been in uninterruptible sleep for so many seconds is one that always is: nothing that it could do for
 /// somebody takes that long.
@@ -154,7 +154,7 @@ impl Monitor {
         let disk = |below: &[CompactString]| below.iter().find(|device| busy(device)).or(below.first()).map(|name| clean(name));
         let waits = waits::groups(&self.table, &self.jobs, &self.layers, self.facts.own_pid, disk);
         self.freezes.update(&self.table, &self.jobs, &sample);
-        self.freezes.settle(&waits);
+        self.freezes.settle(&waits, sample.since_boot);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
@@ -200,6 +200,12 @@ impl Monitor {
             gaps,
             cost,
         }
+    }
+
+    /// The process that the task with this number belongs to, as far as it was looked at.
+    pub fn process_of(&self, tid: Pid) -> Option<Pid> {
+        let has = |entry: &&Entry| entry.tasks.iter().any(|task| task.id.tid == tid);
+        self.table.get(tid).or_else(|| self.table.iter().find(has)).map(|entry| entry.process.id.pid)
     }
 
     /// The samples that are still in memory.

@@ -165,8 +165,10 @@ impl Monitor {
         for (path, index) in owned {
             let (Some(rates), Some(job)) = (self.cgroups.rates(path, &self.layers), jobs.get_mut(index)) else { continue };
             job.stalls.join(rates.stalls);
+            let sum = moved.entry(index).or_insert(Moved { whole: true, ..Moved::default() });
+            // What one of its groups moved and nobody knows leaves the sum a part.
+            sum.whole &= rates.moved.is_some();
             if let Some((read, written)) = rates.bytes() {
-                let sum = moved.entry(index).or_insert(Moved { whole: true, ..Moved::default() });
                 (sum.read, sum.written, sum.whole) = (sum.read + read, sum.written + written, sum.whole && rates.whole);
                 let touched = rates.moved.into_iter().flatten().filter(|(_, read, written)| read + written >= DISK_NOISE);
                 sum.disks.extend(touched.map(|(name, ..)| clean(&name).into()));

@@ -1,6 +1,6 @@
 //! What one process's job is taken for, and every piece of evidence for and against: as text and as JSON.
 //!
-//! The JSON is an object of its own; the names of a job's fields are those of the diagnosis. Tested by `tests/explain.rs`.
+//! The JSON is an object of its own; the names of a job's fields are those of the diagnosis. Tested by `tests/knowledge.rs`.
 
 use std::collections::HashMap;
 use std::fmt::Write;

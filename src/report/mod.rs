@@ -1,6 +1,6 @@
 //! The diagnosis, and what became of an action, for everything that is no screen: text for a chat, JSON for a program.
 //!
-//! Imports what the analysis says, never the kernel or the screen. Tested by `tests/once.rs`, `tests/explain.rs` and
+//! Imports what the analysis says, never the kernel or the screen. Tested by `tests/once.rs`, `tests/knowledge.rs` and
 //! `tests/act/headless.rs`.
 
 mod action;

@@ -3,6 +3,9 @@
 use rustix::process::RawPid;
 use serde_json::Value;
 
+/// What is made to happen is to be told with at least this confidence: whoever is told of less would look for himself.
+const SURE: f64 = 0.4;
+
 /// What is true. Processes stand for the jobs they belong to.
 #[derive(Clone, Debug)]
 pub struct Truth {
@@ -86,6 +89,13 @@ impl Truth {
         told("culprit", &verdict["culprit"], &optional(self.culprit))?;
         if self.culprit.is_some() && verdict["culprit"].is_null() {
             return Err("the culprit is no job".to_owned());
+        }
+        if self.severity == "contention" {
+            let sure = verdict["confidence"].as_f64().unwrap_or_default();
+            let proven = verdict["evidence"].as_array().is_some_and(|lines| !lines.is_empty());
+            if verdict["since"].is_null() || sure < SURE || !proven {
+                return Err(format!("since {}, {sure} sure, by {}", verdict["since"], verdict["evidence"]));
+            }
         }
         if let Some(device) = &self.device {
             told("device", &verdict["device"], &device.as_str().into())?;

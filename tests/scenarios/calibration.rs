@@ -128,7 +128,14 @@ fn is_right(truth: &Expect, diagnosis: &Diagnosis) -> bool {
         "contention" => resource,
         "calm" => calm,
         _ if said("no other job") || said("at the limit of their own") => culprits.is_empty() && !calm,
-        _ if said("cannot be seen") || said("not known yet") || said("is frozen") || said("does not answer") => !calm,
+        _ if said("cannot be seen")
+            || said("not known yet")
+            || said("is frozen")
+            || said("does not answer")
+            || said("none for long") =>
+        {
+            !calm
+        }
         _ => culprits.iter().any(|name| said(name)),
     }
 }

@@ -31,6 +31,7 @@ pub struct Expect {
     headline: Vec<String>,
     unsaid: Vec<String>,
     evidence: Vec<String>,
+    unproven: Vec<String>,
     waits: Vec<ExpectWait>,
     account: BTreeMap<String, f64>,
     unseen: Option<f64>,
@@ -139,6 +140,9 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
     }
     for part in expect.evidence.iter().filter(|part| !verdict.evidence.iter().any(|line| line.contains(*part))) {
         wrong.0.push(format!("evidence: no {part:?} in {:#?}", verdict.evidence));
+    }
+    for part in expect.unproven.iter().filter(|part| verdict.evidence.iter().any(|line| line.contains(*part))) {
+        wrong.0.push(format!("evidence: {part:?} in {:#?}", verdict.evidence));
     }
     for want in &expect.waits {
         check_wait(&mut wrong, want, second, diagnosis);

@@ -35,6 +35,7 @@ pub struct Scenario {
     pub io_pressure: Option<f64>,
     pub memory_pressure: Option<f64>,
     pub memory_mb: Option<f64>,
+    pub memory_free_mb: Option<f64>,
     #[serde(default)]
     pub disk: Vec<DiskRow>,
     #[serde(default)]
@@ -122,6 +123,7 @@ impl Series {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a file, written by hand")]
 pub struct Row {
     pub pid: Pid,
     pub parent: Option<Pid>,

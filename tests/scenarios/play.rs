@@ -330,7 +330,8 @@ impl<'a> Play<'a> {
 
     fn host(&self, k: usize) -> Host {
         let second = self.times[k];
-        let Scenario { cpus, io_pressure, memory_pressure, memory_mb, .. } = *self.scenario;
+        let Scenario { cpus, io_pressure, memory_pressure, memory_mb, memory_free_mb, .. } = *self.scenario;
+        let free = memory_free_mb.map(|mb| (mb * 1e6) as u64);
         let rows = self.scenario.process.iter();
         // The minute before the first sample counts, as it does for each row.
         let all = cpus as f64 * (second + 60.0);
@@ -350,7 +351,7 @@ impl<'a> Play<'a> {
                 memory_full10: memory,
                 totals: None,
             }),
-            memory: memory_mb.map(|mb| Memory { total: (mb * 1e6) as u64, available: None, swap_total: 0, swap_free: 0 }),
+            memory: memory_mb.map(|mb| Memory { total: (mb * 1e6) as u64, available: free, swap_total: 0, swap_free: 0 }),
             disks: self.scenario.disk.iter().map(|disk| self.disk(disk, k)).collect(),
         }
     }

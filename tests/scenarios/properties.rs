@@ -295,6 +295,26 @@ fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What the control group of process 50 says.
+fn unit_group(io: Vec<CgroupIo>) -> Cgroup {
+    Cgroup { path: "/system.slice/web.service".into(), io: Some(io), io_whole: true, ..Cgroup::default() }
+}
+
+/// A host with one process, 50, that is a unit and hides what it moves.
+fn of_unit(tenths: u64, first: bool, group: Option<Cgroup>) -> Sample {
+    let plain = sample(tenths, vec![process(50, 90_000, None)], vec![task(50, 90_000, tenths * SECOND / 20)]);
+    let cgroup = Some("/system.slice/web.service".to_owned());
+    let identity = Identity { argv: vec!["web".to_owned()], cgroup, ..Identity::default() };
+    let disk =
+        BlockDevice { name: "sda".into(), device: (8, 1), below: Vec::new(), backing: None, mapped: None, scheduler: None };
+    Sample {
+        identities: if first { vec![(ProcessId { pid: 50, start: 90_000 }, Arc::new(identity))] } else { Vec::new() },
+        storage: first.then(|| Arc::new(Storage { mounts: Vec::new(), devices: vec![disk], foreign: Vec::new() })),
+        cgroups: group.into_iter().collect(),
+        ..plain
+    }
+}
+
 /// Counters as they come: mostly small steps, sometimes nonsense.
 fn counter() -> impl Strategy<Value = u64> {
     prop_oneof![4 => 0..4 * SECOND, 1 => any::<u64>(), 1 => Just(u64::MAX)]
@@ -439,6 +459,41 @@ proptest! {
         if counters.windows(2).all(|pair| pair[1] < pair[0]) {
             prop_assert!(told.is_none(), "unknown is no zero: {usage:?}");
         }
+    }
+
+    /// A control group does the same all the time, and is asked for now and then: what is told of it is that, or nothing.
+    #[test]
+    fn a_group_asked_for_now_and_then_has_its_true_rate_or_none(asked in prop::collection::vec((1..150_u64, any::<bool>()), 2..30)) {
+        let mut monitor = monitor();
+        let mut tenths = 0;
+        let mut told = 0;
+        for (at, (step, asked)) in asked.iter().enumerate() {
+            tenths += step;
+            let counted = tenths * SECOND / 10;
+            let moved = vec![CgroupIo { device: (8, 1), read: tenths * 1_000_000, written: 0 }];
+            let group = Cgroup { throttled: Some(counted / 30), memory_stalled: Some(counted / 5), limited: Some(tenths), ..unit_group(moved) };
+            let diagnosis = monitor.ingest(of_unit(tenths, at == 0, asked.then_some(group)));
+            let job = diagnosis.jobs.iter().find(|job| job.facts.root.is_some_and(|root| root.pid == 50)).unwrap();
+            let rates = [(job.stalls.throttled, 1.0 / 30.0), (job.stalls.memory, 0.2), (job.stalls.limited, 10.0), (job.usage.read_bytes, 1e7)];
+            for (rate, truth) in rates {
+                prop_assert!(rate.is_none_or(|rate| (rate - truth).abs() <= 1e-6 * truth), "{rate:?} is told and {truth} is true");
+            }
+            told += usize::from(job.usage.read_bytes.is_some());
+        }
+        let twice = asked.windows(2).any(|pair| pair[0].1 && pair[1].1 && pair[1].0 <= 50);
+        prop_assert!(told > 0 || !twice, "nothing is told");
+    }
+
+    /// Bytes of a disk that nobody knows, or counted anew, leave the sum unknown: nobody moved nothing.
+    #[test]
+    fn a_group_with_a_disk_that_cannot_be_told_moves_no_measured_zero(from in 1..1u64 << 40, less in 1..1u64 << 40, known in any::<bool>()) {
+        let mut monitor = monitor();
+        let io = |read: u64| vec![CgroupIo { device: (8, if known { 1 } else { 77 }), read, written: 0 }];
+        let (first, second) = if known { (from + less, from) } else { (from, from + less) };
+        monitor.ingest(of_unit(0, true, Some(unit_group(io(first)))));
+        let diagnosis = monitor.ingest(of_unit(10, false, Some(unit_group(io(second)))));
+        let job = diagnosis.jobs.iter().find(|job| job.facts.root.is_some_and(|root| root.pid == 50)).unwrap();
+        prop_assert_eq!(job.usage.read_bytes, None);
     }
 
     #[test]

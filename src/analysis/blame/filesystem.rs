@@ -75,12 +75,13 @@ fn by_next_step(jobs: &[Job], waits: &[&WaitGroup], victims: &[usize], totals: T
 }
 
 /// The daemon behind a FUSE mount: by its name (`fuse.sshfs` is served by `sshfs`), or by the mount point among its arguments where it
-/// stands still.
+/// stands still. `silent`: somebody has waited for it for long; until then only one that is stopped serves nobody.
 pub fn silent_daemon(
     jobs: &[Job],
     waits: &[&WaitGroup],
     mount: Option<&str>,
     victims: &[usize],
+    silent: bool,
     totals: Totals<'_>,
 ) -> Option<Found> {
     let kinds: Vec<&str> =
@@ -98,7 +99,7 @@ pub fn silent_daemon(
             mount.is_some_and(|mount| member.command.split_whitespace().skip(1).any(|word| word.trim_end_matches('/') == mount));
         let stopped = stopped(member);
         let score = 2 * u8::from(named) + u8::from(given) + u8::from(stopped);
-        (score >= 2).then_some((score, stopped))
+        (score >= 2 && (silent || stopped)).then_some((score, stopped))
     };
     let members = (0..jobs.len()).filter(|i| !victims.contains(i) && is_program(&jobs[*i]));
     let members = members.flat_map(|i| jobs[i].facts.members.iter().map(move |member| (i, member)));

@@ -210,6 +210,8 @@ struct Case {
     seen: bool,
     /// Those who wait have come to limits of their own: nobody takes it from them.
     own_limit: bool,
+    /// A file server that they wait for, and nobody for long: it answers, as far as is seen.
+    answers: bool,
     /// What the culprit is told from, where it is not what it takes.
     because: Option<String>,
     confidence: f64,

@@ -48,8 +48,10 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Tota
     let job = &jobs[i];
     let name = &job.facts.name;
     let mut lines = Vec::new();
-    let own = waits.iter().filter(|group| group.job == job.facts.id && case.resource != Resource::Cpu);
-    for group in own.take(TOLD) {
+    let own = || waits.iter().filter(|group| group.job == job.facts.id && case.resource != Resource::Cpu);
+    // What it waits for elsewhere is no proof of this; where nothing it waits in fits, as behind a lock, all of it is worth a look.
+    let any_fits = case.seen && own().any(|group| fits(group, case));
+    for group in own().filter(|group| !any_fits || fits(group, case)).take(TOLD) {
         let call = group.syscall.as_ref().map(|call| format!(" in {call}")).unwrap_or_default();
         let path = group.path.as_ref().map(|path| format!(" on {path}")).unwrap_or_default();
         let below = group.device.as_ref().or(group.source.as_ref());
@@ -92,6 +94,14 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Tota
         lines.push(format!("{name} was kept from running by its own limit for {seconds:.2} s a second"));
     }
     lines
+}
+
+/// Whether those wait for what the case is about, as far as that is known.
+fn fits(group: &WaitGroup, case: &Case) -> bool {
+    let same = |own: &Option<String>, of_case: &Option<String>| own.is_none() || of_case.is_none() || own == of_case;
+    let by_mount = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
+    let place = if by_mount { same(&group.mount, &case.mount) } else { same(&group.device, &case.device) };
+    group.resource == Some(case.resource) && (place || !by_mount && case.resource != Resource::Disk)
 }
 
 fn since(stuck: Stuck) -> String {

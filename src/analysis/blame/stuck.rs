@@ -14,6 +14,7 @@ use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
+use crate::sample::Memory;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
 const VICTIM_TASKS: f64 = 0.5;
@@ -27,9 +28,24 @@ const HELD_UP: f64 = 0.1;
 const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
 const FORGOTTEN: f64 = 600.0;
+/// A file server is silent when somebody has waited for one answer for so many seconds: a busy one takes a fraction of that for each
+/// (`busy-file-server.toml`), and one that is gone never answers.
+const SILENT: f64 = 5.0;
+/// Whoever comes to its own limit of memory this often, times a second, is held up by it. Page cache alone fills up any group now and
+/// then, and costs nobody anything (`full-of-page-cache.toml`).
+const LIMITED: f64 = 1.0;
+/// The host is short of memory when less than this part of it can still be had: then it is not only their own limit
+/// (`limit-on-a-short-host.toml`). Its pressure does not tell, for that of a group at its own limit is counted in it.
+const SCARCE: f64 = 0.1;
 /// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
 const KERNEL_WORK: [&str; 5] =
     ["kernel: md resync", "kernel: btrfs scrub", "kernel: zfs scrub", "kernel: device mapper", "kernel: drbd"];
+
+/// Kernel work for others: named only where those it works for have finished, and nobody else moves anything
+/// (`left-behind-in-the-journal.toml`).
+const FOR_OTHERS: [&str; 2] = ["kernel: journal", "kernel: writeback"];
+/// How sure that is.
+const FOR_OTHERS_SURE: f64 = 0.5;
 
 /// What tasks wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,12 +190,16 @@ fn case(
     let here: Vec<&WaitGroup> = waits
         .iter()
         .filter(|group| group.resource == place.resource && victims.iter().any(|&i| jobs[i].facts.id == group.job))
+        .filter(|group| mount.is_none() || group.mount.is_none() || group.mount.as_deref() == mount)
         .collect();
+    let served = place.resource == Some(Resource::NetworkFilesystem);
+    let silent = place.resource == wedge::resource(wedged) || here.iter().any(|group| group.longest >= Some(SILENT));
     let found = match place.resource {
         Some(Resource::FrozenFilesystem) => filesystem::freezer(jobs, &here, mount, &victims, totals),
-        Some(Resource::NetworkFilesystem) => filesystem::silent_daemon(jobs, &here, mount, &victims, totals),
+        Some(Resource::NetworkFilesystem) => filesystem::silent_daemon(jobs, &here, mount, &victims, silent, totals),
         _ => None,
     };
+    let answers = served && !silent && found.is_none();
     let known = place.resource;
     // Where nobody sees what they wait for, pressure tells memory from disks.
     let on_memory = known == Some(Resource::Memory) || known.is_none() && totals.memory_pressed();
@@ -197,7 +217,7 @@ fn case(
     };
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
-    let own_limit = on_memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits));
+    let own_limit = on_memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits, totals));
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
         _ if on_memory => memory_share(&jobs[i], totals),
@@ -207,13 +227,14 @@ fn case(
     let confidence = match (culprit, share, known) {
         // It is seen in the kernel's own names, and felt.
         (None, ..) if known.is_some() && known == wedge::resource(wedged) => WEDGED_SURE,
-        (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => 0.9,
+        (None, _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) if !answers => 0.9,
         (None, ..) if own_limit => OWN_LIMIT_SURE,
         (None, ..) => 0.4,
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
         }
         (Some(_), _, Some(Resource::None)) => 0.3,
+        (Some(i), ..) if is_for_others(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
         (Some(_), Some(share), None) if on_memory => (0.45 + 0.4 * share).min(0.8),
@@ -228,7 +249,7 @@ fn case(
     };
     let because = found.map(|found| found.because);
     let Place { device, mount, .. } = place;
-    Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, because, confidence })
+    Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, answers, because, confidence })
 }
 
 /// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
@@ -250,16 +271,19 @@ fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
 }
 
 /// Whether those of its tasks that wait for memory do so at a limit of its own; where they cannot be seen, whether it comes to one.
-fn is_limited(job: &Job, waits: &[WaitGroup]) -> bool {
+fn is_limited(job: &Job, waits: &[WaitGroup], totals: Totals<'_>) -> bool {
     let own: Vec<&WaitGroup> =
         waits.iter().filter(|group| group.job == job.facts.id && group.resource == Some(Resource::Memory)).collect();
-    let comes_to_it = job.stalls.limited.is_some_and(|times| times > 0.0);
+    // Version 1 does not count for how long it was held up.
+    let held_up = job.stalls.memory.is_none_or(|part| part >= HELD_UP);
+    let scarce = |memory: Memory| memory.available.is_some_and(|free| (free as f64) < memory.total as f64 * SCARCE);
+    let comes_to_it = job.stalls.limited.is_some_and(|times| times >= LIMITED) && held_up && !totals.memory.is_some_and(scarce);
     if own.is_empty() { comes_to_it } else { own.iter().all(|group| group.meaning.as_deref() == Some(OWN_LIMIT)) }
 }
 
 /// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
 fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
-    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !is_limited(&jobs[v], waits)).collect();
+    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !is_limited(&jobs[v], waits, totals)).collect();
     let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
     // Nor does whoever holds more than the one accused.
     let others_wait = |i: usize| {
@@ -281,6 +305,10 @@ fn which_disk(job: &Job, device: Option<&str>, totals: Totals<'_>) -> f64 {
         (Some(_), None) => 0.85,
         (Some(_), Some(_)) => 1.0,
     }
+}
+
+fn is_for_others(job: &Job) -> bool {
+    !is_program(job) && FOR_OTHERS.contains(&job.facts.name.as_str())
 }
 
 /// Bytes per second that this job may move on this disk: all it moves, unless its files are known to lie elsewhere.
@@ -345,6 +373,13 @@ fn disk_culprit(
         // Whoever mostly waits for the disk is robbed of it, even if it gets as much as the robber.
         let robbed = |i: &usize| victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service;
         return (Some(culprit), also.into_iter().filter(|i| !robbed(i)).collect());
+    }
+    // A writer that has finished leaves its work to the kernel. Whoever still writes has it done on his own behalf.
+    let programs: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
+    let left_behind = (0..jobs.len()).filter(|&i| programs < DISK_NOISE && !totals.io_hidden && is_for_others(&jobs[i]));
+    let left_behind = left_behind.filter(|&i| may_be(Kind::Kernel) && others_wait(i) && moves(&jobs[i]));
+    if let Some(kernel) = left_behind.max_by(|&a, &b| share(a).total_cmp(&share(b))) {
+        return (Some(kernel), Vec::new());
     }
     // What it moves is hidden: a backup at work is still the first to look at, and so is a batch job that is stuck like its
     // victims. One that is seen to move nothing is not.

@@ -51,7 +51,7 @@ pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>, totals: Tot
 
 /// Puts a case into words.
 pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Contention {
-    let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
+    let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem) && !case.answers;
     let least = totals.least(CONTENTION_TASKS, case.resource);
     let severity =
         if case.waiting >= least && (case.culprit.is_some() || beyond_dispute) { Severity::Contention } else { Severity::Watch };
@@ -63,6 +63,7 @@ pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) 
     let headline = match (case.culprit, severity) {
         (Some(i), Severity::Contention) => format!("{}; {who_waits}", taking_words(jobs, i, case, totals)),
         _ if case.resource == Resource::FrozenFilesystem => format!("{} is frozen; {who_waits}", place("filesystem")),
+        _ if case.answers => format!("{who_waits}, none for long as far as is seen"),
         _ if case.resource == Resource::NetworkFilesystem => match &case.mount {
             Some(mount) => format!("the file server of {mount} does not answer; {who_waits}"),
             None => format!("a file server does not answer; {who_waits}"),
@@ -142,8 +143,11 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -
 }
 
 fn waiting_words(jobs: &[Job], case: &Case) -> String {
+    let server =
+        case.mount.as_ref().map_or_else(|| "for a file server".to_owned(), |mount| format!("for the file server of {mount}"));
     let for_what = match case.resource {
         _ if !case.seen => "in the kernel",
+        _ if case.answers => server.as_str(),
         Resource::Cpu => "for a CPU",
         Resource::Disk => "for the disk",
         Resource::FrozenFilesystem | Resource::NetworkFilesystem => "for it",

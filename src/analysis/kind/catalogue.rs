@@ -2,7 +2,7 @@
 //! user's, which come as text: reading them is not done here.
 //!
 //! A bad entry is refused with its line and the reason, and the others stay. A value owned by whoever judges, shared by `Arc`. Tested
-//! in place, by tests/kinds.rs and tests/rules.rs.
+//! in place, by tests/kinds.rs and tests/knowledge.rs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 
 use super::tools::{Tool, Words};
+use crate::units::clean;
 
 /// The data files, for the tests: name and text.
 pub const DATA: [(&str, &str); 8] = [
@@ -78,7 +79,7 @@ impl Catalogue {
                     let groups = file.group.into_iter().map(Words::of_group);
                     for words in file.tool.into_iter().chain(groups) {
                         match words.fault() {
-                            Some(why) => complaints.push(Complaint { line, why }),
+                            Some(why) => complaints.push(Complaint { line, why: clean(&why) }),
                             None => self.add(words),
                         }
                     }
@@ -158,11 +159,11 @@ fn entries(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// The parser's own words, on one line and without the list of all fields there are.
+/// The parser's own words, on one line and without the list of all fields there are. It quotes the file, which may hold anything.
 fn one_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let known = if line.starts_with("unknown field") { line.split(", expected").next() } else { None };
-    known.unwrap_or(line).to_owned()
+    clean(known.unwrap_or(line))
 }
 
 /// The name without its last part that tells a version, a platform or a file type; `None` when there is none.

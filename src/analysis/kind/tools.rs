@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::analysis::diagnosis::Advice;
+use crate::units::clean;
 
 /// What a program is, whatever it was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -156,6 +157,10 @@ impl Words {
         if self.names.is_empty() {
             return Some("names is empty".to_owned());
         }
+        // A rules file may be somebody else's, and what it says is shown on a terminal.
+        if let Some(text) = self.texts().find(|text| clean(text) != **text) {
+            return Some(format!("'{text}' holds a character that is not for a terminal: give plain text on one line"));
+        }
         if let Some(name) = self.names.iter().find(bad_name) {
             return Some(format!("'{name}' is no name: give the program's or script's own, in lower case and without its path"));
         }
@@ -175,6 +180,12 @@ impl Words {
         }
         let unknown = self.better_signal.as_ref().filter(|signal| !SIGNALS.contains(&signal.as_str()));
         unknown.map(|signal| format!("better_signal is '{signal}': give one of {}", SIGNALS.join(", ")))
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let lists = [&self.names, &self.backup, &self.batch, &self.quiet, &self.agent, &self.sinks];
+        let advice = [&self.consequence, &self.better_signal, &self.cleanup, &self.holds, &self.gentle, &self.resume];
+        lists.into_iter().flatten().chain(advice.into_iter().chain([&self.work]).flatten())
     }
 
     /// For whoever is about to end, pause or slow it.
