@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Pid;
+use crate::units::{Pid, clean};
 
 /// Where version 2 may be mounted: alone, or beside version 1.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Most groups below the job's that are looked into.
 const GROUPS: usize = 512;
+/// What stops a group, and tells whether it was told to stop.
+const FREEZE: &str = "cgroup.freeze";
 /// The smallest weights there are (`cgroup-v2.rst`: 1 to 10,000, by default 100).
 const SMALLEST: &str = "1";
 
@@ -51,6 +53,14 @@ impl Group {
             });
         }
         Self::at(root, common?.to_str()?)
+    }
+
+    /// The group of this unit of the service manager, in which one of these processes is.
+    pub fn of_unit(pids: &[Pid], unit: &str, root: &Path) -> Option<Self> {
+        let text = pids.iter().find_map(|pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).ok())?;
+        let path = Path::new(path_of(&text)?);
+        let group = path.ancestors().find(|above| above.file_name().is_some_and(|name| name == unit))?;
+        Self::at(root, group.to_str()?)
     }
 
     /// The group of this path, as the kernel writes it.
@@ -87,12 +97,24 @@ impl Group {
 
     /// Stops everything inside, or lets it go on.
     pub fn freeze(&self, frozen: bool) -> io::Result<()> {
-        fs::write(self.0.join("cgroup.freeze"), if frozen { "1" } else { "0" })
+        fs::write(self.0.join(FREEZE), if frozen { "1" } else { "0" })
+    }
+
+    /// The group that keeps it still: itself, or one above it.
+    pub fn frozen(&self) -> Option<Self> {
+        // The host's own has no such file.
+        let groups = self.0.ancestors().take_while(|group| group.join(FREEZE).exists());
+        groups.map(|group| Self(group.to_owned())).find(Self::is_frozen)
+    }
+
+    /// How it is let go by hand.
+    pub fn remedy(&self) -> String {
+        format!("echo 0 >{}", clean(&self.0.join(FREEZE).to_string_lossy()))
     }
 
     /// Whether it has been told to stop.
     pub fn is_frozen(&self) -> bool {
-        fs::read_to_string(self.0.join("cgroup.freeze")).is_ok_and(|text| text.trim() == "1")
+        fs::read_to_string(self.0.join(FREEZE)).is_ok_and(|text| text.trim() == "1")
     }
 
     /// Whether it has weights of its own: the controllers are there and handed down to it.

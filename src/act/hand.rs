@@ -6,6 +6,7 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::cgroup::Group;
 use super::guard::{Guard, is_backend, proc_is_ours};
 use super::held::Held;
 use super::offers;
@@ -61,7 +62,7 @@ impl Hand {
                 Target { candidate: candidate.clone(), held }
             })
             .collect();
-        Armed { since: in_ticks(subject.seen), subject: subject.clone(), only: false, targets }
+        Armed { since: in_ticks(subject.seen), subject: subject.clone(), only: false, frozen: Vec::new(), targets }
     }
 
     fn hold(&self, candidate: &Candidate, guard: &Guard) -> Result<Held, Refusal> {
@@ -99,6 +100,8 @@ pub struct Armed {
     pub(super) since: u64,
     /// Nobody is looked for beyond those who are held.
     pub(super) only: bool,
+    /// The control groups by which it was paused.
+    pub(super) frozen: Vec<Group>,
     pub(super) targets: Vec<Target>,
 }
 
@@ -126,15 +129,21 @@ impl Armed {
         self
     }
 
-    /// The same, with their short names.
-    pub(super) fn held_by_name(&self) -> Vec<(ProcessId, String)> {
-        let held = self.targets.iter().filter(|target| target.held.is_ok());
-        held.map(|target| (target.candidate.id, target.candidate.name.clone())).collect()
+    /// It was paused by these control groups, and goes on with them, whoever else is inside by now.
+    #[must_use]
+    pub(super) fn paused_by(self, frozen: Vec<Group>) -> Self {
+        Self { frozen, ..self }
     }
 
     /// Those who are held.
     pub(super) fn held(&self) -> Vec<ProcessId> {
         self.targets.iter().filter_map(|target| Some(target.held.as_ref().ok()?.id)).collect()
+    }
+
+    /// The same, with their short names.
+    pub(super) fn held_by_name(&self) -> Vec<(ProcessId, String)> {
+        let held = self.targets.iter().filter(|target| target.held.is_ok());
+        held.map(|target| (target.candidate.id, target.candidate.name.clone())).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open, pidfd_send_signal, 
 
 use super::stat::Stat;
 use crate::action::{Refusal, Signal};
-use crate::units::ProcessId;
+use crate::units::{ProcessId, clean};
 
 /// A process, held by a pidfd.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Held {
         let permission = test_kill_process(pid);
         let held = Self { id, descriptor };
         if held.has_ended() {
-            return Err(Refusal::Gone);
+            return Err(ended(id));
         }
         permission.map(|()| held).map_err(refusal)
     }
@@ -61,6 +61,13 @@ impl Held {
         }
         pidfd_send_signal(&self.descriptor, kernel_signal(signal)).map_err(refusal)
     }
+}
+
+/// How it has ended: with a parent that knows, or not.
+fn ended(id: ProcessId) -> Refusal {
+    let zombie = Stat::read(id.pid).ok().flatten().filter(|stat| stat.id == id && stat.has_ended());
+    let parent = zombie.and_then(|stat| Stat::read(stat.parent).ok().flatten());
+    parent.map_or(Refusal::Gone, |parent| Refusal::Zombie { parent: parent.id, name: clean(&parent.name) })
 }
 
 /// The kernel's name for it.

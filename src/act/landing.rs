@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::process::setpriority_process;
 
 use super::cgroup::{self, Group};
 use super::held::kernel_signal;
@@ -23,6 +24,9 @@ use crate::units::{Pid, ProcessId, clean};
 const GRACE: Duration = Duration::from_millis(800);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
+/// A look at a crowd of stuck processes costs; it may take one part in so many of a CPU, but comes at least this often.
+const SHARE: u32 = 20;
+const SELDOM: Duration = Duration::from_secs(2);
 /// Whoever is still there after this is on the screen anyway.
 const PATIENCE: Duration = Duration::from_mins(30);
 /// Most threads of a process that are looked at.
@@ -32,10 +36,14 @@ const THREADS: usize = 256;
 pub fn watch(outcome: &Outcome, signal: Signal, stop: &AtomicBool, mut report: impl FnMut(Landing)) {
     let hit: Vec<(ProcessId, String)> =
         outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
+    // Born of a thread that goes before everybody else, which watching is not worth.
+    let _ = setpriority_process(None, 0);
     let begun = Instant::now();
     let mut told: Option<Vec<Remaining>> = None;
     while !stop.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
+        let looked = Instant::now();
         let left = look(&hit, signal);
+        let cost = looked.elapsed();
         if (left.is_empty() || begun.elapsed() >= GRACE) && told.as_ref() != Some(&left) {
             let (ticket, sent_at, id, job) = (outcome.ticket, outcome.at, outcome.id.clone(), outcome.job.clone());
             report(Landing { ticket, at: Timestamp::now(), sent_at, id, job, signal, left: left.clone() });
@@ -44,7 +52,7 @@ pub fn watch(outcome: &Outcome, signal: Signal, stop: &AtomicBool, mut report: i
         if left.is_empty() {
             return;
         }
-        sleep(PAUSE);
+        sleep((cost * SHARE).clamp(PAUSE, SELDOM));
     }
 }
 
@@ -71,7 +79,9 @@ fn still(id: ProcessId, signal: Signal) -> Option<Still> {
             return Some(Still::Pending { tid, wchan: wchan.map(|name| clean(&name)) });
         }
     }
-    if stat.is_stopped() || cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.is_frozen()) {
+    if stat.is_stopped()
+        || cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.frozen().is_some())
+    {
         return Some(Still::Stopped);
     }
     Some(match signal {

@@ -6,6 +6,7 @@
 //!
 //! Tested by `tests/act/pause.rs` and `tests/act/deprioritise.rs`.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -30,12 +31,23 @@ const PLACE: &str = "WHYTOP_RUNTIME_DIR";
 pub struct Entry {
     /// For people.
     pub standing: Standing,
-    /// What the threads had before.
-    #[serde(default)]
+    /// To put it back.
+    #[serde(flatten)]
+    pub former: Former,
+}
+
+/// How it was before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Former {
+    /// When it was changed, in ticks since boot: who was born since inherited the change.
+    pub at: u64,
+    /// What the threads had.
     pub before: Vec<Before>,
-    /// What their control group had before.
-    #[serde(default)]
+    /// What their control group had.
     pub weights: GroupWeights,
+    /// The control groups that were not frozen.
+    pub frozen: Vec<Group>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -48,8 +60,15 @@ struct Page {
 #[derive(Debug)]
 pub struct Ledger {
     file: Option<PathBuf>,
-    /// What is known where there is no file.
-    memory: Mutex<Vec<Entry>>,
+    memory: Mutex<Memory>,
+}
+
+/// What is known where there is no file, or none that can be written.
+#[derive(Debug, Default)]
+struct Memory {
+    entries: Vec<Entry>,
+    /// The file does not say it: the last change could not be written there.
+    is_ahead: bool,
 }
 
 /// Where this user's ledger is. `None`: there is no place in memory for it.
@@ -73,9 +92,8 @@ impl Ledger {
 
     /// What still stands.
     pub fn entries(&self) -> Vec<Entry> {
-        let memory = || self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let entries = self.file.as_deref().and_then(|file| read(file).ok()).unwrap_or_else(memory);
-        entries.into_iter().filter_map(of_now).collect()
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.known(&memory).into_iter().filter_map(of_now).collect()
     }
 
     /// The same, for people.
@@ -91,15 +109,15 @@ impl Ledger {
     /// Adds an entry, or takes the one of the same job and deed further. An error: it is remembered by this process only.
     pub fn add(&self, entry: Entry) -> io::Result<()> {
         self.change(|entries| {
-            let same = |old: &&mut Entry| old.standing.job == entry.standing.job && old.standing.deed == entry.standing.deed;
-            match entries.iter_mut().find(same) {
+            match entries.iter_mut().find(|old| is_same(old, &entry)) {
                 // What is older is what has to be put back.
                 Some(old) => {
-                    let fresh = entry.before.into_iter().filter(|before| !old.before.contains(before));
-                    old.before.extend(fresh.collect::<Vec<_>>());
-                    old.standing.processes = entry.standing.processes;
-                    if old.weights.is_empty() {
-                        old.weights = entry.weights;
+                    let (Entry { standing, former }, had) = (entry, &mut old.former);
+                    had.before.extend(without(former.before, &had.before));
+                    had.frozen.extend(without(former.frozen, &had.frozen));
+                    old.standing.processes.extend(without(standing.processes, &old.standing.processes));
+                    if had.weights.is_empty() {
+                        had.weights = former.weights;
                     }
                 }
                 None => entries.push(entry),
@@ -107,24 +125,54 @@ impl Ledger {
         })
     }
 
-    /// Strikes out what was put back.
-    pub fn strike(&self, job: &str, deed: Deed) -> io::Result<()> {
-        self.change(|entries| entries.retain(|entry| entry.standing.job != job || entry.standing.deed != deed))
+    /// Strikes out those to whom it was put back. The entry of a job goes with the last of them.
+    pub fn strike(&self, job: &str, deed: Deed, whom: &HashSet<ProcessId>) -> io::Result<()> {
+        self.change(|entries| {
+            entries.retain_mut(|entry| {
+                if entry.standing.job != job || entry.standing.deed != deed {
+                    return true;
+                }
+                entry.standing.processes.retain(|(id, _)| !whom.contains(id));
+                !entry.standing.processes.is_empty()
+            });
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> io::Result<()> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = &self.file else {
-            change(&mut memory);
+            change(&mut memory.entries);
             return Ok(());
         };
         let lock = locked(file);
-        let known = read(file).unwrap_or_else(|_| memory.clone());
-        let mut entries: Vec<Entry> = known.into_iter().filter_map(of_now).collect();
+        let mut entries: Vec<Entry> = self.known(&memory).into_iter().filter_map(of_now).collect();
         change(&mut entries);
-        memory.clone_from(&entries);
-        lock.and_then(|_lock| write(file, entries))
+        memory.entries.clone_from(&entries);
+        let written = lock.and_then(|_lock| write(file, entries));
+        memory.is_ahead = written.is_err();
+        written
     }
+
+    /// What the file says; and before that, what could not be written there.
+    fn known(&self, memory: &Memory) -> Vec<Entry> {
+        let Some(mut entries) = self.file.as_deref().and_then(|file| read(file).ok()) else { return memory.entries.clone() };
+        if memory.is_ahead {
+            let is_newer = |old: &Entry| memory.entries.iter().any(|entry| is_same(entry, old));
+            entries.retain(|old| !is_newer(old));
+            entries.extend(memory.entries.iter().cloned());
+        }
+        entries
+    }
+}
+
+/// Whether they tell of one deed to one job.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    one.standing.job == other.standing.job && one.standing.deed == other.standing.deed
+}
+
+/// Those that are not known yet.
+fn without<T: PartialEq>(all: Vec<T>, known: &[T]) -> Vec<T> {
+    all.into_iter().filter(|one| !known.contains(one)).collect()
 }
 
 /// Holds others off while the file is changed. They hold it for a moment only.
@@ -182,5 +230,5 @@ fn of_now(mut entry: Entry) -> Option<Entry> {
 }
 
 fn is_frozen(id: ProcessId) -> bool {
-    cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.is_frozen())
+    cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.frozen().is_some())
 }

@@ -33,6 +33,7 @@
 //! # All at once
 //! Where a control group of version 2 holds the job and nobody else, SIGKILL and pause go through it (`cgroup`): the kernel then
 //! leaves nobody out. Each process inside is compared with the job right before; with one bystander in it the group is left alone.
+//! A group that was frozen is written down, and let go whoever has joined it since: nobody would know why it stands still.
 //!
 //! # A pause that ends
 //! A proof stops a job for some seconds. It must go on though whytop is killed and the terminal dies, so a process of its own does

@@ -2,7 +2,7 @@
 //!
 //! Pure: what the screen knew and what [`super::survey`] found come in, the menu comes out. Tested in place.
 
-use super::survey::{Ports, Survey};
+use super::survey::{AlsoInUnit, Ports, Survey};
 use super::weights::heeds_classes;
 use crate::action::{Action, Aimed, Confirmation, Deed, Offer, Offers, PROOF_SECONDS, Refusal, Signal, Subject};
 use crate::units::count;
@@ -40,11 +40,7 @@ impl Menu<'_> {
             Signal::Hangup => format!("asks {whom} as a lost terminal does, its root first; they may clean up"),
             _ => format!("ends {whom} at once; nothing is cleaned up"),
         };
-        let mut beware = Vec::new();
-        if self.subject.frozen.by_it {
-            beware.push(format!("It froze {}: thaw it first, or it may stay frozen.", self.frozen()));
-        }
-        beware.extend(self.comes_back());
+        let beware = self.stays_frozen().into_iter().chain(self.comes_back()).collect();
         Offer { action: Action::End(signal), does, why_not: self.out_of_reach(), beware }
     }
 
@@ -66,7 +62,7 @@ impl Menu<'_> {
         let why_not = self.out_of_reach().or_else(|| {
             if self.subject.frozen.by_it {
                 let frozen = self.frozen();
-                return Some(format!("it froze {frozen} and would keep it frozen: thaw it, or end the job"));
+                return Some(format!("it froze {frozen} and would keep it frozen: thaw it first"));
             }
             self.is_paused().then(|| "it is paused already: let it go on first".to_owned())
         });
@@ -78,9 +74,9 @@ impl Menu<'_> {
     }
 
     fn resume(&self) -> Offer {
-        let looked = self.survey.is_some();
-        let why_not = self.out_of_reach().or_else(|| (looked && !self.is_paused()).then(|| "it is not paused".to_owned()));
         let stopped = self.survey.map_or(0, |survey| survey.stopped);
+        let runs = self.survey.is_some() && stopped == 0 && !self.is_paused();
+        let why_not = self.out_of_reach().or_else(|| runs.then(|| "it is not paused".to_owned()));
         let does = if stopped > 0 { format!("lets {} go on", count(stopped, "stopped process")) } else { "lets it go on".into() };
         Offer { action: Action::Resume, does, why_not, beware: Vec::new() }
     }
@@ -117,7 +113,10 @@ impl Menu<'_> {
         } else {
             self.out_of_reach()
         };
-        Offer { action: Action::Undo, does: does.to_owned(), why_not, beware: Vec::new() }
+        let half = slowed && paused && !is_root;
+        let beware =
+            if half { vec!["Its priorities stay as they are: only root may raise one again.".to_owned()] } else { Vec::new() };
+        Offer { action: Action::Undo, does: does.to_owned(), why_not, beware }
     }
 
     fn thaw(&self) -> Vec<Offer> {
@@ -146,12 +145,12 @@ impl Menu<'_> {
         let frozen = self.subject.frozen.mounts.iter();
         frozen
             .map(|mount| {
-                let why_not = self.survey.and_then(|survey| match (survey.is_root, survey.fsfreeze.is_some()) {
+                let why_not = self.survey.and_then(|survey| match (survey.is_root, survey.has_fsfreeze) {
                     (false, _) => Some(format!("only root may: sudo fsfreeze --unfreeze {mount}")),
-                    (true, false) => {
+                    (true, Some(false)) => {
                         Some("fsfreeze is not installed (util-linux); a reboot is the only other way to thaw it".to_owned())
                     }
-                    (true, true) => None,
+                    (true, _) => None,
                 });
                 offer(mount, why_not)
             })
@@ -173,7 +172,13 @@ impl Menu<'_> {
             Some(restart) => format!("systemctl stop {unit}, so that Restart={restart} does not bring it back"),
             None => format!("systemctl stop {unit}"),
         };
-        let why_not = self.survey.and_then(|survey| {
+        // What may not be hit process by process may not be hit through systemd either.
+        let is_host = |aimed: &Aimed| matches!(aimed.check, Err(Refusal::Own | Refusal::Ancestor | Refusal::Init));
+        let also = self.survey.and_then(|survey| survey.also_in_unit.as_ref());
+        let holds_whytop = self.targets.iter().any(is_host) || also == Some(&AlsoInUnit::Whytop);
+        let why_not = holds_whytop.then(|| "whytop runs in it, and would be stopped on the way".to_owned());
+        let why_not = why_not.or_else(|| {
+            let survey = self.survey?;
             if !survey.has_systemd {
                 return Some("systemd does not run here: end the job instead".to_owned());
             }
@@ -185,8 +190,17 @@ impl Menu<'_> {
             }
             facts.and_then(|facts| facts.why_not.clone())
         });
-        let beware = facts.map(|facts| facts.triggers.clone()).unwrap_or_default();
+        let mut beware: Vec<String> = self.stays_frozen().into_iter().collect();
+        if let Some(AlsoInUnit::Others(words)) = also {
+            beware.push(words.clone());
+        }
+        beware.extend(facts.iter().flat_map(|facts| facts.triggers.clone()));
         Offer { action: Action::StopUnit { unit: unit.clone() }, does, why_not, beware }
+    }
+
+    /// What nobody would be left to thaw.
+    fn stays_frozen(&self) -> Option<String> {
+        self.subject.frozen.by_it.then(|| format!("It froze {}: thaw it first, or it may stay frozen.", self.frozen()))
     }
 
     /// Who starts the job again when it has ended.
@@ -204,6 +218,13 @@ impl Menu<'_> {
 
     fn confirmation(&self) -> Option<Confirmation> {
         let name = &self.subject.name;
+        if self.subject.frozen.by_it {
+            let frozen = self.frozen();
+            return Some(Confirmation::of(
+                self.subject,
+                format!("{name} froze {frozen} and would leave it frozen: thaw it first"),
+            ));
+        }
         if self.subject.is_victim {
             return Some(Confirmation::of(self.subject, format!("{name} is one of those that wait, not the cause")));
         }
@@ -239,7 +260,7 @@ impl Menu<'_> {
 
     /// Nothing of it runs, as far as stopping decides that.
     fn is_paused(&self) -> bool {
-        self.stands(Deed::Paused) || self.survey.is_some_and(|survey| survey.stopped > 0)
+        self.stands(Deed::Paused) || self.survey.is_some_and(|survey| survey.stopped > 0 && survey.stopped >= self.reachable())
     }
 
     /// Why no process of it can be hit, and what would help.

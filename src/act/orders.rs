@@ -3,33 +3,41 @@
 //! The guards that ask for a typed word stand here and not in the screen, so that no way in can go around them. Tested by
 //! `tests/act.rs`, `tests/act/guards.rs`, `tests/act/pause.rs`, `tests/act/deprioritise.rs`.
 
+use std::collections::HashSet;
+use std::collections::hash_map::Entry as MapEntry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::geteuid;
 
-use super::cgroup::{self, Group, GroupWeights};
+use super::cgroup::{self, Group};
 use super::hand::{Armed, Hand};
 use super::landing;
-use super::ledger::Entry;
+use super::ledger::{Entry, Former};
 use super::offers;
 use super::proof::{Proof, Word};
 use super::run;
 use super::salvo::Blow;
+use super::stat::{Stat, now_in_ticks};
 use super::survey::Survey;
 use super::unit;
 use super::weights::Before;
-use super::worker::{Shared, locked};
-use crate::action::{Action, Candidate, Deed, Order, Outcome, Report, Signal, Standing, Subject};
-use crate::units::{Pid, ProcessId};
+use super::worker::{Busy, Shared, locked};
+use crate::action::{Action, Candidate, Deed, Hit, Order, Outcome, Report, Signal, Standing, Subject};
+use crate::units::{Pid, ProcessId, count};
 
 /// For how long thawing may take: it waits for nothing but the filesystem's own lock.
 const THAW: Duration = Duration::from_secs(10);
+/// For how long whoever quits waits for a suspect to go on: the watchdog's grace, and two looks at a job that forks. Should that not be
+/// enough, the watchdog does it alone.
+const PROOF: Duration = Duration::from_secs(8);
+/// For how long he waits for another program, which goes on by itself.
+const ASKED: Duration = Duration::from_secs(1);
 
 /// Carries it out and reports what became of it, now or from a thread of its own.
 pub fn carry_out(shared: &Arc<Shared>, armed: Armed, order: Order) {
@@ -44,7 +52,8 @@ pub fn carry_out(shared: &Arc<Shared>, armed: Armed, order: Order) {
     }
     let outcome = match action {
         Action::End(signal) => {
-            let outcome = armed.strike(ticket, Action::End(signal), Blow::Signal(signal));
+            let frozen = if armed.only { Vec::new() } else { frozen(shared, &subject) };
+            let outcome = armed.paused_by(frozen).strike(ticket, Action::End(signal), Blow::Signal(signal));
             shared.report(Report::Outcome(outcome.clone()));
             cut(shared, &subject);
             return watch(shared, &subject, outcome, signal);
@@ -83,18 +92,29 @@ fn refused(ticket: u64, subject: &Subject, action: Action, error: String) -> Out
 
 fn pause(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
-    let mut outcome = armed.strike(ticket, Action::Pause, Blow::Signal(Signal::Stop));
-    write_down(shared, &subject, &mut outcome, Deed::Paused, Vec::new(), GroupWeights::default());
+    let mut frozen = Vec::new();
+    let mut outcome = armed.strike(ticket, Action::Pause, Blow::Stop(&mut frozen));
+    write_down(shared, &subject, &mut outcome, Deed::Paused, Former { frozen, ..Former::default() });
     outcome
 }
 
 fn resume(shared: &Shared, ticket: u64, action: Action, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
     cut(shared, &subject);
+    let (held, picked) = (armed.held(), armed.only);
     let armed = with_recorded(shared, armed, Deed::Paused);
-    let outcome = armed.strike(ticket, action, Blow::Signal(Signal::Continue));
-    if outcome.worked() {
-        let _ = shared.ledger.strike(&subject.job, Deed::Paused);
+    let paused: Vec<ProcessId> = recorded(shared, &subject, Deed::Paused).map(|(id, _)| id).collect();
+    // Who stood still before it was paused is not told to go on: somebody may want it so.
+    let armed = if picked || paused.is_empty() { armed } else { armed.only(&paused) };
+    let frozen = if picked { Vec::new() } else { frozen(shared, &subject) };
+    let mut outcome = armed.paused_by(frozen).strike(ticket, action, Blow::Continue);
+    if outcome.error.is_none() {
+        let _ = shared.ledger.strike(&subject.job, Deed::Paused, &done(&outcome));
+    }
+    let stands = |id: &&ProcessId| !paused.contains(id) && Stat::read(id.pid).is_ok_and(|s| s.is_some_and(|s| s.is_stopped()));
+    let others = held.iter().filter(stands).count();
+    if !picked && !paused.is_empty() && others > 0 {
+        outcome.notes.push(format!("{} stood still before and stays so: resume once more", count(others, "process")));
     }
     outcome
 }
@@ -102,7 +122,7 @@ fn resume(shared: &Shared, ticket: u64, action: Action, armed: Armed) -> Outcome
 fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
     let pids: Vec<Pid> = armed.held().iter().map(|id| id.pid).collect();
-    let only = armed.only;
+    let (only, at) = (armed.only, now_in_ticks());
     let mut before: Vec<Before> = Vec::new();
     let mut outcome = armed.strike(ticket, Action::Deprioritise, Blow::Lower(&mut before));
     let group = if only { None } else { cgroup::root().and_then(|root| Group::of(&pids, &root)) };
@@ -112,7 +132,7 @@ fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     if outcome.worked() {
         outcome.notes.extend(offers::without_effect(&subject).into_iter().map(|note| note.trim_end_matches('.').to_owned()));
     }
-    write_down(shared, &subject, &mut outcome, Deed::Deprioritised, before, weights);
+    write_down(shared, &subject, &mut outcome, Deed::Deprioritised, Former { at, before, weights, ..Former::default() });
     outcome
 }
 
@@ -121,30 +141,71 @@ fn undo(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
     let entries = shared.ledger.of(&subject.job);
     let entry = |deed: Deed| entries.iter().find(|entry| entry.standing.deed == deed);
-    let mut outcome = None;
-    if let Some(lowered) = entry(Deed::Deprioritised) {
-        let armed = with_recorded(shared, Hand::armed(&subject), Deed::Deprioritised);
-        let mut restored = armed.strike(ticket, Action::Undo, Blow::Restore(&lowered.before));
-        if !lowered.weights.restore() {
-            restored.notes.push("the weights of its control group could not be put back".to_owned());
-        }
-        if restored.worked_wholly() {
-            let _ = shared.ledger.strike(&subject.job, Deed::Deprioritised);
-        }
-        outcome = Some(restored);
+    let restored = entry(Deed::Deprioritised).map(|lowered| restore(shared, ticket, &armed, &lowered.former));
+    if entry(Deed::Paused).is_none()
+        && let Some(restored) = restored
+    {
+        return restored;
     }
-    if entry(Deed::Paused).is_some() || outcome.is_none() {
-        outcome = Some(resume(shared, ticket, Action::Undo, armed));
+    let resumed = resume(shared, ticket, Action::Undo, armed);
+    match restored {
+        Some(restored) => both(restored, resumed),
+        None => resumed,
     }
-    outcome.unwrap_or_else(|| refused(ticket, &subject, Action::Undo, "there is nothing to put back".to_owned()))
+}
+
+fn restore(shared: &Shared, ticket: u64, armed: &Armed, former: &Former) -> Outcome {
+    let (subject, picked) = (&armed.subject, armed.only);
+    // What is held is still needed, to let it go on.
+    let again = Hand::armed(subject);
+    let again = if picked { again.only(&armed.held()) } else { with_recorded(shared, again, Deed::Deprioritised) };
+    let mut restored = again.strike(ticket, Action::Undo, Blow::Restore(former));
+    if !picked && !former.weights.restore() {
+        restored.notes.push("the weights of its control group could not be put back".to_owned());
+    }
+    let is_missing = |hit: &Hit| hit.result.as_ref().is_err_and(|refusal| !refusal.is_no_loss());
+    if restored.hits.iter().any(is_missing) {
+        restored.notes.push("its priorities could not all be put back: only root may raise one again".to_owned());
+    }
+    let _ = shared.ledger.strike(&subject.job, Deed::Deprioritised, &done(&restored));
+    restored
+}
+
+/// Both as one: what has failed for a process is told beside what has worked.
+fn both(restored: Outcome, resumed: Outcome) -> Outcome {
+    let mut all = resumed;
+    for hit in restored.hits {
+        if !all.hits.contains(&hit) {
+            all.hits.push(hit);
+        }
+    }
+    all.late = all.late.max(restored.late);
+    all.error = all.error.or(restored.error);
+    all.notes.extend(restored.notes);
+    all
+}
+
+/// For whom it was done.
+fn done(outcome: &Outcome) -> HashSet<ProcessId> {
+    outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| hit.id).collect()
+}
+
+/// To whom it was done.
+fn recorded(shared: &Shared, subject: &Subject, deed: Deed) -> impl Iterator<Item = (ProcessId, String)> {
+    let entries = shared.ledger.of(&subject.job).into_iter().filter(move |entry| entry.standing.deed == deed);
+    entries.flat_map(|entry| entry.standing.processes)
+}
+
+/// The control groups by which it was paused.
+fn frozen(shared: &Shared, subject: &Subject) -> Vec<Group> {
+    shared.ledger.of(&subject.job).into_iter().flat_map(|entry| entry.former.frozen).collect()
 }
 
 /// Those held, and those that it was done to and that the screen did not list under this job.
 fn with_recorded(shared: &Shared, armed: Armed, deed: Deed) -> Armed {
     let known = armed.held();
-    let recorded = shared.ledger.of(&armed.subject.job).into_iter().filter(|entry| entry.standing.deed == deed);
-    let more: Vec<Candidate> =
-        recorded.flat_map(|entry| entry.standing.processes).filter(|(id, _)| !known.contains(id)).map(Candidate::from).collect();
+    let unknown = recorded(shared, &armed.subject, deed).filter(|(id, _)| !known.contains(id));
+    let more: Vec<Candidate> = unknown.map(Candidate::from).collect();
     if more.is_empty() || armed.only {
         return armed;
     }
@@ -154,15 +215,17 @@ fn with_recorded(shared: &Shared, armed: Armed, deed: Deed) -> Armed {
     Hand::armed(&subject)
 }
 
-fn write_down(shared: &Shared, subject: &Subject, outcome: &mut Outcome, deed: Deed, before: Vec<Before>, weights: GroupWeights) {
+fn write_down(shared: &Shared, subject: &Subject, outcome: &mut Outcome, deed: Deed, former: Former) {
+    // Half of it may be done where it was refused.
+    let is_changed = |hit: &&Hit| hit.result.is_ok() || former.before.iter().any(|had| had.process == hit.id);
     let processes: Vec<(ProcessId, String)> =
-        outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
+        outcome.hits.iter().filter(is_changed).map(|hit| (hit.id, hit.name.clone())).collect();
     if processes.is_empty() {
         return;
     }
     let (job, name) = (subject.job.clone(), subject.name.clone());
     let standing = Standing { job, name, deed, since: outcome.at, by: user(), processes };
-    if let Err(error) = shared.ledger.add(Entry { standing, before, weights }) {
+    if let Err(error) = shared.ledger.add(Entry { standing, former }) {
         outcome.notes.push(format!("only this whytop knows of it, as it could not be written down: {error}"));
     }
 }
@@ -185,26 +248,38 @@ fn prove(shared: &Arc<Shared>, ticket: u64, seconds: u32, armed: Armed) {
     let subject = armed.subject.clone();
     let action = Action::Prove { seconds };
     let (to_proof, words) = channel();
-    let started = if locked(&shared.proofs).contains_key(&subject.job) {
-        Err("it is paused for a proof already".to_owned())
-    } else {
-        Proof::start(ticket, seconds, &armed, &shared.tools, (to_proof.clone(), words))
+    let is_free = match locked(&shared.proofs).entry(subject.job.clone()) {
+        MapEntry::Occupied(_) => false,
+        MapEntry::Vacant(place) => {
+            place.insert(to_proof.clone());
+            true
+        }
     };
-    drop(armed);
-    let mut proof = match started {
-        Ok(proof) => proof,
-        Err(error) => return shared.report(Report::Outcome(refused(ticket, &subject, action, error))),
-    };
-    locked(&shared.proofs).insert(subject.job.clone(), to_proof);
+    if !is_free {
+        let error = "it is paused for a proof already".to_owned();
+        return shared.report(Report::Outcome(refused(ticket, &subject, action, error)));
+    }
     let hands = Arc::clone(shared);
-    aside(shared, "whytop-proof", move || {
+    let what = format!("letting {} go on", subject.name);
+    // Starting a process, and telling it whom to stop, may take as long as a sick host likes.
+    aside(shared, "whytop-proof", what, PROOF, move || {
+        let started = Proof::start(ticket, seconds, &armed, &hands.tools, (to_proof, words));
+        drop(armed);
+        let mut proof = match started {
+            Ok(proof) => proof,
+            Err(error) => {
+                locked(&hands.proofs).remove(&subject.job);
+                return hands.report(Report::Outcome(refused(ticket, &subject, action, error)));
+            }
+        };
         let mut stopped = proof.stopped();
-        write_down(&hands, &subject, &mut stopped, Deed::Paused, Vec::new(), GroupWeights::default());
+        let former = Former { frozen: proof.frozen(), ..Former::default() };
+        write_down(&hands, &subject, &mut stopped, Deed::Paused, former);
         hands.report(Report::Outcome(stopped.clone()));
         let gone_on = proof.gone_on(&stopped);
         locked(&hands.proofs).remove(&subject.job);
-        if gone_on.worked_wholly() {
-            let _ = hands.ledger.strike(&subject.job, Deed::Paused);
+        if gone_on.error.is_none() {
+            let _ = hands.ledger.strike(&subject.job, Deed::Paused, &done(&gone_on));
         }
         if stopped.worked() {
             hands.report(Report::Outcome(gone_on));
@@ -216,7 +291,8 @@ fn prove(shared: &Arc<Shared>, ticket: u64, seconds: u32, armed: Armed) {
 /// Has another program do it.
 fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action) {
     let hands = Arc::clone(shared);
-    aside(shared, "whytop-ask", move || {
+    let what = format!("{action} ({})", subject.name);
+    aside(shared, "whytop-ask", what, ASKED, move || {
         let tools = &hands.tools;
         let mut outcome = Outcome::new(ticket, Timestamp::now(), &subject, action.clone());
         let done = match &action {
@@ -249,21 +325,23 @@ fn watch(shared: &Arc<Shared>, subject: &Subject, outcome: Outcome, signal: Sign
         .spawn(move || landing::watch(&outcome, signal, &stop, |landing| hands.report(Report::Landing(landing))));
 }
 
-/// Does it on a thread of its own that is waited for at the end; without one, here.
-fn aside(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) {
-    let work = Arc::new(std::sync::Mutex::new(Some(work)));
+/// Does it on a thread of its own that is waited for at the end, so long; without one, here.
+fn aside(shared: &Shared, name: &str, what: String, patience: Duration, work: impl FnOnce() + Send + 'static) {
+    let work = Arc::new(Mutex::new(Some(work)));
     let theirs = Arc::clone(&work);
+    let (running, over) = channel::<()>();
     let run = move || {
         if let Some(work) = locked(&theirs).take() {
             // A fault of ours ends with this one order.
             let _ = catch_unwind(AssertUnwindSafe(work));
         }
+        drop(running);
     };
     match Builder::new().name(name.to_owned()).spawn(run.clone()) {
-        Ok(thread) => {
+        Ok(_) => {
             let mut busy = locked(&shared.busy);
-            busy.retain(|thread| !thread.is_finished());
-            busy.push(thread);
+            busy.retain(|busy| busy.over.try_recv() != Err(TryRecvError::Disconnected));
+            busy.push(Busy { what, patience, over });
         }
         Err(_) => run(),
     }

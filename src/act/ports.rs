@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::ops::RangeInclusive;
 
 use crate::units::{Pid, ProcessId};
 
@@ -14,6 +15,9 @@ const PROCESSES: usize = 1024;
 const FILES: usize = 65_536;
 /// `TCP_LISTEN` of `include/net/tcp_states.h`, as `/proc/net/tcp` writes it.
 const LISTEN: &str = "0A";
+/// `TCP_CLOSE`, which is how UDP says that it has no peer and takes whatever comes.
+const UNCONNECTED: &str = "07";
+const TABLES: [&str; 4] = ["tcp", "tcp6", "udp", "udp6"];
 
 /// A port that somebody listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +40,7 @@ pub enum Ports {
 /// Looks at the open files of these processes.
 pub fn of(processes: &[ProcessId]) -> Ports {
     let mut sockets: HashMap<String, (Pid, HashSet<u64>)> = HashMap::new();
-    let (mut hidden, mut files) = (false, 0);
+    let (mut hidden, mut files) = (processes.len() > PROCESSES, 0);
     for id in processes.iter().take(PROCESSES) {
         let namespace = fs::read_link(format!("/proc/{}/ns/net", id.pid));
         let entries = fs::read_dir(format!("/proc/{}/fd", id.pid));
@@ -58,7 +62,7 @@ pub fn of(processes: &[ProcessId]) -> Ports {
     let mut ports: Vec<Port> = sockets
         .values()
         .filter(|(_, sockets)| !sockets.is_empty())
-        .flat_map(|(pid, sockets)| ["tcp", "tcp6"].into_iter().flat_map(|table| listening(*pid, table, sockets)))
+        .flat_map(|(pid, sockets)| TABLES.into_iter().flat_map(|table| listening(*pid, table, sockets)))
         .collect();
     ports.sort_by_key(|port| (port.loopback, port.number));
     ports.dedup();
@@ -72,17 +76,32 @@ fn socket(target: &str) -> Option<u64> {
 
 /// The ports of these sockets. The kernel lists those that listen first, so the many connections of a busy host are not read.
 fn listening(pid: Pid, table: &str, sockets: &HashSet<u64>) -> Vec<Port> {
+    let chosen = chosen_by_the_kernel();
     let Ok(file) = File::open(format!("/proc/{pid}/net/{table}")) else { return Vec::new() };
     let lines = BufReader::new(file).lines().skip(1).map_while(Result::ok);
-    let parsed = lines.map_while(|line| parse(&line));
-    parsed.filter(|(_, inode)| sockets.contains(inode)).map(|(port, _)| port).collect()
+    // Those of UDP stand in the order of their numbers.
+    let is_udp = table.starts_with("udp");
+    let of_udp = |line: &String| parse(line, UNCONNECTED).filter(|(port, _)| !chosen.contains(&port.number));
+    let parsed: Vec<(Port, u64)> = if is_udp {
+        lines.filter_map(|line| of_udp(&line)).collect()
+    } else {
+        lines.map_while(|line| parse(&line, LISTEN)).collect()
+    };
+    parsed.into_iter().filter(|(_, inode)| sockets.contains(inode)).map(|(port, _)| port).collect()
+}
+
+/// The numbers of those who did not ask for one: whoever sends a datagram gets one of these, and is no service for that.
+fn chosen_by_the_kernel() -> RangeInclusive<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = text.split_whitespace().map_while(|end| end.parse().ok());
+    ends.next().zip(ends.next()).map_or(RangeInclusive::new(1, 0), |(first, last)| first..=last)
 }
 
 /// A line of a socket that listens; `None`: it does not.
-fn parse(line: &str) -> Option<(Port, u64)> {
+fn parse(line: &str, state: &str) -> Option<(Port, u64)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (address, number) = fields.get(1)?.rsplit_once(':')?;
-    if *fields.get(3)? != LISTEN {
+    if *fields.get(3)? != state {
         return None;
     }
     // Each four bytes of the address are written as a number of this host, the lowest byte last.
@@ -94,7 +113,7 @@ fn parse(line: &str) -> Option<(Port, u64)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
@@ -104,15 +123,43 @@ mod tests {
 
     #[test]
     fn loopback_is_told_from_the_rest_in_both_families() {
-        let port = |local: &str| parse(&line(local, "0A")).map(|(port, inode)| (port.number, port.loopback, inode));
+        let port = |local: &str| parse(&line(local, LISTEN), LISTEN).map(|(port, inode)| (port.number, port.loopback, inode));
         assert_eq!(port("00000000:0050"), Some((80, false, 4711)));
         assert_eq!(port("0100007F:1F90"), Some((8080, true, 4711)));
         assert_eq!(port("0101A8C0:0050"), Some((80, false, 4711)));
         assert_eq!(port("00000000000000000000000000000000:0050"), Some((80, false, 4711)));
         assert_eq!(port("00000000000000000000000001000000:0050"), Some((80, true, 4711)));
         assert_eq!(port("0000000000000000FFFF00000100007F:0050"), Some((80, true, 4711)));
-        assert_eq!(parse(&line("00000000:0050", "01")), None);
-        assert_eq!(parse("nonsense"), None);
+        assert_eq!(parse(&line("00000000:0050", "01"), LISTEN), None);
+        assert_eq!(parse("nonsense", LISTEN), None);
+    }
+
+    #[test]
+    fn a_service_of_datagrams_is_told_from_whoever_sends_them() {
+        let own = super::super::stat::Stat::read(std::process::id().cast_signed()).unwrap().unwrap().id;
+        let is_seen = |socket: &UdpSocket| {
+            let number = socket.local_addr().unwrap().port();
+            matches!(of(&[own]), Ports::Known(ports) if ports.iter().any(|port| port.number == number))
+        };
+        let chosen = chosen_by_the_kernel();
+        let bind =
+            || (20_000..30_000).filter(|port| !chosen.contains(port)).find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok());
+        let Some(service) = bind() else { return println!("skipped: the kernel chooses among all ports here") };
+        assert!(is_seen(&service));
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(!is_seen(&client));
+        // One with a peer is a client too, whatever its number.
+        service.connect(client.local_addr().unwrap()).unwrap();
+        assert!(!is_seen(&service));
+    }
+
+    #[test]
+    fn more_processes_than_are_looked_at_may_hide_a_port() {
+        let mut child = std::process::Command::new("sleep").arg("60").stdin(std::process::Stdio::null()).spawn().unwrap();
+        let id = super::super::stat::Stat::read(child.id().cast_signed()).unwrap().unwrap().id;
+        assert_eq!(of(&vec![id; PROCESSES + 1]), Ports::Hidden);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -10,17 +10,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::cgroup::Group;
 use super::hand::{Armed, Hand};
 use super::salvo::Blow;
+use super::stat::Stat;
 use super::survey::Tools;
 use super::watchdog::{Answer, Watch};
-use crate::action::{Action, Candidate, Outcome, Signal, Subject};
+use crate::action::{Action, Candidate, Outcome, Subject};
 use crate::units::ProcessId;
 
 /// By then a watchdog has stopped the job, or it never will: on a host in trouble a new process takes its time.
 const START: Duration = Duration::from_secs(10);
 /// So long after its time a watchdog is taken for lost.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// A watchdog that was killed is gone within this, unless it is stuck.
+const END: Duration = Duration::from_millis(100);
 
 /// What reaches a proof while it runs.
 pub enum Word {
@@ -43,8 +48,10 @@ pub struct Proof {
     only: bool,
     /// The watchdog has ended.
     is_lost: bool,
-    /// Who is to be stopped.
+    /// Who is to be stopped, and ran before.
     held: Vec<(ProcessId, String)>,
+    /// The control groups that were frozen.
+    frozen: Vec<Group>,
 }
 
 impl Proof {
@@ -56,8 +63,9 @@ impl Proof {
         tools: &Tools,
         (to_self, words): (Sender<Word>, Receiver<Word>),
     ) -> Result<Self, String> {
-        let (subject, held, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
+        let (subject, mut held, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
         let (name, processes) = (subject.name.clone(), held.clone());
+        held.retain(|(id, _)| !Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_stopped())));
         let watch = Watch { name, processes, seen: subject.seen, only, seconds };
         let failed = |error: &dyn std::fmt::Display| format!("the watchdog that would end the pause did not start: {error}");
         let mut line = serde_json::to_vec(&watch).map_err(|error| failed(&error))?;
@@ -79,7 +87,7 @@ impl Proof {
         };
         thread::Builder::new().name("whytop-proof-ear".to_owned()).spawn(listen).map_err(|error| failed(&error))?;
         pipe.write_all(&line).map_err(|error| failed(&error))?;
-        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, is_lost: false, held })
+        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, is_lost: false, held, frozen: Vec::new() })
     }
 
     /// Waits until the job stands still.
@@ -90,6 +98,7 @@ impl Proof {
             Ok(Word::Answer(answer)) => {
                 outcome.at = Timestamp::now();
                 (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
+                self.frozen = answer.frozen;
             }
             Ok(Word::Enough) => outcome.error = Some("it was told to go on before it stood still".to_owned()),
             lost => {
@@ -126,14 +135,16 @@ impl Proof {
         };
         if let Some(answer) = answered {
             (outcome.hits, outcome.late, outcome.notes) = (answer.hits, answer.late, answer.notes);
+            outcome.error = answer.error;
             self.pipe = None;
             // It has nothing left to do but to end.
             while let (false, Ok(word)) = (self.is_lost, self.words.recv_timeout(GRACE)) {
                 self.is_lost = matches!(word, Word::Lost);
             }
         } else {
-            // It must not stop anybody after this. Nobody waits for its end: it may be stuck.
+            // It must not stop anybody after this. Its end is not waited for longer: it may be stuck, and then it sends nothing.
             let _ = self.child.kill();
+            self.hear_its_end();
             outcome = self.resume(stopped);
             outcome.notes.push("whytop did it, as its watchdog was lost".to_owned());
         }
@@ -149,7 +160,17 @@ impl Proof {
         let subject = Subject { candidates: processes.into_iter().map(Candidate::from).collect(), ..self.subject.clone() };
         let armed = Hand::armed(&subject);
         let armed = if self.only { armed.only(&subject.ids()) } else { armed };
-        armed.strike(self.ticket, Action::Resume, Blow::Signal(Signal::Continue))
+        armed.paused_by(self.frozen.clone()).strike(self.ticket, Action::Resume, Blow::Continue)
+    }
+
+    /// Its end of the pipe closes with it.
+    fn hear_its_end(&self) {
+        while !self.is_lost && matches!(self.words.recv_timeout(END), Ok(Word::Answer(_) | Word::Enough)) {}
+    }
+
+    /// The control groups by which the job stands still.
+    pub fn frozen(&self) -> Vec<Group> {
+        self.frozen.clone()
     }
 }
 

@@ -17,6 +17,7 @@ use super::family::{Family, Kin};
 use super::guard::Guard;
 use super::hand::{Armed, Target};
 use super::held::{Held, kernel_signal};
+use super::ledger::Former;
 use super::look::Look;
 use super::stat::{Stat, answers, now_in_ticks};
 use super::weights::{self, Before};
@@ -38,12 +39,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is done to each process of a job.
 pub enum Blow<'a> {
-    /// A signal is sent.
+    /// A signal that ends is sent.
     Signal(Signal),
+    /// It stops; the control group that it was frozen by is added here.
+    Stop(&'a mut Vec<Group>),
+    /// It goes on.
+    Continue,
     /// It goes behind everybody else; what it had is added here.
     Lower(&'a mut Vec<Before>),
     /// It gets back what it had.
-    Restore(&'a [Before]),
+    Restore(&'a Former),
 }
 
 impl Armed {
@@ -64,6 +69,8 @@ impl Armed {
             outcome: &mut outcome,
             blow,
             only: self.only,
+            frozen: self.frozen,
+            stood: HashSet::new(),
             guard: Guard::now(),
             family: Family::since(self.since, not_held.clone()),
             sent: HashSet::new(),
@@ -87,6 +94,10 @@ struct Salvo<'a> {
     blow: Blow<'a>,
     /// Nobody but the targets.
     only: bool,
+    /// The control groups by which the job was paused.
+    frozen: Vec<Group>,
+    /// Who stood still before the job was stopped, and is left so afterwards.
+    stood: HashSet<ProcessId>,
     guard: Guard,
     family: Family,
     /// Whom the signal went out to.
@@ -111,14 +122,29 @@ impl Salvo<'_> {
         }
         // Before the first signal, as long as all children are below their parents.
         let mut born = if self.only { Vec::new() } else { self.find_born() };
+        let held: Vec<ProcessId> = targets.iter().filter_map(|target| Some(target.held.as_ref().ok()?.id)).collect();
+        if matches!(self.blow, Blow::Stop(_)) {
+            let stands = |id: &ProcessId| Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_stopped()));
+            self.stood = held.iter().copied().filter(stands).collect();
+        }
+        if matches!(self.blow, Blow::Continue) {
+            self.thaw(&held, &mut born);
+        }
         self.strike_group(&targets, &mut born);
         for Target { candidate: Candidate { id, name, .. }, held } in targets {
             let result = held.and_then(|held| self.hit(&held));
             self.outcome.hits.push(Hit { id, name, result });
         }
         self.hit_late(born);
+        if matches!(self.blow, Blow::Signal(Signal::Kill)) {
+            // Whoever joined it meanwhile would stand still for ever, and nobody would know why.
+            self.thaw_recorded();
+        }
         if !self.only {
             self.look_again();
+        }
+        if matches!(self.blow, Blow::Continue) {
+            self.check_thawed(&held);
         }
     }
 
@@ -126,26 +152,28 @@ impl Salvo<'_> {
         Look::now().map(|look| self.family.find_new(&look, &self.guard)).unwrap_or_default()
     }
 
-    /// Where a control group holds the job and nobody else, all of it is killed, frozen or let go in one stroke.
+    /// Where a control group holds the job and nobody else, all of it is killed or frozen in one stroke.
     fn strike_group(&mut self, targets: &[Target], born: &mut Vec<(Stat, Kin)>) {
-        let Blow::Signal(signal @ (Signal::Kill | Signal::Stop | Signal::Continue)) = self.blow else { return };
+        let kills = matches!(self.blow, Blow::Signal(Signal::Kill));
+        if !kills && !matches!(self.blow, Blow::Stop(_)) {
+            return;
+        }
         let held = targets.iter().filter_map(|target| target.held.as_ref().ok());
         let pids: Vec<Pid> = held.filter(|held| !held.has_ended()).map(|held| held.id.pid).collect();
         let Some(group) = self.own_group(&pids) else { return };
-        if signal == Signal::Continue && !group.is_frozen() {
-            return;
-        }
         let Some(inside) = self.inside_if_ours(&group, born) else { return };
         let living = targets.iter().filter_map(|target| target.held.as_ref().ok()).filter(|held| !held.has_ended());
         let mut struck: HashSet<Pid> = living.map(|held| held.id.pid).chain(born.iter().map(|(stat, _)| stat.id.pid)).collect();
         struck.retain(|pid| inside.contains(pid));
-        let worked = if signal == Signal::Kill { group.kill() } else { group.freeze(signal == Signal::Stop) };
-        // Whoever was let go may be stopped by a signal as well, and gets SIGCONT too.
-        if worked.is_ok() && signal != Signal::Continue {
+        let worked = if kills { group.kill() } else { group.freeze(true) };
+        if worked.is_ok() {
             self.struck = struck;
             // Those born in the last instant stand still with the others.
             self.struck.extend(group.processes().unwrap_or_default());
             self.outcome.notes.push("all at once, by its control group".to_owned());
+            if let Blow::Stop(frozen) = &mut self.blow {
+                frozen.push(group);
+            }
         }
     }
 
@@ -233,7 +261,10 @@ impl Salvo<'_> {
 
     fn hit(&mut self, held: &Held) -> Result<(), Refusal> {
         let result = match &mut self.blow {
-            Blow::Signal(_) if self.struck.contains(&held.id.pid) => Ok(()),
+            Blow::Stop(_) if self.stood.contains(&held.id) => Err(Refusal::Stopped),
+            Blow::Signal(_) | Blow::Stop(_) if self.struck.contains(&held.id.pid) => Ok(()),
+            Blow::Stop(_) => held.send(Signal::Stop),
+            Blow::Continue => held.send(Signal::Continue),
             Blow::Signal(signal) => {
                 if signal.is_request() && answers(held.id.pid, kernel_signal(*signal).as_raw()) {
                     self.family.may_answer(held.id, now_in_ticks());
@@ -241,14 +272,14 @@ impl Salvo<'_> {
                 held.send(*signal)
             }
             Blow::Lower(before) => weights::lower(held, before),
-            Blow::Restore(before) => weights::restore(held, before),
+            Blow::Restore(former) => weights::restore(held, &former.before, former.at),
         };
         match &result {
             Ok(()) => {
                 self.sent.insert(held.id);
             }
-            // Who has ended was a member still, and so are its orphans.
-            Err(Refusal::Gone) => {}
+            // Who has ended was a member still, and so are its orphans; who stood still is one.
+            Err(Refusal::Gone | Refusal::Stopped) => {}
             Err(_) => self.family.disown(held.id),
         }
         result
@@ -273,7 +304,7 @@ impl Salvo<'_> {
                     may_be_more = true;
                 }
                 // It was never part of the answer.
-                Err(Refusal::Gone | Refusal::Reused) => {
+                Err(Refusal::Gone | Refusal::Reused | Refusal::Zombie { .. }) => {
                     may_be_more = true;
                     continue;
                 }
@@ -299,17 +330,38 @@ impl Salvo<'_> {
                 let _ = Held::open(stat.id).and_then(|held| held.send(Signal::Continue));
             }
         }
-        self.thaw_group();
+        let sent: Vec<ProcessId> = self.sent.iter().copied().collect();
+        self.thaw(&sent, &mut Vec::new());
         self.woken.len() > woken_before
     }
 
-    /// The same for a job that was paused by its control group.
-    fn thaw_group(&mut self) {
-        let pids: Vec<Pid> =
-            self.sent.iter().map(|id| id.pid).filter(|pid| Stat::read(*pid).is_ok_and(|s| s.is_some())).collect();
-        let Some(group) = self.own_group(&pids).filter(Group::is_frozen) else { return };
-        if self.inside_if_ours(&group, &mut Vec::new()).is_some() {
+    /// Lets go the control groups by which the job was paused. One that nobody wrote down is let go only where it holds the job and
+    /// nobody else.
+    fn thaw(&mut self, members: &[ProcessId], born: &mut Vec<(Stat, Kin)>) {
+        self.thaw_recorded();
+        let living = |id: &&ProcessId| Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| !stat.has_ended()));
+        let pids: Vec<Pid> = members.iter().filter(living).map(|id| id.pid).collect();
+        let Some(group) = self.own_group(&pids).and_then(|group| group.frozen()) else { return };
+        if self.inside_if_ours(&group, born).is_some() {
             let _ = group.freeze(false);
+        }
+    }
+
+    /// Whoever else is inside by now: to let go harms nobody.
+    fn thaw_recorded(&self) {
+        for group in self.frozen.iter().filter(|group| group.is_frozen()) {
+            let _ = group.freeze(false);
+        }
+    }
+
+    /// SIGCONT "works" for whoever stands still with his control group, and changes nothing.
+    fn check_thawed(&mut self, members: &[ProcessId]) {
+        let Some(root) = cgroup::root() else { return };
+        let recorded = self.frozen.iter().find(|group| group.is_frozen()).cloned();
+        let still = recorded.or_else(|| members.iter().find_map(|id| Group::of(&[id.pid], &root)?.frozen()));
+        if let Some(group) = still {
+            let remedy = group.remedy();
+            self.outcome.error = Some(format!("its control group is frozen, and all in it with it: {remedy} lets them go on"));
         }
     }
 }

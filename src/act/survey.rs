@@ -3,6 +3,7 @@
 //! First what `/proc` tells, which takes a moment; then what other programs and files tell, which may take as long as a stuck disk
 //! likes. So it runs on a thread of its own, and no order waits for its second half. Tested by `tests/act/guards.rs` and `tests/act/units.rs`.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -11,14 +12,18 @@ use rustix::process::geteuid;
 
 use super::cgroup::{self, Group};
 use super::cron;
+use super::guard::Guard;
 use super::ports;
 use super::run;
 use super::stat::Stat;
 use super::unit::{self, UnitFacts};
 use crate::action::{Deed, Subject};
-use crate::units::{Pid, ProcessId};
+use crate::units::{Pid, ProcessId, clean, count};
 
 pub use super::ports::{Port, Ports};
+
+/// Processes that end with a unit and are named; the rest is counted.
+const NAMED: usize = 3;
 
 /// What of this host acting leans on. Another one can be put together for a test.
 #[derive(Clone, Debug)]
@@ -53,6 +58,15 @@ impl Tools {
     }
 }
 
+/// Who is in a unit's control group and is not of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlsoInUnit {
+    /// whytop, or what it runs in.
+    Whytop,
+    /// Others. A sentence that names them.
+    Others(String),
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
@@ -70,8 +84,10 @@ pub struct Survey {
     pub has_systemd: bool,
     /// The user whose own service manager runs its unit. `None`: the host's.
     pub user_manager: Option<String>,
-    /// Where `fsfreeze` is. `None`: not installed.
-    pub fsfreeze: Option<PathBuf>,
+    /// Whether `fsfreeze` is installed. `None`: not looked for yet.
+    pub has_fsfreeze: Option<bool>,
+    /// Who else would be stopped with its unit.
+    pub also_in_unit: Option<AlsoInUnit>,
     /// What the service manager says of its unit. `None`: no unit, no answer, or not asked yet.
     pub unit: Option<UnitFacts>,
     /// When cron starts it again. A sentence.
@@ -79,13 +95,21 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// What `/proc` and `/sys` tell. Waits for no disk.
+    /// What `/proc` and `/sys` tell. Waits for no disk, and touches no other folder: any of them may lie on a filesystem that hangs.
     pub fn quick(subject: &Subject, held: &[ProcessId], standing: Vec<Deed>, tools: &Tools) -> Self {
         let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
         let group = cgroup::root().and_then(|root| Group::of(&pids, &root));
-        let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
+        let is_frozen = group.as_ref().is_some_and(|group| group.frozen().is_some());
         let is_own = |group: &Group| group.processes().is_ok_and(|inside| inside.iter().all(|pid| pids.contains(pid)));
         let stopped = |id: &&ProcessId| is_frozen || Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|s| s.is_stopped()));
+        let guard = Guard::now();
+        let unit = subject.unit.as_deref().zip(cgroup::root()).and_then(|(unit, root)| Group::of_unit(&pids, unit, &root));
+        let in_unit = unit.and_then(|unit| unit.processes().ok()).unwrap_or_default();
+        let also_in_unit = if in_unit.iter().any(|pid| *pid > 0 && guard.refuse(*pid).is_some()) {
+            Some(AlsoInUnit::Whytop)
+        } else {
+            others(subject, &in_unit).map(AlsoInUnit::Others)
+        };
         Self {
             is_root: geteuid().is_root(),
             ports: ports::of(held),
@@ -94,23 +118,39 @@ impl Survey {
             has_weights: group.is_some_and(|group| is_own(&group) && group.has_weights()),
             has_systemd: tools.has_systemd,
             user_manager: user_manager(&subject.job),
-            fsfreeze: run::find("fsfreeze", &tools.search),
+            has_fsfreeze: None,
+            also_in_unit,
             unit: None,
             cron: None,
         }
     }
 
-    /// What the service manager and cron's tables tell.
+    /// What programs and files tell: the service manager, cron's tables.
     #[must_use]
     pub fn ask(mut self, subject: &Subject, tools: &Tools) -> Self {
         if let Some(unit) = subject.unit.as_ref().filter(|_| self.has_systemd && self.user_manager.is_none()) {
             self.unit = Some(unit::ask(unit, tools));
+        }
+        if !subject.frozen.mounts.is_empty() {
+            self.has_fsfreeze = Some(run::find("fsfreeze", &tools.search).is_some());
         }
         if subject.launched_by.as_ref().is_some_and(|launcher| launcher.contains("cron")) {
             self.cron = cron::next_run(subject, &tools.crontabs);
         }
         self
     }
+}
+
+/// `Not of this job, but in php-fpm.service too, and stopped with it: mysqldump 4712 and 3 more processes.`
+fn others(subject: &Subject, in_unit: &[Pid]) -> Option<String> {
+    let members: HashSet<Pid> = subject.candidates.iter().map(|candidate| candidate.id.pid).collect();
+    let others: Vec<Stat> =
+        in_unit.iter().filter(|pid| !members.contains(pid)).filter_map(|pid| Stat::read(*pid).ok()?).collect();
+    let named: Vec<String> = others.iter().take(NAMED).map(|stat| format!("{} {}", clean(&stat.name), stat.id.pid)).collect();
+    let more = others.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {} more", count(more, "process")) } else { String::new() };
+    let unit = subject.unit.as_ref()?;
+    (!named.is_empty()).then(|| format!("Not of this job, but in {unit} too, and stopped with it: {}{more}.", named.join(", ")))
 }
 
 /// The user in `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service`.

@@ -21,9 +21,10 @@ use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::hand::Hand;
+use super::cgroup::Group;
+use super::hand::{Armed, Hand};
 use super::salvo::Blow;
-use crate::action::{Action, Candidate, Hit, Outcome, Signal, Subject};
+use crate::action::{Action, Candidate, Hit, Outcome, Subject};
 use crate::units::{Nanos, ProcessId};
 
 /// What a watchdog is told, as one line.
@@ -50,6 +51,10 @@ pub struct Answer {
     pub hits: Vec<Hit>,
     /// How many of them were born meanwhile.
     pub late: usize,
+    /// The control groups that were frozen.
+    pub frozen: Vec<Group>,
+    /// Why it does not go on.
+    pub error: Option<String>,
     /// What else is worth a word.
     pub notes: Vec<String>,
 }
@@ -66,32 +71,33 @@ pub fn run(input: impl Read + AsFd, mut output: impl Write) -> io::Result<()> {
     let mut line = String::new();
     input.read_line(&mut line)?;
     let watch: Watch = serde_json::from_str(&line)?;
-    let stopped = strike(&watch, &watch.processes, Signal::Stop);
+    let mut frozen = Vec::new();
+    let stopped = hold(&watch, &watch.processes).strike(0, Action::Pause, Blow::Stop(&mut frozen));
     // Whoever listened may be gone; those who stand still go on all the same.
-    let heard = answer(&mut output, &stopped);
+    let heard = answer(&mut output, &stopped, &frozen);
     if heard.is_ok() && stopped.sent() > 0 {
         wait(input.get_ref().as_fd(), &told, Duration::from_secs(watch.seconds.into()));
     }
     let hit: Vec<(ProcessId, String)> =
         stopped.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
-    let gone_on = strike(&watch, &hit, Signal::Continue);
-    answer(&mut output, &gone_on)
+    let gone_on = hold(&watch, &hit).paused_by(frozen).strike(0, Action::Resume, Blow::Continue);
+    answer(&mut output, &gone_on, &[])
 }
 
-fn strike(watch: &Watch, processes: &[(ProcessId, String)], signal: Signal) -> Outcome {
+fn hold(watch: &Watch, processes: &[(ProcessId, String)]) -> Armed {
     let candidates = processes.iter().cloned().map(Candidate::from).collect();
     let subject = Subject { name: watch.name.clone(), candidates, seen: watch.seen, ..Subject::default() };
     let armed = Hand::armed(&subject);
-    let armed = if watch.only { armed.only(&subject.ids()) } else { armed };
-    let action = if signal == Signal::Stop { Action::Pause } else { Action::Resume };
-    armed.strike(0, action, Blow::Signal(signal))
+    if watch.only { armed.only(&subject.ids()) } else { armed }
 }
 
-fn answer(output: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+fn answer(output: &mut impl Write, outcome: &Outcome, frozen: &[Group]) -> io::Result<()> {
     let answer = Answer {
         goes_on: outcome.action == Action::Resume,
         hits: outcome.hits.clone(),
         late: outcome.late,
+        frozen: frozen.to_vec(),
+        error: outcome.error.clone(),
         notes: outcome.notes.clone(),
     };
     let mut line = serde_json::to_vec(&answer)?;

@@ -2,7 +2,8 @@
 //!
 //! Niceness belongs to a thread, not to a process, and so does the I/O class: each thread is set by itself and remembered by its
 //! number and start. Neither can be set through a pidfd, so the process is held and asked for before and after: a number that
-//! changed hands in between is the one instant that is not covered, and what it would do to the wrong one is a lower priority.
+//! changed hands in between is the one instant that is not covered, and what it would do to the wrong one is the priority of one of the
+//! job's.
 //!
 //! Tested by `tests/act/deprioritise.rs`.
 
@@ -26,7 +27,8 @@ const ROUNDS: usize = 4;
 /// What a thread had before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
-    process: ProcessId,
+    /// Whose thread.
+    pub process: ProcessId,
     task: TaskId,
     nice: i32,
     /// As `ioprio_get(2)` gives it.
@@ -43,19 +45,27 @@ pub fn lower(held: &Held, before: &mut Vec<Before>) -> Result<(), Refusal> {
     let idle = Priority::new(Class::Idle).inner();
     each_task(held, |task| {
         let had = Before { process: held.id, task, nice: nice(task.tid)?, io: io(task.tid)? };
-        set(task.tid, LOWEST, idle)?;
+        // First written down: half of it may be done when the other half is refused.
         if !before.iter().any(|known| known.task == task) {
             before.push(had);
         }
-        Ok(())
+        set(task.tid, LOWEST, idle)
     })
 }
 
-/// Puts back what each thread of the process had; one that was born since gets what its process, or else the first of the job, had.
-pub fn restore(held: &Held, before: &[Before]) -> Result<(), Refusal> {
+/// Puts back what each thread of the process had; one that was born since gets what its process, or else its parent, had. Whoever is
+/// not known and was born before (`since`, in ticks), or is not behind everybody else now, was never touched and is not.
+pub fn restore(held: &Held, before: &[Before], since: u64) -> Result<(), Refusal> {
+    let of = |pid: Pid| before.iter().find(|had| had.process.pid == pid);
+    let own = of(held.id.pid).filter(|had| had.process == held.id);
     each_task(held, |task| {
-        let own = before.iter().find(|had| had.task == task);
-        let had = own.or_else(|| before.iter().find(|had| had.process == held.id)).or_else(|| before.first());
+        if let Some(had) = before.iter().find(|had| had.task == task).or(own) {
+            return set(task.tid, had.nice, had.io);
+        }
+        let idle = Priority::new(Class::Idle).inner();
+        let has_inherited = task.start >= since && nice(task.tid)? == LOWEST && io(task.tid)? == idle;
+        let parent = Stat::read(held.id.pid).ok().flatten().and_then(|stat| of(stat.parent));
+        let had = parent.or_else(|| before.first()).filter(|_| has_inherited);
         had.map_or(Ok(()), |had| set(task.tid, had.nice, had.io))
     })
 }
@@ -106,7 +116,11 @@ fn io(tid: Pid) -> Result<u16, Refusal> {
 }
 
 fn set(tid: Pid, nice: i32, io: u16) -> Result<(), Refusal> {
-    setpriority_process(Some(raw(tid)?), nice).map_err(refusal)?;
+    setpriority_process(Some(raw(tid)?), nice).map_err(|errno| match errno {
+        // Of another user's process it says EPERM.
+        Errno::ACCESS => Refusal::Failed("only root may raise a priority".to_owned()),
+        errno => refusal(errno),
+    })?;
     let done = set_priority(target(tid), Priority::from_inner(io));
     done.map_err(|error| io_refusal(error.as_errno().map(|errno| errno as i32)))
 }

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::Duration;
 
 use rustix::process::setpriority_process;
@@ -29,13 +29,26 @@ const FIRST: i32 = -20;
 const SURVEYS: usize = 4;
 /// How often what stands is compared with what is: somebody else may have let a job go.
 const STANDING: Duration = Duration::from_secs(2);
+/// For how long the orders that were given are waited for at the end: one takes two seconds with a job that keeps forking.
+const ORDERS: Duration = Duration::from_secs(3);
 
 /// Carries out what it is given, in order, and reports what became of it.
 pub struct Worker {
     shared: Arc<Shared>,
     orders: Option<Sender<(Armed, Order)>>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected once the thread that carries out orders has ended. `None`: there is none.
+    over: Option<Receiver<()>>,
     standing: Option<Sender<()>>,
+}
+
+/// A thread with something to do that others should know of when it is left behind.
+pub(super) struct Busy {
+    /// What it does.
+    pub what: String,
+    /// For how long it is waited for.
+    pub patience: Duration,
+    /// Disconnected once it has ended.
+    pub over: Receiver<()>,
 }
 
 /// What all threads of a worker know.
@@ -46,7 +59,7 @@ pub(super) struct Shared {
     /// Proofs under way, by job.
     pub proofs: Mutex<HashMap<String, Sender<Word>>>,
     /// Threads that are waited for at the end.
-    pub busy: Mutex<Vec<JoinHandle<()>>>,
+    pub busy: Mutex<Vec<Busy>>,
     /// Watches over those who do not go, by job.
     pub landings: Mutex<HashMap<String, Arc<AtomicBool>>>,
     surveys: AtomicUsize,
@@ -81,6 +94,7 @@ impl Worker {
         });
         let (orders, inbox) = channel::<(Armed, Order)>();
         let hands = Arc::clone(&shared);
+        let (running, over) = channel::<()>();
         let thread = Builder::new().name("whytop-act".to_owned()).spawn(move || {
             // The host is in trouble, and this thread ends it: as root it goes before those who cause it. (For Linux
             // "this process" means this thread.)
@@ -88,15 +102,16 @@ impl Worker {
             for (armed, order) in inbox {
                 orders::carry_out(&hands, armed, order);
             }
+            drop(running);
         });
         let standing = watch_standing(&shared);
-        Self { shared, orders: Some(orders), thread: thread.ok(), standing }
+        Self { shared, orders: Some(orders), over: thread.is_ok().then_some(over), standing }
     }
 
     /// Orders the action on what is held, and returns at once.
     pub fn order(&self, armed: Armed, order: Order) {
         let refused = match &self.orders {
-            Some(orders) if self.thread.is_some() => orders.send((armed, order)).err().map(|error| error.0),
+            Some(orders) if self.over.is_some() => orders.send((armed, order)).err().map(|error| error.0),
             _ => Some((armed, order)),
         };
         if let Some((armed, order)) = refused {
@@ -154,15 +169,19 @@ fn watch_standing(shared: &Arc<Shared>) -> Option<Sender<()>> {
     Builder::new().name("whytop-standing".to_owned()).spawn(watch).ok().map(|_| end)
 }
 
-impl Drop for Worker {
-    /// Waits for what is under way: whoever quits right after the key still ends the job. A proof under way is cut short, and its
-    /// suspect goes on before this process ends.
-    fn drop(&mut self) {
+impl Worker {
+    /// Waits a while for what is under way: whoever quits right after the key still ends the job. A proof under way is cut short, and
+    /// its suspect goes on before this process ends. Answers what was not waited for longer.
+    pub fn finish(mut self) -> Vec<String> {
+        self.wind_up()
+    }
+
+    fn wind_up(&mut self) -> Vec<String> {
         self.orders = None;
         self.standing = None;
-        if let Some(thread) = self.thread.take() {
-            // It catches its panics, so there is no error to pass on.
-            let _ = thread.join();
+        let mut left = Vec::new();
+        if self.over.take().is_some_and(|over| !ends_within(&over, ORDERS)) {
+            left.push("the last order".to_owned());
         }
         for stop in locked(&self.shared.landings).values() {
             stop.store(true, Ordering::Relaxed);
@@ -170,9 +189,18 @@ impl Drop for Worker {
         for proof in locked(&self.shared.proofs).values() {
             let _ = proof.send(Word::Enough);
         }
-        let busy: Vec<JoinHandle<()>> = locked(&self.shared.busy).drain(..).collect();
-        for thread in busy {
-            let _ = thread.join();
-        }
+        let busy: Vec<Busy> = locked(&self.shared.busy).drain(..).collect();
+        left.extend(busy.into_iter().filter(|busy| !ends_within(&busy.over, busy.patience)).map(|busy| busy.what));
+        left
+    }
+}
+
+fn ends_within(over: &Receiver<()>, patience: Duration) -> bool {
+    over.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.wind_up();
     }
 }

@@ -177,6 +177,15 @@ impl Order {
 pub enum Refusal {
     /// It ended already.
     Gone,
+    /// It ended already, and its parent does not take notice.
+    Zombie {
+        /// The parent.
+        parent: ProcessId,
+        /// Its short name, cleaned.
+        name: String,
+    },
+    /// It stood still before, and whoever stopped it may want it so.
+    Stopped,
     /// Another process has its number by now.
     Reused,
     /// PID 1: the host goes down with it.
@@ -199,10 +208,21 @@ pub enum Refusal {
     Failed(String),
 }
 
+impl Refusal {
+    /// Whether nothing of what was asked for is missing because of it.
+    pub const fn is_no_loss(&self) -> bool {
+        matches!(self, Self::Gone | Self::Zombie { .. } | Self::Stopped | Self::Answer)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("has ended already"),
+            Self::Zombie { parent, name } => {
+                write!(f, "has ended and is a zombie: its parent {name} {} does not reap it", parent.pid)
+            }
+            Self::Stopped => f.write_str("was stopped before and stays so"),
             Self::Reused => f.write_str("has ended; its number belongs to another process now"),
             Self::Init => f.write_str("is PID 1: the host would go down"),
             Self::KernelThread => f.write_str("is a kernel thread and takes no signals"),

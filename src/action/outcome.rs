@@ -78,7 +78,7 @@ impl Outcome {
 
     /// Whether everything was done that was asked for; who has ended by himself is no loss.
     pub fn worked_wholly(&self) -> bool {
-        self.worked() && self.hits.iter().all(|hit| matches!(hit.result, Ok(()) | Err(Refusal::Gone | Refusal::Answer)))
+        self.worked() && self.hits.iter().all(|hit| hit.result.as_ref().err().is_none_or(Refusal::is_no_loss))
     }
 
     fn said(&self) -> String {
@@ -94,6 +94,7 @@ impl Outcome {
             (Action::Prove { .. }, false) => format!("{job} is not paused, so nothing is proven"),
             (Action::Deprioritise, true) => format!("{job} goes behind everybody else"),
             (Action::Deprioritise, false) => format!("{job} keeps its priority"),
+            (Action::Undo, true) if !self.worked_wholly() => format!("{job} is not wholly as it was before"),
             (Action::Undo, true) => format!("{job} is as it was before"),
             (Action::Undo, false) => format!("nothing was put back for {job}"),
             (Action::Thaw { mount }, true) => format!("{mount} is thawed"),

@@ -104,8 +104,7 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     if let Some(words) = trace.finish() {
         writeln!(anstream::stderr().lock(), "whytop: {words}").context("write to standard error")?;
     }
-    let whole = done.outcome.worked_wholly() && done.left.as_ref().is_none_or(|landing| landing.left.is_empty());
-    Ok(if whole { DONE } else { REFUSED })
+    Ok(if done.is_whole() { DONE } else { REFUSED })
 }
 
 fn action_of(act: &Act, subject: &Subject) -> Action {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::env;
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -96,9 +96,15 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         Probe::start(address, tell)
     });
     let _probe = probe.transpose()?;
+    let worker = worker(&send, &sampler, &trace);
     let guard = Guard::enter()?;
-    let ran = show(&guard, Inbox(inbox), &send, &sampler, own_host, &trace, state);
+    let ran = show(&guard, Inbox(inbox), &send, &worker, own_host, &trace, state);
+    // Before anything is waited for: nobody is kept on a screen that is dead.
     drop(guard);
+    for what in worker.finish() {
+        // Nobody may be there to read it any more.
+        let _ = writeln!(stderr(), "whytop: still under way, and left to itself: {what}");
+    }
     if let Some(words) = trace.finish() {
         eprintln!("whytop: {words}");
     }
@@ -123,16 +129,21 @@ fn show(
     guard: &Guard,
     mut inbox: Inbox,
     send: &Sender<Event>,
-    sampler: &Arc<Sampler>,
+    worker: &Worker,
     own_host: bool,
     trace: &Arc<Trace>,
     state: State,
 ) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
+    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
+    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+}
+
+fn worker(send: &Sender<Event>, sampler: &Arc<Sampler>, trace: &Arc<Trace>) -> Worker {
     let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
     let mut landings = Landings::default();
-    let worker = Worker::start(Tools::of_this_host(), move |report| {
+    Worker::start(Tools::of_this_host(), move |report| {
         let changed = matches!(report, Report::Outcome(_));
         match &report {
             Report::Outcome(outcome) => results.note(Entry::result(outcome)),
@@ -144,9 +155,7 @@ fn show(
         if changed {
             look_again.nudge();
         }
-    });
-    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
-    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+    })
 }
 
 /// How many colours the terminal has, by its own word.
@@ -199,7 +208,7 @@ impl Events for Inbox {
 struct Host<'a> {
     guard: &'a Guard,
     hand: Hand,
-    worker: Worker,
+    worker: &'a Worker,
     trace: Arc<Trace>,
     /// What is held.
     aim: Option<Aim>,

@@ -50,6 +50,22 @@ pub struct Done {
     pub gone_on: Option<Outcome>,
 }
 
+impl Done {
+    /// Whether all came of it that was asked for: whoever was told to end is gone, and whoever was stopped for a proof goes on.
+    pub fn is_whole(&self) -> bool {
+        let all_gone = match self.outcome.action {
+            // No word of them is no proof that they are gone.
+            Action::End(_) => self.left.as_ref().is_some_and(|landing| landing.left.is_empty()),
+            _ => true,
+        };
+        self.outcome.worked_wholly() && all_gone && self.goes_on()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.gone_on.as_ref().is_none_or(Outcome::worked_wholly)
+    }
+}
+
 impl Plan {
     /// For no job at all.
     pub fn unaimed(why: &str) -> Self {
@@ -219,13 +235,14 @@ pub fn refused_json(plan: &Plan, why: &str) -> Result<String> {
 /// What became of it, for a program.
 pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<String> {
     let outcome = &done.outcome;
-    let left_over = done.left.as_ref().is_some_and(|landing| !landing.left.is_empty());
-    let result = match (outcome.worked(), outcome.worked_wholly() && !left_over) {
+    let result = match (outcome.worked(), done.is_whole()) {
         (_, true) => "done",
         (true, false) => "partly",
         (false, _) => "refused",
     };
-    let mut document = Document::of(plan, result, outcome.to_string());
+    let failed = done.gone_on.as_ref().filter(|_| !done.goes_on());
+    let message = failed.map_or_else(|| outcome.to_string(), |gone_on| format!("{outcome}; {gone_on}"));
+    let mut document = Document::of(plan, result, message);
     document.processes = outcome.hits.iter().map(|hit| hit_out(plan, hit)).collect();
     document.late = outcome.late;
     document.notes = &outcome.notes;
@@ -272,4 +289,35 @@ fn left_out(landing: &Landing, diagnosis: &Diagnosis) -> Vec<LeftOut> {
         words: landing::of_one(remaining, landing, Some(diagnosis)),
     })
     .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use super::*;
+    use crate::action::{Refusal, Signal};
+
+    fn outcome(action: Action, result: Result<(), Refusal>) -> Outcome {
+        let hit = Hit { id: ProcessId { pid: 4711, start: 9 }, name: "tar".to_owned(), result };
+        let at = "2026-03-14T14:27:31Z".parse().unwrap();
+        Outcome { hits: vec![hit], ..Outcome::new(1, at, &Subject::default(), action) }
+    }
+
+    #[test]
+    fn a_proof_after_which_the_job_stands_still_is_not_all_done() {
+        let proven = |went_on| Done {
+            outcome: outcome(Action::Prove { seconds: 10 }, Ok(())),
+            left: None,
+            proof: None,
+            gone_on: Some(outcome(Action::Resume, went_on)),
+        };
+        assert!(proven(Ok(())).is_whole());
+        assert!(!proven(Err(Refusal::NotPermitted)).is_whole());
+    }
+
+    #[test]
+    fn no_word_of_the_dying_is_no_word_of_their_end() {
+        let done = Done { outcome: outcome(Action::End(Signal::Kill), Ok(())), left: None, proof: None, gone_on: None };
+        assert!(!done.is_whole());
+    }
 }

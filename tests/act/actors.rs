@@ -194,7 +194,11 @@ pub fn aim(hand: &mut Hand, candidates: &[Candidate]) -> Aim {
 }
 
 pub fn strike(hand: &mut Hand, signal: Signal) -> Outcome {
-    hand.arm().unwrap().strike(1, Action::End(signal), Blow::Signal(signal))
+    let armed = hand.arm().unwrap();
+    match signal {
+        Signal::Stop => armed.strike(1, Action::Pause, Blow::Stop(&mut Vec::new())),
+        signal => armed.strike(1, Action::End(signal), Blow::Signal(signal)),
+    }
 }
 
 pub fn send(candidates: &[Candidate], signal: Signal) -> Outcome {

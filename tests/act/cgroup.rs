@@ -10,14 +10,14 @@ use super::actors::*;
 const NOTE: &str = "all at once, by its control group";
 
 /// A group of its own; whatever is in there goes back when it goes.
-struct Group(PathBuf);
+pub struct Group(pub PathBuf);
 
 impl Group {
-    fn new(name: &str) -> Result<Self, String> {
+    pub fn new(name: &str) -> Result<Self, String> {
         let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
         let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists());
         let root = root.ok_or("no version 2 of control groups here")?;
-        let group = root.join(format!("whytop-test-{name}-{}", std::process::id()));
+        let group = root.join(format!("whytop-test-{}-{name}", std::process::id()));
         fs::create_dir(&group).map_err(|error| format!("no control group can be made: {error}"))?;
         if !group.join("cgroup.kill").exists() {
             let _ = fs::remove_dir(&group);
@@ -26,7 +26,7 @@ impl Group {
         Ok(Self(group))
     }
 
-    fn take(&self, job: &Job) {
+    pub fn take(&self, job: &Job) {
         for seen in tree(job.pid()) {
             fs::write(self.0.join("cgroup.procs"), seen.id.pid.to_string()).unwrap();
         }
@@ -58,7 +58,7 @@ impl Drop for Group {
     }
 }
 
-fn or_skip<T>(made: Result<T, String>) -> Option<T> {
+pub fn or_skip<T>(made: Result<T, String>) -> Option<T> {
     made.map_err(|why| println!("skipped: {why}")).ok()
 }
 
@@ -123,4 +123,62 @@ fn a_paused_group_is_known_for_paused_and_goes_on() {
     assert!(hands.act(&members, Action::End(Signal::Terminate)).worked());
     until("all are gone", || in_session(job.pid()).is_empty());
     job.child.wait().unwrap();
+}
+
+/// By a pause and by a proof.
+#[test]
+fn a_job_goes_on_though_a_stranger_has_joined_its_frozen_group() {
+    let Some(group) = or_skip(Group::new("joined")) else { return };
+    let job = Job::sleeper();
+    group.take(&job);
+    let hands = Hands::new(forgetful());
+    let members = subject(&job.root());
+    assert_eq!(hands.act(&members, Action::Pause).notes, [NOTE]);
+    until("it is frozen", || group.frozen().contains("frozen 1"));
+    let stranger = Job::sleeper();
+    group.take(&stranger);
+
+    // Whoever does not know of the pause leaves the stranger's group alone, and says what would help.
+    let others = Hands::new(forgetful());
+    let outcome = others.act(&members, Action::Resume);
+    assert!(!outcome.worked(), "{outcome}");
+    assert!(outcome.to_string().contains(&format!("echo 0 >{}/cgroup.freeze", group.0.display())), "{outcome}");
+    assert!(group.frozen().contains("frozen 1"));
+
+    let outcome = hands.act(&members, Action::Resume);
+    assert!(outcome.worked_wholly(), "{outcome}");
+    until("it goes on", || group.frozen().contains("frozen 0"));
+    let outcome = hands.act(&members, Action::Resume);
+    assert_eq!(outcome.error.as_deref(), Some("it is not paused"));
+    drop(stranger);
+
+    until("it is alone", || group.processes() == 1);
+    assert!(hands.act(&members, Action::Prove { seconds: 1 }).worked());
+    let stranger = Job::sleeper();
+    group.take(&stranger);
+    let gone_on = hands.outcome();
+    assert!(gone_on.worked_wholly(), "{gone_on}");
+    until("it goes on", || group.frozen().contains("frozen 0"));
+}
+
+/// The root has ended meanwhile, and the lowest common group of those who are left is another one.
+#[test]
+fn a_frozen_group_is_remembered_as_it_was() {
+    let Some(group) = or_skip(Group::new("shrunk")) else { return };
+    let below = group.0.join("below");
+    fs::create_dir(&below).unwrap();
+    let (mut root, child) = (Job::sleeper(), Job::sleeper());
+    fs::write(group.0.join("cgroup.procs"), root.pid().to_string()).unwrap();
+    fs::write(below.join("cgroup.procs"), child.pid().to_string()).unwrap();
+    let hands = Hands::new(forgetful());
+    let both = subject(&[root.root(), child.root()].concat());
+    assert_eq!(hands.act(&both, Action::Pause).notes, [NOTE]);
+    until("it is frozen", || group.frozen().contains("frozen 1"));
+    root.child.kill().unwrap();
+    root.child.wait().unwrap();
+    let outcome = hands.act(&subject(&child.root()), Action::Resume);
+    assert!(outcome.worked(), "{outcome}");
+    until("it goes on", || group.frozen().contains("frozen 0"));
+    drop(child);
+    until("it is empty", || fs::remove_dir(&below).is_ok());
 }

@@ -1,11 +1,12 @@
 //! Behind everybody else, thread by thread, and back exactly as it was.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use ioprio::{Class, Priority, Target, get_priority};
 use rustix::process::{Pid as RawPid, getuid, setpriority_process};
-use whytop::action::{Action, Deed, Report};
+use whytop::action::{Action, Deed, Order, Report};
 use whytop::units::Pid;
 
 use super::actors::*;
@@ -83,4 +84,62 @@ fn children_born_meanwhile_go_behind_with_it() {
         hands.act(&subject(&job.root()), Action::Undo);
         assert!(tree(job.pid()).iter().all(|seen| weights(seen.id.pid)[0].1 == 0));
     }
+}
+
+#[test]
+fn undo_leaves_alone_whom_nobody_touched() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may raise a priority again");
+    }
+    let mut job = Job::script("sleep 600 & nice -n 10 sleep 601 & wait", &[]);
+    until("they sleep", || tree(job.pid()).iter().filter(|seen| seen.name == "sleep").count() == 2);
+    let members = job.members();
+    let nice = |at: usize| weights(members[at].id.pid)[0].1;
+    let polite = (0..3).find(|at| nice(*at) == 10).unwrap();
+    let picked = (1..3).find(|at| *at != polite).unwrap();
+    let hands = Hands::new(forgetful());
+    let subject = subject(&members);
+    let slow = |ticket: u64, only: usize, action: Action| {
+        hands.order(&subject, Order { only: Some(vec![members[only].id]), ..Order::whole(ticket, action) });
+        hands.outcome()
+    };
+    assert_eq!(slow(1, picked, Action::Deprioritise).sent(), 1);
+    assert_eq!((nice(picked), nice(polite), nice(0)), (19, 10, 0));
+    let undone = hands.act(&subject, Action::Undo);
+    assert!(undone.worked_wholly(), "{undone}");
+    assert_eq!((nice(picked), nice(polite), nice(0)), (0, 10, 0), "{undone}");
+
+    // Of two, one is put back, and the other one stays known.
+    assert!(hands.act(&subject, Action::Deprioritise).worked_wholly());
+    assert_eq!(slow(3, polite, Action::Undo).sent(), 1);
+    assert_eq!((nice(picked), nice(polite), nice(0)), (19, 10, 19));
+    assert!(hands.act(&subject, Action::Undo).worked_wholly());
+    assert_eq!((nice(picked), nice(polite), nice(0)), (0, 10, 0));
+}
+
+/// Deprioritises a job, pauses it and undoes both, as an ordinary user.
+pub fn print_half() {
+    let job = Job::sleeper();
+    let hands = Hands::new(forgetful());
+    for action in [Action::Deprioritise, Action::Pause, Action::Undo] {
+        println!("\nOUTCOME {}", hands.act(&subject(&job.root()), action));
+    }
+    until("it sleeps again", || state(job.pid()) == 'S');
+    println!("STATE {} {}", state(job.pid()), weights(job.pid())[0].1);
+}
+
+#[test]
+fn undo_says_what_it_could_not_put_back() {
+    let mut command = role("half", "");
+    if getuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !said.contains("goes behind everybody else: 1 process") {
+        return println!("skipped: another user cannot start this program: {said}");
+    }
+    assert!(said.contains("OUTCOME nightly is not wholly as it was before: 1 process (sleep "), "{said}");
+    assert!(said.contains("its priorities could not all be put back: only root may raise one again"), "{said}");
+    assert!(said.contains("STATE S 19"), "{said}");
 }

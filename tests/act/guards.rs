@@ -1,11 +1,15 @@
 //! What is refused, and what asks for a word first: services that listen, victims, picked processes, database backends.
 
+use std::ffi::CString;
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
-use whytop::act::Hand;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use whytop::act::{Hand, Tools};
 use whytop::action::{Action, Disk, Frozen, Offers, Order, Refusal, Report, Signal, Subject};
 
 use super::actors::*;
@@ -190,11 +194,80 @@ fn whoever_froze_a_filesystem_is_not_paused() {
     let frozen = Frozen { mounts: vec!["/srv".to_owned()], elsewhere: false, by_it: true };
     let freezer = Subject { frozen, ..subject(&job.root()) };
     let outcome = hands.act(&freezer, Action::Pause);
-    let said = "nightly is not paused: it froze /srv and would keep it frozen: thaw it, or end the job";
+    let said = "nightly is not paused: it froze /srv and would keep it frozen: thaw it first";
     assert_eq!(outcome.to_string(), said);
     assert_ne!(state(job.pid()), 'T');
+    // Nobody would be left to thaw it.
+    let killed = hands.act(&freezer, Action::End(Signal::Kill));
+    let said = "nightly froze /srv and would leave it frozen: thaw it first: type nightly to do it all the same";
+    assert_eq!(killed.error.as_deref(), Some(said));
+    assert!(job.lives());
     let of = offers(&hands, &freezer);
+    assert!(of.confirmation_for(&Action::StopUnit { unit: "nightly.service".to_owned() }).is_some());
     let end = of.find(&Action::End(Signal::Terminate)).unwrap();
     assert!(end.beware.contains(&"It froze /srv: thaw it first, or it may stay frozen.".to_owned()), "{end:?}");
     assert!(of.find(&Action::Thaw { mount: "/srv".to_owned() }).is_some());
+}
+
+/// A filesystem whose daemon never answers: whoever asks it for anything waits, until it goes with this.
+struct Mute {
+    folder: tempfile::TempDir,
+    _device: fs::File,
+}
+
+impl Mute {
+    fn new() -> Result<Self, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse");
+        let device = device.map_err(|error| format!("/dev/fuse: {error}"))?;
+        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let data = CString::new(data).unwrap();
+        mount("mute", folder.path(), "fuse", MountFlags::empty(), data.as_c_str()).map_err(|error| format!("mount: {error}"))?;
+        Ok(Self { folder, _device: device })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let _ = unmount(self.folder.path(), UnmountFlags::FORCE | UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_folder_that_hangs_keeps_no_signal_from_the_job() {
+    let mute = match Mute::new() {
+        Ok(mute) => mute,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let mut job = Job::sleeper();
+    let mut search = mute.path().into_os_string();
+    search.push(":/usr/bin:/bin");
+    let hands = Hands::new(Tools { search, ..forgetful() });
+    let frozen = Frozen { mounts: vec!["/srv".to_owned()], ..Frozen::default() };
+    let subject = Subject { frozen, ..subject(&job.root()) };
+    let outcome = hands.act(&subject, Action::End(Signal::Kill));
+    assert_eq!(outcome.sent(), 1, "{outcome}");
+    job.child.wait().unwrap();
+}
+
+/// The watchdog lies on the folder that hangs: the proof waits for it, and nobody else does.
+#[test]
+fn a_proof_that_does_not_start_keeps_no_signal_from_the_job() {
+    let mute = match Mute::new() {
+        Ok(mute) => mute,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let mut job = Job::sleeper();
+    let hands = Hands::new(Tools { own: mute.path().join("whytop"), ..forgetful() });
+    let subject = subject(&job.root());
+    hands.order(&subject, Order::whole(1, Action::Prove { seconds: 10 }));
+    hands.order(&subject, Order::whole(2, Action::End(Signal::Kill)));
+    let outcome = hands.outcome();
+    assert_eq!((outcome.ticket, outcome.sent()), (2, 1), "{outcome}");
+    job.child.wait().unwrap();
+    drop(mute);
 }

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rustix::process::{geteuid, getuid};
-use whytop::action::{Action, Frozen, Landing, Report, Signal, Still, Subject};
+use rustix::process::{Pid as RawPid, geteuid, getuid, kill_process};
+use whytop::action::{Action, Frozen, Landing, Refusal, Report, Signal, Still, Subject};
 use whytop::units::Pid;
 
 use super::actors::*;
@@ -38,6 +38,14 @@ fn landing(hands: &Hands, what: &str, mut is_it: impl FnMut(&Landing) -> bool) -
     })
 }
 
+/// The niceness of those who look after the dying.
+fn watches() -> Vec<i32> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path());
+    let stats =
+        tasks.filter_map(|task| fs::read_to_string(task.join("stat")).ok()).filter(|stat| stat.contains("(whytop-landing"));
+    stats.map(|stat| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()).collect()
+}
+
 fn stuck(pid: Pid) -> bool {
     fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().any(|task| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
@@ -57,6 +65,7 @@ fn whoever_ignores_the_signal_is_named_and_goes_with_the_next() {
     assert_eq!(left.left.iter().map(|left| &left.still).collect::<Vec<_>>(), [&Still::Ignores, &Still::Ignores]);
     let words = whytop::landing::sentence(&left, None);
     assert!(words.contains("ignores SIGTERM: only SIGKILL ends it"), "{words}");
+    until("watching does not go before others", || watches().iter().all(|nice| *nice == 0));
 
     assert_eq!(hands.act(&members, Action::End(Signal::Kill)).sent(), 2);
     job.child.wait().unwrap();
@@ -154,4 +163,19 @@ fn sigkill_is_pending_on_a_frozen_filesystem_until_it_is_thawed() {
     let again = hands.act(&subject, Action::Thaw { mount });
     assert!(!again.worked() && again.to_string().contains("fsfreeze says: "), "{again}");
     assert!(getuid().is_root());
+}
+
+/// It is gone, and its number stays: whoever asks for it is told whose fault that is.
+#[test]
+fn a_zombie_of_before_is_named_with_its_parent() {
+    let parent = Job::start(role("neglect", "").stdout(Stdio::null()));
+    let child = || tree(parent.pid()).into_iter().find(|seen| seen.name == "sleep");
+    until("the child sleeps", || child().is_some());
+    let child = child().unwrap();
+    kill_process(RawPid::from_raw(child.id.pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    until("it has ended", || seen(child.id.pid).is_none());
+    let refused = refusal(candidate(&child)).unwrap();
+    assert!(matches!(&refused, Refusal::Zombie { parent: named, .. } if named.pid == parent.pid()), "{refused:?}");
+    let end = format!(" {} does not reap it", parent.pid());
+    assert!(refused.to_string().starts_with("has ended and is a zombie: its parent ") && refused.to_string().ends_with(&end));
 }

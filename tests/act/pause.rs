@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid as RawPid, Signal as KernelSignal, kill_process};
 use whytop::act::Tools;
-use whytop::action::{Action, Deed, Report, Standing, Subject};
+use whytop::action::{Action, Deed, Order, Report, Standing, Subject};
 use whytop::units::{Pid, ProcessId};
 
 use super::actors::*;
@@ -144,7 +144,76 @@ fn a_terminal_dies_and_the_job_goes_on() {
     child.wait().unwrap();
 }
 
+/// Somebody may have a reason to have stopped an editor.
+#[test]
+fn who_stood_still_before_a_pause_stays_so_after_it() {
+    let mut job = Job::script("sleep 600 & sleep 601 & wait", &[]);
+    until("they sleep", || tree(job.pid()).iter().filter(|seen| seen.name == "sleep").count() == 2);
+    let members = job.members();
+    let stood = members[1].id;
+    kill(stood.pid, KernelSignal::STOP);
+    until("it stands", || state(stood.pid) == 'T');
+    let hands = Hands::new(forgetful());
+    let nightly = subject(&members);
+    let paused = hands.act(&nightly, Action::Pause);
+    assert!(paused.worked_wholly() && paused.sent() == 2, "{paused}");
+    assert!(members.iter().all(|member| state(member.id.pid) == 'T'));
+    let gone_on = hands.act(&nightly, Action::Resume);
+    assert!(gone_on.worked_wholly() && gone_on.sent() == 2, "{gone_on}");
+    assert!(gone_on.to_string().ends_with("; 1 process stood still before and stays so: resume once more"), "{gone_on}");
+    assert_eq!(members.iter().filter(|member| state(member.id.pid) == 'T').count(), 1);
+    assert_eq!(state(stood.pid), 'T');
+
+    let proven = hands.act(&nightly, Action::Prove { seconds: 1 });
+    assert_eq!(proven.sent(), 2, "{proven}");
+    assert_eq!(hands.outcome().sent(), 2);
+    assert_eq!(state(stood.pid), 'T');
+    assert!(hands.act(&nightly, Action::Resume).worked());
+    assert_ne!(state(stood.pid), 'T');
+}
+
 // ---- What is remembered ----
+
+#[test]
+fn a_job_of_which_one_process_goes_on_is_still_known_for_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut job = Job::tree("n(n()n())");
+    let members = job.members();
+    let hands = Hands::new(with_ledger(folder.path()));
+    assert_eq!(hands.act(&subject(&members), Action::Pause).sent(), 3);
+    let order = Order { only: Some(vec![members[1].id]), ..Order::whole(2, Action::Resume) };
+    hands.order(&subject(&members), order);
+    assert_eq!(hands.outcome().sent(), 1);
+    drop(hands);
+    let hands = Hands::new(with_ledger(folder.path()));
+    let [known] = &standing(&hands)[..] else { panic!("it is forgotten") };
+    let still: Vec<ProcessId> = known.processes.iter().map(|(id, _)| *id).collect();
+    assert_eq!(still, [members[0].id, members[2].id]);
+    assert!(hands.act(&Subject::of_standing(known), Action::Resume).worked());
+    assert!(members.iter().all(|member| state(member.id.pid) != 'T'));
+    assert_eq!(standing(&hands), []);
+}
+
+#[test]
+fn what_cannot_be_written_down_is_known_as_long_as_whytop_runs() {
+    // A folder that is not there and cannot be made.
+    let tools = Tools { ledger: Some("/proc/whytop-test/standing.json".into()), ..forgetful() };
+    let (first, second) = (Job::sleeper(), Job::sleeper());
+    let hands = Hands::new(tools);
+    assert_eq!(standing(&hands), []);
+    let mine = |job: &Job| Subject { job: format!("tree:{}", job.id()), ..subject(&job.root()) };
+    for (job, count) in [(&first, 1), (&second, 2)] {
+        let paused = hands.act(&mine(job), Action::Pause);
+        assert!(paused.to_string().contains("only this whytop knows of it"), "{paused}");
+        hands.hear("what stands", |report| matches!(report, Report::Standing(all) if all.len() == count).then_some(()));
+    }
+    for job in [&first, &second] {
+        let undone = hands.act(&mine(job), Action::Undo);
+        assert!(undone.worked_wholly(), "{undone}");
+        assert_ne!(state(job.pid()), 'T');
+    }
+    until("nothing stands", || standing(&hands).is_empty());
+}
 
 fn standing(hands: &Hands) -> Vec<Standing> {
     hands.hear("what stands", |report| match report {

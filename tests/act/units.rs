@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
 use whytop::act::{Hand, Tools};
-use whytop::action::{Action, Offers, Report, Signal, Subject};
+use whytop::action::{Action, Offers, Order, Report, Signal, Subject};
 
 use super::actors::*;
+use super::cgroup::{Group, or_skip};
 
 /// A service that a timer starts, under a systemd of these few lines. What it is asked is written into `asked`.
 fn host(folder: &Path) -> Tools {
@@ -119,4 +121,53 @@ fn a_manager_that_hangs_is_given_up() {
     if getuid().is_root() {
         assert_eq!(stop.why_not.as_deref(), Some("systemctl has not answered within 2 s; end the job instead"));
     }
+}
+
+/// Who is hit neither by a signal nor with his unit.
+#[test]
+fn a_unit_that_holds_whytop_is_not_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let terminal = seen(std::os::unix::process::parent_id().cast_signed()).unwrap();
+    let mut nightly = unit(&job, "nightly.service");
+    nightly.candidates.push(candidate(&terminal));
+    let outcome = hands.act(&nightly, Action::StopUnit { unit: "nightly.service".to_owned() });
+    assert_eq!(outcome.error.as_deref(), Some("whytop runs in it, and would be stopped on the way"));
+    assert!(!folder.path().join("asked").exists());
+}
+
+#[test]
+fn who_else_is_in_a_unit_is_named_before_it_is_stopped() {
+    let Some(group) = or_skip(Group::new("unit.service")) else { return };
+    let name = group.0.file_name().unwrap().to_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let (job, dump) = (Job::sleeper(), Job::sleeper());
+    group.take(&job);
+    group.take(&dump);
+    let hands = Hands::new(host(folder.path()));
+    let of = offers(&hands, &unit(&job, &name));
+    let stop = of.find(&Action::StopUnit { unit: name.clone() }).unwrap();
+    let said = format!("Not of this job, but in {name} too, and stopped with it: sleep {}.", dump.pid());
+    assert!(stop.beware.contains(&said), "{stop:?}");
+}
+
+/// A service may take a minute and a half to stop.
+#[test]
+fn whoever_quits_does_not_wait_for_a_unit_to_stop() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may stop a unit of the host's");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let systemctl = fs::read_to_string(folder.path().join("systemctl")).unwrap();
+    fs::write(folder.path().join("systemctl"), systemctl.replace("*stop*nightly.service) ;;", "*stop*) exec sleep 12;;"))
+        .unwrap();
+    hands.order(&unit(&job, "nightly.service"), Order::whole(1, Action::StopUnit { unit: "nightly.service".to_owned() }));
+    let asked = || fs::read_to_string(folder.path().join("asked")).unwrap_or_default();
+    until("it is asked", || asked().contains("stop --no-ask"));
+    let begun = Instant::now();
+    assert_eq!(hands.worker.finish(), ["stop nightly.service (nightly)"]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
