@@ -259,8 +259,8 @@ fn the_time_of_a_proof_is_chosen_within_its_bounds() {
     let chosen = play().sees(outage()).types("p<right><right>").ends();
     chosen.shows("(•) p prove, 20 s   stops 3 processes for so long");
     chosen.shows("Enter pauses 3 processes for 20 s");
-    chosen.shows("← → how long");
-    play().sees(outage()).types("k").ends().hides("how long");
+    chosen.shows("← → time");
+    play().sees(outage()).types("k").ends().hides("← → time");
     // What is found out meanwhile keeps it.
     let subject = whytop::subject::of(&outage(), &nightly_id(), "nightly.sh", &[]);
     let found = Report::Offers(common::stage::offers(&subject, &[]));

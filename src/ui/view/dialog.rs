@@ -283,7 +283,7 @@ fn closing(theme: &Theme, dialog: &Dialog, inner: usize) -> Vec<Line<'static>> {
         if Choice::Prove.means(&dialog.chosen) {
             let [shorter, longer] = [Command::Shorter, Command::Longer].map(|command| shown(Screen::Dialog, command));
             let keys = format!("   {shorter} {longer}");
-            line.push_whole(&[(&keys, theme.key), (" how long", theme.plain)]);
+            line.push_whole(&[(&keys, theme.key), (" time", theme.plain)]);
         }
     } else {
         line.push(shown(Screen::Dialog, Command::Back), theme.key).push(" leaves; this cannot be done here", theme.plain);
