@@ -18,9 +18,10 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{self, Group, GroupWeights};
-use super::stat::Stat;
+use super::held::kernel_signal;
+use super::stat::{Signals, Stat};
 use super::weights::Before;
-use crate::action::{Deed, Standing};
+use crate::action::{Deed, Signal, Standing};
 use crate::units::{ProcessId, clean};
 
 /// Overrides where the file is, for hosts without `/run`, and for tests.
@@ -216,7 +217,7 @@ fn of_now(mut entry: Entry) -> Option<Entry> {
     let mut is_paused = false;
     entry.standing.processes.retain(|(id, _)| {
         let stat = living(*id);
-        is_paused |= stat.as_ref().is_some_and(|stat| stat.is_stopped() || is_frozen(*id));
+        is_paused = is_paused || stat.as_ref().is_some_and(|stat| stat.is_stopped() || is_frozen(*id) || is_to_stop(*id));
         stat.is_some()
     });
     // Written by this user, and still text that came from elsewhere once.
@@ -230,6 +231,12 @@ fn of_now(mut entry: Entry) -> Option<Entry> {
         Deed::Deprioritised => !entry.standing.processes.is_empty(),
     };
     stands.then_some(entry)
+}
+
+/// It stops as soon as its system call returns, or it gets a CPU.
+fn is_to_stop(id: ProcessId) -> bool {
+    let stop = kernel_signal(Signal::Stop).as_raw();
+    Signals::read(&format!("/proc/{}", id.pid)).is_some_and(|signals| signals.is_pending(stop))
 }
 
 fn is_frozen(id: ProcessId) -> bool {

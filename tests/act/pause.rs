@@ -231,7 +231,7 @@ fn a_job_left_paused_is_known_at_the_next_start_until_it_goes_on() {
     assert_eq!(standing(&hands), []);
     assert_eq!(hands.act(&subject(&members), Action::Pause).sent(), 2);
     drop(hands);
-    assert_eq!(state(job.pid()), 'T', "a pause outlives whytop");
+    until("it stands still: a pause outlives whytop", || state(job.pid()) == 'T');
 
     let hands = Hands::new(with_ledger(folder.path()));
     let known = standing(&hands);
