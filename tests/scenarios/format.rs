@@ -122,6 +122,7 @@ impl Series {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word in a scenario file")]
 pub struct Row {
     pub pid: Pid,
     pub parent: Option<Pid>,
