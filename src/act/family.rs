@@ -60,6 +60,12 @@ impl Family {
         self.members.insert(id.pid, Member { start: id.start, answers_since: None });
     }
 
+    /// The same, but for this one.
+    pub fn without(mut self, id: ProcessId) -> Self {
+        self.disown(id);
+        self
+    }
+
     /// A member could not be hit: it is not asked again, and its children are its own.
     pub fn disown(&mut self, id: ProcessId) {
         if self.has(id) {

@@ -62,7 +62,14 @@ impl Hand {
                 Target { candidate: candidate.clone(), held }
             })
             .collect();
-        Armed { since: in_ticks(subject.seen), subject: subject.clone(), only: false, frozen: Vec::new(), targets }
+        Armed {
+            since: in_ticks(subject.seen),
+            subject: subject.clone(),
+            only: false,
+            frozen: Vec::new(),
+            spared: Vec::new(),
+            targets,
+        }
     }
 
     fn hold(&self, candidate: &Candidate, guard: &Guard) -> Result<Held, Refusal> {
@@ -102,6 +109,8 @@ pub struct Armed {
     pub(super) only: bool,
     /// The control groups by which it was paused.
     pub(super) frozen: Vec<Group>,
+    /// Who is left as he is, though he belongs to the job.
+    pub(super) spared: Vec<ProcessId>,
     pub(super) targets: Vec<Target>,
 }
 
@@ -133,6 +142,13 @@ impl Armed {
     #[must_use]
     pub(super) fn paused_by(self, frozen: Vec<Group>) -> Self {
         Self { frozen, ..self }
+    }
+
+    /// Lets go of these, and of them only.
+    #[must_use]
+    pub(super) fn sparing(mut self, spared: Vec<ProcessId>) -> Self {
+        self.targets.retain(|target| !spared.contains(&target.candidate.id));
+        Self { spared, ..self }
     }
 
     /// Those who are held.

@@ -48,6 +48,8 @@ pub struct Former {
     pub weights: GroupWeights,
     /// The control groups that were not frozen.
     pub frozen: Vec<Group>,
+    /// Who stood still already.
+    pub stood: Vec<ProcessId>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -115,6 +117,7 @@ impl Ledger {
                     let (Entry { standing, former }, had) = (entry, &mut old.former);
                     had.before.extend(without(former.before, &had.before));
                     had.frozen.extend(without(former.frozen, &had.frozen));
+                    had.stood.extend(without(former.stood, &had.stood));
                     old.standing.processes.extend(without(standing.processes, &old.standing.processes));
                     if had.weights.is_empty() {
                         had.weights = former.weights;

@@ -52,7 +52,7 @@ pub fn carry_out(shared: &Arc<Shared>, armed: Armed, order: Order) {
     }
     let outcome = match action {
         Action::End(signal) => {
-            let frozen = if armed.only { Vec::new() } else { frozen(shared, &subject) };
+            let frozen = if armed.only { Vec::new() } else { before_pause(shared, &subject).frozen };
             let outcome = armed.paused_by(frozen).strike(ticket, Action::End(signal), Blow::Signal(signal));
             shared.report(Report::Outcome(outcome.clone()));
             cut(shared, &subject);
@@ -94,27 +94,26 @@ fn pause(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
     let mut frozen = Vec::new();
     let mut outcome = armed.strike(ticket, Action::Pause, Blow::Stop(&mut frozen));
-    write_down(shared, &subject, &mut outcome, Deed::Paused, Former { frozen, ..Former::default() });
+    let former = Former { frozen, stood: outcome.stood(), ..Former::default() };
+    write_down(shared, &subject, &mut outcome, Deed::Paused, former);
     outcome
 }
 
 fn resume(shared: &Shared, ticket: u64, action: Action, armed: Armed) -> Outcome {
     let subject = armed.subject.clone();
     cut(shared, &subject);
-    let (held, picked) = (armed.held(), armed.only);
     let armed = with_recorded(shared, armed, Deed::Paused);
-    let paused: Vec<ProcessId> = recorded(shared, &subject, Deed::Paused).map(|(id, _)| id).collect();
+    let former = if armed.only { Former::default() } else { before_pause(shared, &subject) };
     // Who stood still before it was paused is not told to go on: somebody may want it so.
-    let armed = if picked || paused.is_empty() { armed } else { armed.only(&paused) };
-    let frozen = if picked { Vec::new() } else { frozen(shared, &subject) };
-    let mut outcome = armed.paused_by(frozen).strike(ticket, action, Blow::Continue);
+    let mut outcome = armed.paused_by(former.frozen).sparing(former.stood.clone()).strike(ticket, action, Blow::Continue);
     if outcome.error.is_none() {
         let _ = shared.ledger.strike(&subject.job, Deed::Paused, &done(&outcome));
     }
-    let stands = |id: &&ProcessId| !paused.contains(id) && Stat::read(id.pid).is_ok_and(|s| s.is_some_and(|s| s.is_stopped()));
-    let others = held.iter().filter(stands).count();
-    if !picked && !paused.is_empty() && others > 0 {
-        outcome.notes.push(format!("{} stood still before and stays so: resume once more", count(others, "process")));
+    let stands =
+        |id: &&ProcessId| Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.id == **id && stat.is_stopped()));
+    let still = former.stood.iter().filter(stands).count();
+    if still > 0 {
+        outcome.notes.push(format!("{} stood still before and stays so: resume once more", count(still, "process")));
     }
     outcome
 }
@@ -196,9 +195,10 @@ fn recorded(shared: &Shared, subject: &Subject, deed: Deed) -> impl Iterator<Ite
     entries.flat_map(|entry| entry.standing.processes)
 }
 
-/// The control groups by which it was paused.
-fn frozen(shared: &Shared, subject: &Subject) -> Vec<Group> {
-    shared.ledger.of(&subject.job).into_iter().flat_map(|entry| entry.former.frozen).collect()
+/// How it was before it was paused, if it is.
+fn before_pause(shared: &Shared, subject: &Subject) -> Former {
+    let paused = shared.ledger.of(&subject.job).into_iter().find(|entry| entry.standing.deed == Deed::Paused);
+    paused.map(|entry| entry.former).unwrap_or_default()
 }
 
 /// Those held, and those that it was done to and that the screen did not list under this job.
@@ -273,7 +273,7 @@ fn prove(shared: &Arc<Shared>, ticket: u64, seconds: u32, armed: Armed) {
             }
         };
         let mut stopped = proof.stopped();
-        let former = Former { frozen: proof.frozen(), ..Former::default() };
+        let former = Former { frozen: proof.frozen(), stood: stopped.stood(), ..Former::default() };
         write_down(&hands, &subject, &mut stopped, Deed::Paused, former);
         hands.report(Report::Outcome(stopped.clone()));
         let gone_on = proof.gone_on(&stopped);

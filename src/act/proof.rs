@@ -50,6 +50,8 @@ pub struct Proof {
     is_lost: bool,
     /// Who is to be stopped, and ran before.
     held: Vec<(ProcessId, String)>,
+    /// Who did not.
+    stood: Vec<ProcessId>,
     /// The control groups that were frozen.
     frozen: Vec<Group>,
 }
@@ -63,9 +65,11 @@ impl Proof {
         tools: &Tools,
         (to_self, words): (Sender<Word>, Receiver<Word>),
     ) -> Result<Self, String> {
-        let (subject, mut held, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
-        let (name, processes) = (subject.name.clone(), held.clone());
-        held.retain(|(id, _)| !Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_stopped())));
+        let (subject, all, only) = (armed.subject.clone(), armed.held_by_name(), armed.only);
+        let stands = |id: ProcessId| Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_stopped()));
+        let (name, processes) = (subject.name.clone(), all.clone());
+        let (stood, held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| stands(*id));
+        let stood = stood.into_iter().map(|(id, _)| id).collect();
         let watch = Watch { name, processes, seen: subject.seen, only, seconds };
         let failed = |error: &dyn std::fmt::Display| format!("the watchdog that would end the pause did not start: {error}");
         let mut line = serde_json::to_vec(&watch).map_err(|error| failed(&error))?;
@@ -87,7 +91,19 @@ impl Proof {
         };
         thread::Builder::new().name("whytop-proof-ear".to_owned()).spawn(listen).map_err(|error| failed(&error))?;
         pipe.write_all(&line).map_err(|error| failed(&error))?;
-        Ok(Self { ticket, subject, seconds, words, child, pipe: Some(pipe), only, is_lost: false, held, frozen: Vec::new() })
+        Ok(Self {
+            ticket,
+            subject,
+            seconds,
+            words,
+            child,
+            pipe: Some(pipe),
+            only,
+            is_lost: false,
+            held,
+            stood,
+            frozen: Vec::new(),
+        })
     }
 
     /// Waits until the job stands still.
@@ -160,7 +176,7 @@ impl Proof {
         let subject = Subject { candidates: processes.into_iter().map(Candidate::from).collect(), ..self.subject.clone() };
         let armed = Hand::armed(&subject);
         let armed = if self.only { armed.only(&subject.ids()) } else { armed };
-        armed.paused_by(self.frozen.clone()).strike(self.ticket, Action::Resume, Blow::Continue)
+        armed.paused_by(self.frozen.clone()).sparing(self.stood.clone()).strike(self.ticket, Action::Resume, Blow::Continue)
     }
 
     /// Its end of the pipe closes with it.

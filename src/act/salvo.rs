@@ -72,7 +72,7 @@ impl Armed {
             frozen: self.frozen,
             stood: HashSet::new(),
             guard: Guard::now(),
-            family: Family::since(self.since, not_held.clone()),
+            family: self.spared.into_iter().fold(Family::since(self.since, not_held.clone()), Family::without),
             sent: HashSet::new(),
             woken: HashSet::new(),
             struck: HashSet::new(),

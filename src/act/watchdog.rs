@@ -80,7 +80,7 @@ pub fn run(input: impl Read + AsFd, mut output: impl Write) -> io::Result<()> {
     }
     let hit: Vec<(ProcessId, String)> =
         stopped.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
-    let gone_on = hold(&watch, &hit).paused_by(frozen).strike(0, Action::Resume, Blow::Continue);
+    let gone_on = hold(&watch, &hit).paused_by(frozen).sparing(stopped.stood()).strike(0, Action::Resume, Blow::Continue);
     answer(&mut output, &gone_on, &[])
 }
 

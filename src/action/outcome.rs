@@ -81,6 +81,12 @@ impl Outcome {
         self.worked() && self.hits.iter().all(|hit| hit.result.as_ref().err().is_none_or(Refusal::is_no_loss))
     }
 
+    /// Who stood still before a pause, and is left so.
+    pub fn stood(&self) -> Vec<ProcessId> {
+        let stood = |hit: &&Hit| hit.result == Err(Refusal::Stopped);
+        self.hits.iter().filter(stood).map(|hit| hit.id).collect()
+    }
+
     fn said(&self) -> String {
         let job = &self.job;
         match (&self.action, self.worked()) {
