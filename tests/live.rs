@@ -38,10 +38,11 @@ use truth::Truth;
 type Scene = fn(&mut Stage) -> Result<Truth, String>;
 
 /// Every scene there is.
-const SCENES: [(&str, Scene); 15] = [
+const SCENES: [(&str, Scene); 16] = [
     ("cpu_hog_beside_a_busy_service", cpu::hog),
     ("cpu_hog_seen_by_an_ordinary_user", cpu::hog_for_nobody),
     ("fork_storm", cpu::storm),
+    ("cpu_quota_of_its_own", cpu::quota),
     ("disk_hog_on_a_throttled_disk", disk::hog),
     ("two_hogs_on_two_disks", disk::two_hogs),
     ("fsync_storm_against_a_journal", disk::fsync_storm),

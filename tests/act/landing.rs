@@ -74,6 +74,22 @@ fn whoever_ignores_the_signal_is_named_and_goes_with_the_next() {
 }
 
 #[test]
+fn an_order_that_hits_nobody_leaves_the_earlier_watch_alone() {
+    let mut job = Job::script("trap '' TERM; while :; do sleep 600; done", &[]);
+    until("it ignores", || tree(job.pid()).len() == 2);
+    let hands = Hands::new(forgetful());
+    let members = subject(&job.members());
+    assert_eq!(hands.act(&members, Action::End(Signal::Terminate)).sent(), 2);
+    landing(&hands, "who is left", |landing| !landing.left.is_empty());
+    let mut stale = members;
+    stale.candidates.iter_mut().for_each(|candidate| candidate.id.start += 1);
+    assert_eq!(hands.act(&stale, Action::End(Signal::Kill)).sent(), 0);
+    job.child.kill().unwrap();
+    job.child.wait().unwrap();
+    landing(&hands, "that the first signal's are still watched", |landing| landing.left.len() < 2);
+}
+
+#[test]
 fn a_zombie_is_named_with_the_parent_that_does_not_reap_it() {
     let parent = Job::start(role("neglect", "").stdout(Stdio::null()));
     let child = || tree(parent.pid()).into_iter().find(|seen| seen.name == "sleep");

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::stage::{Stage, retry, tool, wait_for_tasks};
+use rustix::param::clock_ticks_per_second;
+
+use super::stage::{Stage, needs_root, retry, tool, wait_for_tasks};
 use super::truth::Truth;
 
 /// Tasks of the hog for each CPU.
@@ -14,6 +17,8 @@ const FORKERS: usize = 4;
 const WORKERS: usize = 4;
 /// A request takes 3 ms of a CPU, and the next one comes 17 ms after it: alone, the workers need about half of the CPUs.
 const REQUEST: [&str; 2] = ["3000", "17000"];
+/// The part of a CPU that a service may have.
+const QUOTA: f64 = 0.3;
 /// Stuck tasks: more than any disk of a test machine keeps waiting by itself.
 const STUCK: usize = 16;
 
@@ -35,6 +40,17 @@ pub fn hog(stage: &mut Stage) -> Result<Truth, String> {
 pub fn hog_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
     stage.become_nobody()?;
     hog(stage)
+}
+
+/// A service that its own quota keeps from running: nobody else is to blame.
+pub fn quota(stage: &mut Stage) -> Result<Truth, String> {
+    needs_root()?;
+    let limits = stage.limits("cpu", "cpu")?;
+    let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
+    stage.trouble(limits.cpu(QUOTA)?);
+    stage.go(shop);
+    wait_for_tasks(shop, 'R', WORKERS);
+    Ok(Truth::watch("cpu").hurts(&[shop]))
 }
 
 /// Hundreds of processes a second, each gone before anybody looks twice.
@@ -71,8 +87,32 @@ pub fn vfork_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
     vfork(stage)
 }
 
+/// What others may use of the CPUs beside a scene in which nobody waits: whoever waits for a build beside it does wait.
+const QUIET: f64 = 0.2;
+
+/// Waits until the host has nothing else to do; fails with the reason where it goes on and on.
+fn needs_quiet() -> Result<(), String> {
+    let busy = || -> f64 {
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let all: Vec<f64> = stat.lines().next().unwrap().split_whitespace().skip(1).map(|ticks| ticks.parse().unwrap()).collect();
+        // All but idle and waiting for a disk (proc(5)), in seconds; guests are counted in the first two.
+        (all[..8].iter().sum::<f64>() - all[3] - all[4]) / clock_ticks_per_second() as f64
+    };
+    let mut used = 0.0;
+    for _ in 0..10 {
+        let (start, before) = (Instant::now(), busy());
+        thread::sleep(Duration::from_millis(300));
+        used = (busy() - before) / start.elapsed().as_secs_f64();
+        if used <= QUIET {
+            return Ok(());
+        }
+    }
+    Err(format!("others keep {used:.1} CPUs busy"))
+}
+
 /// Somebody computes, and there are CPUs for everybody.
 pub fn busy(stage: &mut Stage) -> Result<Truth, String> {
+    needs_quiet()?;
     let others = cpus() - 1;
     if others == 0 {
         return Err("there is one CPU only".to_owned());
@@ -90,6 +130,7 @@ pub fn harmless_backup(stage: &mut Stage) -> Result<Truth, String> {
     for program in ["tar", "gzip"] {
         tool(program, &["--version"])?;
     }
+    needs_quiet()?;
     let site = stage.path("site");
     fs::create_dir(&site).unwrap();
     fs::write(site.join("database"), vec![1; 32 << 20]).unwrap();
@@ -101,7 +142,7 @@ pub fn harmless_backup(stage: &mut Stage) -> Result<Truth, String> {
 }
 
 /// Nothing at all.
-#[expect(clippy::unnecessary_wraps, reason = "as every scene")]
 pub fn idle(_stage: &mut Stage) -> Result<Truth, String> {
+    needs_quiet()?;
     Ok(Truth::calm())
 }

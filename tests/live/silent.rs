@@ -26,7 +26,7 @@ pub fn frozen(stage: &mut Stage) -> Result<Truth, String> {
     assert!(retry(|| fs::metadata(mark(stage)).is_ok_and(|mark| mark.len() > 0)), "it freezes");
     stage.go(shop);
     wait_for_tasks(shop, 'D', STUCK);
-    Ok(Truth::contention("frozen_filesystem").through(snapshot).hurts(&[shop]).stuck(STUCK as u64))
+    Ok(Truth::contention("frozen_filesystem").at(&disk.mount).through(snapshot).hurts(&[shop]).stuck(STUCK as u64))
 }
 
 fn mark(stage: &Stage) -> String {
@@ -56,7 +56,7 @@ pub fn stopped_daemon(stage: &mut Stage) -> Result<Truth, String> {
     wait_for_tasks(daemon, 'T', 1);
     stage.go(album);
     wait_for_tasks(album, 'D', STUCK);
-    Ok(Truth::contention("network_filesystem").through(daemon).hurts(&[album]).stuck(STUCK as u64))
+    Ok(Truth::contention("network_filesystem").at(&point).through(daemon).hurts(&[album]).stuck(STUCK as u64))
 }
 
 struct Stopped(Pid);

@@ -38,12 +38,14 @@ pub struct Stage {
     /// Control groups that all who come on stage join.
     joined: Vec<PathBuf>,
     nobody: bool,
+    watched: bool,
+    watcher: Option<Watcher>,
     begun: Instant,
 }
 
 impl Stage {
-    /// An empty one.
-    pub fn new() -> Self {
+    /// An empty one; `watched`: a whytop sees the trouble begin.
+    pub fn new(watched: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // For those who are nobody.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -54,13 +56,24 @@ impl Stage {
             ground: Vec::new(),
             joined: Vec::new(),
             nobody: false,
+            watched,
+            watcher: None,
             begun: Instant::now(),
         }
     }
 
-    /// When the last of the cast began to act.
-    pub fn begun(&self) -> Instant {
-        self.begun
+    /// How long after the last of the cast began to act the one that watches said what is right, if it did, and what it said before.
+    pub fn noticed(&mut self, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
+        self.be_watched();
+        let begun = self.begun;
+        self.watcher.as_ref().map(|watcher| watcher.first(begun, judge)).unwrap_or_default()
+    }
+
+    /// Before anything happens, and when the stage is set: disks are there before the bad day.
+    fn be_watched(&mut self) {
+        if self.watched && self.watcher.is_none() {
+            self.watcher = Some(Watcher::start(self));
+        }
     }
 
     /// A path that is nobody else's.
@@ -141,6 +154,7 @@ impl Stage {
 
     /// Lets it begin to act.
     pub fn go(&mut self, pid: RawPid) {
+        self.be_watched();
         let player = self.cast.iter_mut().find(|player| player.pid() == pid).unwrap();
         player.input.write_all(b"go\n").unwrap();
         self.begun = Instant::now();
@@ -278,6 +292,16 @@ impl Limits {
         Limit::set(self.path.join(file), &format!("{number} {set}"), format!("{number} {unset}"))
     }
 
+    /// No more than this part of a CPU, until that ends.
+    pub fn cpu(&self, part: f64) -> Result<Limit, String> {
+        let quota = (part * 100_000.0) as u32;
+        let (file, set, unset) = match self.version {
+            Version::One => ("cpu.cfs_quota_us", quota.to_string(), "-1"),
+            Version::Two => ("cpu.max", format!("{quota} 100000"), "max"),
+        };
+        Limit::set(self.path.join(file), &set, unset.to_owned())
+    }
+
     /// No more memory than this, until that ends; nobody is killed for it.
     pub fn memory(&self, bytes: u64) -> Result<Limit, String> {
         let (file, unset) = match self.version {
@@ -330,14 +354,14 @@ fn own_slice() -> String {
 }
 
 /// A whytop that runs as the screen does, and was there before the trouble.
-pub struct Watcher {
+struct Watcher {
     child: Child,
     answers: Receiver<(Instant, Value)>,
 }
 
 impl Watcher {
     /// Starts it and waits until it knows what moves.
-    pub fn start(stage: &Stage) -> Self {
+    fn start(stage: &Stage) -> Self {
         let program = stage.linked("watcher", &env::current_exe().unwrap());
         let mut child =
             stage.user(Command::new(program)).arg("role=watch").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
@@ -358,14 +382,19 @@ impl Watcher {
         watcher
     }
 
-    /// How long after this instant the first answer came that is right. `None`: none did.
-    pub fn first(&self, begun: Instant, is_right: impl Fn(&Value) -> bool) -> Option<Duration> {
+    /// How long after this instant the first answer came that is right (`None`: none did), and what was wrong with those before.
+    fn first(&self, begun: Instant, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
         let end = Instant::now() + PATIENCE;
+        let mut wrong = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let (at, answer) = self.answers.recv_timeout(left).ok()?;
-            if at > begun && is_right(&answer) {
-                return Some(at - begun);
+            let Ok((at, answer)) = self.answers.recv_timeout(left) else { return (None, wrong) };
+            if at <= begun {
+                continue;
+            }
+            match judge(&answer) {
+                Ok(()) => return (Some(at - begun), wrong),
+                Err(why) => wrong.push(why),
             }
         }
     }

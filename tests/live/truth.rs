@@ -1,10 +1,12 @@
 //! What is true of a scene, and whether an answer says so.
 
+use std::path::Path;
+
 use rustix::process::RawPid;
 use serde_json::Value;
 
-/// What is made to happen is to be told with at least this confidence: whoever is told of less would look for himself.
-const SURE: f64 = 0.4;
+/// Of what a scene leaves no doubt about, whytop may have this little.
+const SURE: f64 = 0.6;
 
 /// What is true. Processes stand for the jobs they belong to.
 #[derive(Clone, Debug)]
@@ -12,6 +14,7 @@ pub struct Truth {
     severity: &'static str,
     resource: &'static str,
     device: Option<String>,
+    mount: Option<String>,
     culprit: Option<RawPid>,
     victims: Vec<RawPid>,
     aside: Vec<RawPid>,
@@ -22,7 +25,7 @@ pub struct Truth {
 impl Truth {
     fn of(severity: &'static str, resource: &'static str) -> Self {
         let (victims, aside) = (Vec::new(), Vec::new());
-        Self { severity, resource, device: None, culprit: None, victims, aside, backup: None, stuck: 0 }
+        Self { severity, resource, device: None, mount: None, culprit: None, victims, aside, backup: None, stuck: 0 }
     }
 
     /// Nobody waits.
@@ -43,6 +46,12 @@ impl Truth {
     /// Of this disk.
     pub fn on(mut self, device: &str) -> Self {
         self.device = Some(device.to_owned());
+        self
+    }
+
+    /// Those who wait do so on files that are mounted here.
+    pub fn at(mut self, mount: &Path) -> Self {
+        self.mount = Some(mount.to_str().unwrap().to_owned());
         self
     }
 
@@ -90,15 +99,22 @@ impl Truth {
         if self.culprit.is_some() && verdict["culprit"].is_null() {
             return Err("the culprit is no job".to_owned());
         }
-        if self.severity == "contention" {
-            let sure = verdict["confidence"].as_f64().unwrap_or_default();
-            let proven = verdict["evidence"].as_array().is_some_and(|lines| !lines.is_empty());
-            if verdict["since"].is_null() || sure < SURE || !proven {
-                return Err(format!("since {}, {sure} sure, by {}", verdict["since"], verdict["evidence"]));
-            }
-        }
         if let Some(device) = &self.device {
             told("device", &verdict["device"], &device.as_str().into())?;
+        }
+        if let Some(mount) = &self.mount {
+            let waits = answer["waits"].as_array().cloned().unwrap_or_default();
+            let there = |wait: &Value| wait["job"] == optional(self.victims.first().copied()) && wait["mount"] == mount.as_str();
+            if !waits.iter().any(there) {
+                return Err(format!("nobody waits on {mount}: {waits:?}"));
+            }
+        }
+        if self.severity == "contention" {
+            let sure = verdict["confidence"].as_f64().is_some_and(|confidence| confidence >= SURE);
+            let proven = verdict["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty());
+            if !(sure && proven && verdict["since"].is_string()) {
+                return Err(format!("accuses with less than {SURE}, or without evidence or a beginning: {verdict}"));
+            }
         }
         if self.backup.is_some() {
             told("backup", &verdict["backup"], &optional(self.backup))?;
