@@ -286,13 +286,14 @@ fn what_earlier_runs_took_is_told_of_the_next_one() {
     let mut watching = monitor();
     let mut before: Option<World> = None;
     let mut told = Vec::new();
-    // Two runs of three and five seconds, each with a pause behind it, and a third.
-    for second in 0..14 {
+    // Runs of three and five seconds, each with a pause behind it, one of a second that somebody at the screen ended, and another.
+    for second in 0..19 {
         let mut world = World::from([(1, init()), (20, cron.clone())]);
         let start = match second {
             0..3 => Some(0),
             5..10 => Some(5),
-            12.. => Some(12),
+            12..14 => Some(12),
+            16.. => Some(16),
             _ => None,
         };
         if let Some(start) = start {
@@ -302,9 +303,12 @@ fn what_earlier_runs_took_is_told_of_the_next_one() {
         if start.is_some() {
             told.push(usual(&diagnosis));
         }
+        if second == 13 {
+            watching.told_to_end(&[ProcessId { pid: 30, start: (100_000 + 12) * TICKS }]);
+        }
         before = Some(world);
     }
-    assert_eq!(told[..3], [None; 3], "the first run");
-    assert_eq!(told[3..8], [Some((1, 3.0)); 5], "the second");
-    assert_eq!(told[8..], [Some((2, 3.0)); 2], "the third: the shorter of two is in the middle");
+    assert_eq!(told[..8], [None; 8], "the first run, and the second: one run is no habit");
+    assert_eq!(told[8..10], [Some((2, 3.0)); 2], "the third: the shorter of two is in the middle");
+    assert_eq!(told[10..], [Some((2, 3.0)); 3], "the fourth: the third was told to end");
 }

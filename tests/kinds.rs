@@ -1,5 +1,6 @@
 //! The recogniser of backups over cases: tests/kinds/*.toml, each a job and what it must be taken for. `cargo test --test kinds --
-//! --nocapture score` prints how many of them the whole of whytop gets right.
+//! --nocapture score` prints how many of them the whole of whytop gets right. All files but one were looked at while weights were chosen:
+//! what they hold must stay right, and says little of jobs that nobody thought of. `unseen.toml` was not; only `score` reads it.
 //!
 //! `WHYTOP_SCENES=file.jsonl cargo test --test kinds -- --nocapture scenes` scores whole scenes (process tables with a label) too;
 //! without the variable that test says that it was skipped. `WHYTOP_SCENES_NO_FILES` and `WHYTOP_SCENES_NO_ARGUMENTS` hide what only
@@ -8,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -252,6 +254,9 @@ fn told(finding: &Finding) -> String {
     format!("    {} {:?} {:.2}\n{}", finding.kind.name(), finding.tool, finding.confidence, evidence.join("\n"))
 }
 
+/// The file that nothing was fitted to.
+const UNSEEN: &str = "unseen";
+
 /// The files of cases, by name, with their cases.
 fn corpus() -> Vec<(String, Vec<Case>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds");
@@ -271,7 +276,7 @@ fn corpus() -> Vec<(String, Vec<Case>)> {
 #[test]
 fn every_case_is_taken_for_what_it_is() {
     let corpus = corpus();
-    let cases = || corpus.iter().flat_map(|(_, cases)| cases);
+    let cases = || corpus.iter().filter(|(file, _)| file != UNSEEN).flat_map(|(_, cases)| cases);
     let complaints: Vec<String> = cases().filter_map(Case::complaint).collect();
     assert!(complaints.is_empty(), "{} of {} cases:\n{}", complaints.len(), cases().count(), complaints.join("\n"));
     assert!(cases().count() >= 190, "only {} cases were read", cases().count());
@@ -280,31 +285,71 @@ fn every_case_is_taken_for_what_it_is() {
 /// `cargo test --test kinds -- --nocapture score` prints it: each case on a host of its own, through the monitor.
 #[test]
 fn score() {
-    let (mut found, mut wanted, mut false_alarms, mut roots, mut members) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    let (mut fitted, mut unseen) = (Sum::default(), Sum::default());
     for (file, cases) in corpus() {
-        let answers: Vec<(&Case, stage::Answer)> = cases.iter().map(|case| (case, stage::play(case))).collect();
-        for (case, answer) in &answers {
+        let mut sum = Sum::default();
+        for case in &cases {
+            let answer = stage::play(case);
             if answer.wanted != answer.said || answer.said && (!answer.root || answer.members < 1.0) {
                 println!("  {file}: {}: {answer:?}", case.name);
             }
+            sum.add(&answer);
+            if file == UNSEEN { unseen.add(&answer) } else { fitted.add(&answer) }
         }
-        let of = |wanted: bool, said: bool| answers.iter().filter(|(_, a)| (a.wanted, a.said) == (wanted, said)).count() as f64;
         println!(
             "{file}: {} cases, {} of {} backups found, {} false alarms",
             cases.len(),
-            of(true, true),
-            of(true, true) + of(true, false),
-            of(false, true)
+            sum.found,
+            sum.wanted,
+            sum.false_alarms
         );
-        found += of(true, true);
-        wanted += of(true, true) + of(true, false);
-        false_alarms += of(false, true);
-        roots += answers.iter().filter(|(_, answer)| answer.root).count() as f64;
-        members += answers.iter().map(|(_, answer)| answer.members).sum::<f64>();
     }
-    let (precision, recall) = (found / (found + false_alarms), found / wanted);
-    println!("precision {precision:.3} recall {recall:.3} root {:.3} members {:.3}", roots / found, members / found);
-    assert!(precision >= 0.97 && recall >= 0.95 && roots / found >= 0.95 && members / found >= 0.95, "see above");
+    println!("looked at while weights were chosen: {fitted}");
+    println!("{UNSEEN}: {unseen}");
+    assert!(fitted.precision() >= 0.97 && fitted.recall() >= 0.95 && fitted.whole() >= 0.95, "see above");
+    // A hold against a landslide: twenty cases are too few for more.
+    assert!(unseen.precision() >= 0.75 && unseen.recall() >= 0.7, "see above");
+}
+
+/// What came out of many cases.
+#[derive(Default)]
+struct Sum {
+    found: f64,
+    wanted: f64,
+    false_alarms: f64,
+    roots: f64,
+    members: f64,
+}
+
+impl Sum {
+    fn add(&mut self, answer: &stage::Answer) {
+        let one = |is: bool| f64::from(u8::from(is));
+        self.wanted += one(answer.wanted);
+        self.found += one(answer.wanted && answer.said);
+        self.false_alarms += one(!answer.wanted && answer.said);
+        self.roots += one(answer.root);
+        self.members += answer.members;
+    }
+
+    fn precision(&self) -> f64 {
+        self.found / (self.found + self.false_alarms)
+    }
+
+    fn recall(&self) -> f64 {
+        self.found / self.wanted
+    }
+
+    /// How often what was found was found from its root to its last process.
+    fn whole(&self) -> f64 {
+        self.roots.min(self.members) / self.found
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (roots, members) = (self.roots / self.found, self.members / self.found);
+        write!(f, "precision {:.3} recall {:.3} root {roots:.3} members {members:.3}", self.precision(), self.recall())
+    }
 }
 
 /// The data files as they are written, to look for what the catalogue would quietly take.

@@ -4,12 +4,16 @@
 
 mod common;
 
-use std::fs;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common::fake_proc::FakeProc;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 /// Runs whytop on this tree, with this folder for the user's configuration.
@@ -224,18 +228,50 @@ fn of_the_users_own_file_the_good_entries_count_and_the_bad_one_is_told_once() {
     assert!(told[0].contains("bakcup"), "{told:?}");
 }
 
+/// The user's own rules file is told of, and did not keep whytop waiting.
+fn goes_on_without(host: &FakeProc, config: &Path, why: &str) {
+    let start = Instant::now();
+    let answer = json(&whytop(host, config, &["once", "--json"]));
+    let gaps = answer["gaps"].to_string();
+    assert!(gaps.contains("rules.toml") && gaps.contains(why), "{gaps}");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+}
+
 #[test]
-fn a_rules_file_that_never_answers_does_not_keep_anybody_waiting() {
+fn a_pipe_for_a_rules_file_is_refused() {
     let (host, config) = (host(), tempfile::tempdir().unwrap());
     fs::create_dir(config.path().join("whytop")).unwrap();
-    let pipe = config.path().join("whytop/rules.toml");
-    let made = Command::new("mkfifo").arg(&pipe).status();
+    let made = Command::new("mkfifo").arg(config.path().join("whytop/rules.toml")).status();
     if !made.is_ok_and(|status| status.success()) {
         println!("skipped: mkfifo is not installed");
         return;
     }
-    let start = Instant::now();
-    let answer = json(&whytop(&host, config.path(), &["once", "--json"]));
-    assert!(answer["gaps"].to_string().contains("rules.toml"), "{}", answer["gaps"]);
-    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    goes_on_without(&host, config.path(), "no regular file");
+}
+
+/// A filesystem whose daemon says nothing, not even at first: whoever looks for a file there waits for good.
+#[test]
+fn a_rules_file_that_never_answers_does_not_keep_anybody_waiting() {
+    let (host, config) = (host(), tempfile::tempdir().unwrap());
+    let point = config.path().join("whytop");
+    fs::create_dir(&point).unwrap();
+    let mounted = || -> Result<File, String> {
+        let device = File::options().read(true).write(true).open("/dev/fuse").map_err(|error| format!("/dev/fuse: {error}"))?;
+        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let data = CString::new(data).expect("no zero");
+        mount("silent", &point, "fuse", MountFlags::empty(), data.as_c_str()).map_err(|error| format!("mount: {error}"))?;
+        Ok(device)
+    };
+    let daemon = match mounted() {
+        Ok(daemon) => daemon,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let judged = catch_unwind(AssertUnwindSafe(|| goes_on_without(&host, config.path(), "cannot be read in time")));
+    // Nobody waits for it any more when the daemon is gone, and the folder can be removed.
+    drop(daemon);
+    let gone = unmount(&point, UnmountFlags::DETACH);
+    if let Err(failed) = judged {
+        resume_unwind(failed);
+    }
+    gone.unwrap();
 }

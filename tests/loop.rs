@@ -501,7 +501,7 @@ fn the_dialog_says_what_to_heed_before_the_key() {
     advice.better_signal = Some("SIGINT".into());
     advice.holds = Some("A lock in the repository.".into());
     let ended = play().sees(scene.clone()).types("k").ends();
-    shows(&ended, "It has run for 2 m 10 s; 3 earlier runs took 11 m 20 s: it would end by itself in about 9 m");
+    shows(&ended, "It has run for 2 m 10 s; 3 earlier runs here ended after 11 m 20 s: it would end by itself in about 9 m");
     shows(&ended, "It leaves a stale lock. Clean up: restic unlock. It takes SIGINT best.");
     let detail = play().sees(scene).types("<enter>").ends();
     for text in ["restic unlock", "A lock in the repository.", "it has run for 2 m 10 s"] {

@@ -36,8 +36,19 @@ enum Wants {
     Backup(&'static str),
     /// A backup whose other end is on the stage, too: this is said of it.
     Pulled(&'static str),
-    /// Anything but a backup.
-    Other,
+    /// Anything but a backup, by this program, which is to be seen at it.
+    Other(&'static str),
+}
+
+impl Wants {
+    /// Whether what is to be seen is installed.
+    fn is_there(self) -> bool {
+        if let Self::Other(program) = self { is_installed(program) } else { true }
+    }
+
+    fn is_other(self) -> bool {
+        matches!(self, Self::Other(_))
+    }
 }
 
 fn act(name: &'static str, needs: &'static str, line: &str, wants: Wants) -> Act {
@@ -60,26 +71,26 @@ fn acts() -> Vec<Act> {
         act("duplicity", "duplicity", "duplicity full --no-encryption /usr file://T/duplicity", backup("duplicity")),
         act("rdiff-backup", "rdiff-backup", "rdiff-backup backup /usr T/rdiff", backup("rdiff-backup")),
         act("dar", "dar", "dar -c T/backup/usr -R /usr -z1 -Q", backup("dar")),
-        act("apt unpack", "dpkg-deb", "while :; do dpkg-deb -x T/big.deb T/unpacked; done", Wants::Other),
-        act("git gc", "git", "while :; do git -C T/repo gc --aggressive --force; done", Wants::Other),
-        act("updatedb", "updatedb", "while :; do updatedb -l 0 -o T/files.db -U /usr; done", Wants::Other),
+        act("apt unpack", "dpkg-deb", "while :; do dpkg-deb -x T/big.deb T/unpacked; done", Wants::Other("dpkg-deb")),
+        act("git gc", "git", "while :; do git -C T/repo gc --aggressive --force; done", Wants::Other("git")),
+        act("updatedb", "updatedb", "while :; do updatedb -l 0 -o T/files.db -U /usr; done", Wants::Other("updatedb")),
         act(
             "logrotate",
             "logrotate",
             "while :; do cp T/noise T/log/app.log; PATH=$PATH:/usr/sbin logrotate -f -s T/state T/rotate.conf; done",
-            Wants::Other,
+            Wants::Other("logrotate"),
         ),
-        act("tar -x", "tar", "while :; do tar -xzf T/release-42.tar.gz -C T/extracted; done", Wants::Other),
-        act("rsync deploy", "rsync", "rsync -a --bwlimit=4M -e T/sshd T/app/dist/ web2:T/www/", Wants::Other),
+        act("tar -x", "tar", "while :; do tar -xzf T/release-42.tar.gz -C T/extracted; done", Wants::Other("tar")),
+        act("rsync deploy", "rsync", "rsync -a --bwlimit=4M -e T/sshd T/app/dist/ web2:T/www/", Wants::Other("rsync")),
         act(
             "cargo build",
             "cargo",
             "cd T/crate && while :; do touch src/main.rs; cargo build --offline --target-dir T/crate/target; done",
-            Wants::Other,
+            Wants::Other("rustc"),
         ),
-        act("find", "find", "while :; do find /usr -type f -size +1M; done", Wants::Other),
-        act("sort", "sort", "while :; do sort -R -S 16M -T T T/lines; done", Wants::Other),
-        act("less backup.log", "script", "sleep 600 | script -qfc 'less T/backup.log' /dev/null", Wants::Other),
+        act("find", "find", "while :; do find /usr -type f -size +1M; done", Wants::Other("find")),
+        act("sort", "sort", "while :; do sort -R -S 16M -T T T/lines; done", Wants::Other("sort")),
+        act("less backup.log", "script", "sleep 600 | script -qfc 'less T/backup.log' /dev/null", Wants::Other("less")),
     ];
     if postgres().is_some() {
         acts.push(act("pg_dump", "pg_dump", "pg_dump -h T shop | gzip -9 > T/shop.sql.gz", backup("pg_dump")));
@@ -172,13 +183,17 @@ impl Stage {
         let program =
             functions.collect::<String>() + "fn main() { let mut s = 0;" + &calls.collect::<String>() + "println!(\"{s}\") }\n";
         fs::write(stage.path("crate/src/main.rs"), program).unwrap();
-        for line in [
-            "dpkg-deb --root-owner-group -Znone -b T/deb T/big.deb",
-            "tar -czf T/release-42.tar.gz -C T/deb opt",
-            "cd T/repo && git init -q . && cp -r /usr/share/perl5 /usr/share/doc/git . ; git add . && git -c user.name=a -c user.email=a@b commit -qm x",
+        for (tool, line) in [
+            ("dpkg-deb", "dpkg-deb --root-owner-group -Znone -b T/deb T/big.deb"),
+            ("tar", "tar -czf T/release-42.tar.gz -C T/deb opt"),
+            (
+                "git",
+                "cd T/repo && git init -q . && cp -r T/lines /usr/share/perl5 /usr/share/doc/git . ; \
+                 git add . && git -c user.name=a -c user.email=a@b commit -qm x",
+            ),
         ] {
-            // What is missing is skipped later.
-            let _ = stage.command(&stage.fill(line)).status();
+            let made = stage.command(&stage.fill(line)).status().is_ok_and(|status| status.success());
+            assert!(made || !is_installed(tool), "{tool} has nothing to work on: {line}");
         }
         stage
     }
@@ -256,7 +271,7 @@ impl Drop for Stage {
             for _ in 0..8 {
                 let found = all
                     .iter()
-                    .filter(|(pid, parent, session)| own.contains(session) || own.contains(parent) || own.contains(pid));
+                    .filter(|(pid, parent, session, _)| own.contains(session) || own.contains(parent) || own.contains(pid));
                 ours = found.map(|(pid, ..)| *pid).collect();
                 own.extend(&ours);
             }
@@ -282,17 +297,37 @@ impl Drop for Stage {
     }
 }
 
-/// Number, parent and session of every process that has not ended.
-fn processes() -> Vec<(i32, i32, i32)> {
+/// Number, parent, session and name of every process that has not ended.
+fn processes() -> Vec<(i32, i32, i32, String)> {
     let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     entries
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let rest: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-            (rest[0] != "Z").then_some((pid, rest[1].parse().ok()?, rest[3].parse().ok()?))
+            let (begin, end) = stat.rsplit_once(')')?;
+            let rest: Vec<&str> = end.split_whitespace().collect();
+            let name = begin.split_once('(')?.1.to_owned();
+            (rest[0] != "Z").then_some((pid, rest[1].parse().ok()?, rest[3].parse().ok()?, name))
         })
         .collect()
+}
+
+/// Whether a program of this name runs below a line that is played, whatever session it has gone to.
+fn is_at_it(program: &str, session: i32) -> bool {
+    let all = processes();
+    let mut own: HashSet<i32> = HashSet::from([session]);
+    loop {
+        let before = own.len();
+        own.extend(
+            all.iter()
+                .filter(|(_, parent, of, _)| own.contains(parent) || *of == session)
+                .map(|(pid, ..)| *pid)
+                .collect::<Vec<_>>(),
+        );
+        if own.len() == before {
+            return all.iter().any(|(pid, .., name)| own.contains(pid) && name == program);
+        }
+    }
 }
 
 fn look() -> Value {
@@ -323,18 +358,25 @@ fn each_tool_is_taken_for_what_it_is() {
     let mut stage = Stage::new();
     let served = postgres().is_some_and(|bin| stage.serve(&bin));
     let (acts, missing): (Vec<Act>, Vec<Act>) =
-        acts().into_iter().partition(|act| is_installed(act.needs) && (act.name != "pg_dump" || served));
+        acts().into_iter().partition(|act| is_installed(act.needs) && act.wants.is_there() && (act.name != "pg_dump" || served));
     for act in missing {
         println!("skipped: {} is not installed, or does not run here", act.needs);
     }
     stage.play(&acts);
     let begun = Instant::now();
     let mut unseen: Vec<(&Act, i32)> =
-        acts.iter().zip(stage.sessions.iter().copied()).filter(|(act, _)| act.wants != Wants::Other).collect();
+        acts.iter().zip(stage.sessions.iter().copied()).filter(|(act, _)| !act.wants.is_other()).collect();
+    // What never runs is never taken for a backup either.
+    let mut idle: Vec<(&Act, &str, i32)> = acts
+        .iter()
+        .zip(stage.sessions.iter().copied())
+        .filter_map(|(act, session)| if let Wants::Other(program) = act.wants { Some((act, program, session)) } else { None })
+        .collect();
     let mut last = Value::Null;
     for looks in 1..=LOOKS {
+        idle.retain(|(_, program, session)| !is_at_it(program, *session));
         let answer = look();
-        for (act, session) in acts.iter().zip(&stage.sessions).filter(|(act, _)| act.wants == Wants::Other) {
+        for (act, session) in acts.iter().zip(&stage.sessions).filter(|(act, _)| act.wants.is_other()) {
             let job = jobs(&answer).find(|job| holds(job, *session));
             assert!(job.is_none_or(|job| job["kind"] != "backup"), "{}: {}", act.name, told(job));
         }
@@ -346,16 +388,17 @@ fn each_tool_is_taken_for_what_it_is() {
                 Wants::Backup(tool) => jobs(&answer).any(|job| {
                     holds(job, *session) && job["kind"] == "backup" && job["tool"] == tool && job["root_pid"] == *session
                 }),
-                Wants::Other => true,
+                Wants::Other(_) => true,
             };
             !found
         });
         last = answer;
-        if unseen.is_empty() || begun.elapsed() > LONGEST {
+        idle.retain(|(_, program, session)| !is_at_it(program, *session));
+        if unseen.is_empty() && idle.is_empty() || begun.elapsed() > LONGEST {
             println!(
                 "{} tools, {} backups among them, in {looks} looks",
                 acts.len(),
-                acts.iter().filter(|act| act.wants != Wants::Other).count()
+                acts.iter().filter(|act| !act.wants.is_other()).count()
             );
             break;
         }
@@ -365,7 +408,9 @@ fn each_tool_is_taken_for_what_it_is() {
         .map(|(act, session)| format!("{}: {}", act.name, told(jobs(&last).find(|job| holds(job, *session)))))
         .collect();
     assert!(missed.is_empty(), "not seen:\n{}", missed.join("\n"));
-    for (act, session) in acts.iter().zip(&stage.sessions).filter(|(act, _)| act.wants == Wants::Other) {
+    let idle: Vec<&str> = idle.iter().map(|(act, ..)| act.name).collect();
+    assert!(idle.is_empty(), "never ran: {idle:?}");
+    for (act, session) in acts.iter().zip(&stage.sessions).filter(|(act, _)| act.wants.is_other()) {
         println!("{}: {}", act.name, told(jobs(&last).find(|job| holds(job, *session))));
     }
 }

@@ -69,7 +69,7 @@ pub fn run_time(job: &Job) -> Option<String> {
     let age = job.age?;
     let so_far = format!("it has run for {}", span(age));
     let Some(Usual { runs, seconds }) = job.usual else { return Some(so_far) };
-    let earlier = format!("{} took {}", count(runs, "earlier run"), span(seconds));
+    let earlier = format!("{} here ended after {}", count(runs, "earlier run"), span(seconds));
     Some(if seconds > age {
         format!("{so_far}; {earlier}: it would end by itself in about {}", span(seconds - age))
     } else {

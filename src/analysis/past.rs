@@ -10,6 +10,8 @@ use crate::analysis::diagnosis::{JobFacts, Kind, Usual};
 const NAMES: usize = 64;
 /// Runs remembered of each: enough for a middle, few enough to follow data that grows.
 const RUNS: usize = 8;
+/// Fewer than this are no habit: one may have crashed.
+const HABIT: usize = 2;
 /// A run shorter than this, in seconds, says that nothing was to be done.
 const SHORTEST: f64 = 1.0;
 
@@ -42,10 +44,10 @@ impl Past {
         self.names.push((work, runs));
     }
 
-    /// How long earlier runs of this job's work took.
+    /// How long earlier runs of this job's work took, if there were enough to say so.
     pub fn usual(&self, facts: &JobFacts) -> Option<Usual> {
         let same = |work: &Work| work.0 == facts.name && work.1 == facts.launched_by;
-        let (_, runs) = self.names.iter().find(|(work, _)| same(work))?;
+        let (_, runs) = self.names.iter().find(|(work, runs)| same(work) && runs.len() >= HABIT)?;
         let mut sorted: Vec<f64> = runs.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         Some(Usual { runs: sorted.len(), seconds: *sorted.get((sorted.len().max(1) - 1) / 2)? })
@@ -81,7 +83,9 @@ mod tests {
         past.note(&nightly, 0.2);
         past.note(&site, 90.0);
         assert_eq!((past.usual(&nightly), past.usual(&site)), (None, None));
-        for seconds in [900.0, 610.0, 600.0] {
+        past.note(&nightly, 900.0);
+        assert_eq!(past.usual(&nightly), None, "one run is no habit");
+        for seconds in [610.0, 600.0] {
             past.note(&nightly, seconds);
         }
         assert_eq!(past.usual(&nightly), Some(Usual { runs: 3, seconds: 610.0 }));

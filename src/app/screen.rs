@@ -38,6 +38,7 @@ use crate::ui::keys::Rights;
 use crate::ui::state::State;
 use crate::ui::terminal::{self, Guard};
 use crate::ui::theme::Depth;
+use crate::units::ProcessId;
 
 /// The clock on the screen moves this often, also between samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
     let told = end_on_signals(send.clone())?;
     let mut monitor = Monitor::new(&facts, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints);
     let host = Arc::clone(monitor.facts());
+    let (cut_short, ends) = channel::<Vec<ProcessId>>();
     let answers = send.clone();
     let failed = Arc::new(Mutex::new(None));
     let failure = Arc::clone(&failed);
@@ -65,7 +67,12 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         let event = catch_unwind(AssertUnwindSafe(|| {
             seen.map(|seen| match seen {
                 Seen::Glance(glance) => Event::Glance(Arc::clone(&host), glance),
-                Seen::Sample(sample) => Event::Diagnosis(Arc::new(monitor.ingest(*sample))),
+                Seen::Sample(sample) => {
+                    for processes in ends.try_iter() {
+                        monitor.told_to_end(&processes);
+                    }
+                    Event::Diagnosis(Arc::new(monitor.ingest(*sample)))
+                }
             })
         }));
         let event = event.unwrap_or_else(|panic| Err(anyhow!("whytop failed: {}", panic_words(&*panic))));
@@ -98,7 +105,9 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
     let _probe = probe.transpose()?;
     let worker = worker(&send, &sampler, &trace);
     let guard = Guard::enter()?;
-    let ran = show(&guard, Inbox(inbox), &send, &worker, own_host, &trace, state);
+    let world =
+        Host { guard: &guard, hand: Hand::new(own_host), worker: &worker, trace: Arc::clone(&trace), cut_short, aim: None };
+    let ran = show(Inbox(inbox), &send, world, state);
     // Before anything is waited for: nobody is kept on a screen that is dead.
     drop(guard);
     for what in worker.finish() {
@@ -125,21 +134,13 @@ fn panic_words(panic: &(dyn Any + Send)) -> &str {
     words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
 }
 
-fn show(
-    guard: &Guard,
-    mut inbox: Inbox,
-    send: &Sender<Event>,
-    worker: &Worker,
-    own_host: bool,
-    trace: &Arc<Trace>,
-    state: State,
-) -> Result<()> {
+fn show(mut inbox: Inbox, send: &Sender<Event>, mut world: Host, state: State) -> Result<()> {
     let input = send.clone();
     terminal::spawn_input(move |event| input.send(event).is_ok())?;
-    let mut world = Host { guard, hand: Hand::new(own_host), worker, trace: Arc::clone(trace), aim: None };
-    crate::ui::run(&mut guard.screen()?, state, &mut inbox, &mut world)
+    crate::ui::run(&mut world.guard.screen()?, state, &mut inbox, &mut world)
 }
 
+/// Starts what carries out orders; its answers go to the screen and into the trace.
 fn worker(send: &Sender<Event>, sampler: &Arc<Sampler>, trace: &Arc<Trace>) -> Worker {
     let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
     let mut landings = Landings::default();
@@ -210,6 +211,8 @@ struct Host<'a> {
     hand: Hand,
     worker: &'a Worker,
     trace: Arc<Trace>,
+    /// To whoever notes how long runs take.
+    cut_short: Sender<Vec<ProcessId>>,
     /// What is held.
     aim: Option<Aim>,
 }
@@ -225,6 +228,11 @@ impl World for Host<'_> {
     fn order(&mut self, order: Order, grounds: Grounds) {
         if let Some((armed, aim)) = self.hand.arm().zip(self.aim.take()) {
             self.trace.note(Entry::asked(Timestamp::now(), &order, &aim, grounds));
+            if order.action.ends() {
+                // Before it is done: the next sample may miss the job already.
+                let all = || aim.targets.iter().map(|aimed| aimed.candidate.id).collect();
+                let _ = self.cut_short.send(order.only.clone().unwrap_or_else(all));
+            }
             self.worker.order(armed, order);
         }
     }

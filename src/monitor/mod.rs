@@ -4,7 +4,7 @@
 
 mod weigh;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -54,6 +54,8 @@ pub struct Monitor {
     /// The jobs of processes that did something within the window: what those did that have ended counts on.
     of_late: HashMap<ProcessId, JobId>,
     past: Past,
+    /// Jobs that somebody at this screen told to end: how long they ran says nothing of how long such a run takes.
+    cut_short: HashSet<JobId>,
     /// What is wrong with what whytop was told to know.
     complaints: Vec<Gap>,
 }
@@ -91,6 +93,7 @@ impl Monitor {
             troubles: Vec::new(),
             of_late: HashMap::new(),
             past: Past::default(),
+            cut_short: HashSet::new(),
             complaints: Vec::new(),
         }
     }
@@ -104,6 +107,12 @@ impl Monitor {
     /// What does not change about the host, fit to be printed.
     pub fn facts(&self) -> &Arc<HostFacts> {
         &self.facts
+    }
+
+    /// These processes are being told to end: their job's run is not one that ended by itself.
+    pub fn told_to_end(&mut self, processes: &[ProcessId]) {
+        let jobs = processes.iter().filter_map(|id| self.jobs.of(*id)).map(|facts| facts.id.clone());
+        self.cut_short.extend(jobs);
     }
 
     /// Takes in the next sample and says what is the matter.
@@ -130,6 +139,9 @@ impl Monitor {
         };
         self.jobs.update(&self.table, &recent, instant);
         for ended in self.jobs.take_ended() {
+            if self.cut_short.remove(&ended.id) {
+                continue;
+            }
             self.past.note(&ended, ended.root.map_or(0.0, |root| instant.age(root)));
         }
 

@@ -82,7 +82,7 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
         reading.facts.push(Fact { weight: READS_DISK, text: format!("it reads the whole device {}", shown(device)) });
     }
     if let Some(away) = files.away.first().filter(|_| reading.open) {
-        reading.facts.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
+        reading.habits.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
     }
     if reading.tool.is_none() && reading.pace.works() {
         read_strangers_files(reading, files);
@@ -115,10 +115,11 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
             && basename(file) != basename(reading.program.path)
     };
     if let Some(file) = read().find(foreign) {
-        reading.facts.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });
+        reading.habits.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });
         let other = read().filter(foreign).find(|other| top(other) != top(file));
         if let Some(other) = other {
-            reading.facts.push(Fact { weight: READS_LIVE, text: format!("and {}", shown(other)) });
+            reading.gathers = true;
+            reading.habits.push(Fact { weight: READS_LIVE, text: format!("and {}", shown(other)) });
         }
     }
 }

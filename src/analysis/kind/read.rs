@@ -127,6 +127,10 @@ pub struct Reading<'a> {
     pub text: String,
     /// What else it says for or against a backup.
     pub facts: Vec<Fact>,
+    /// What speaks for one, and is the habit of scanners, indexers and reports as well.
+    pub habits: Vec<Fact>,
+    /// It reads what lies in several places that the host lives from.
+    pub gathers: bool,
     /// What it writes to.
     pub targets: Vec<&'a str>,
     /// Context may add to it: an archiver, a copier, a program nobody knows.
@@ -166,6 +170,8 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
         weight: 0.0,
         text: String::new(),
         facts: Vec::new(),
+        habits: Vec::new(),
+        gathers: false,
         targets: Vec::new(),
         open: false,
         pace: Pace::of(process),

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use super::catalogue::Catalogue;
-use super::program::basename;
+use super::program::{basename, commands};
 use super::read::{Reading, read, shown};
+use super::rules::Fact;
 use super::tools::{Doing, Role};
 use super::words::{name_says, place_says};
 use super::work;
@@ -27,16 +28,22 @@ const PIPED: f64 = 0.25;
 const READS_MUCH: f64 = 0.2;
 /// Bytes per second that are a lot for one job.
 const MUCH: f64 = 8.0e6;
-/// It reads as fast as only copying does: what else reads a lot has to think about it.
-const STREAMS: f64 = 0.3;
+/// It reads as fast as copying does; so does a scanner on a fast disk.
+const STREAMS: f64 = 0.25;
 /// Bytes per second from which that is so.
 const STREAMING: f64 = 50.0e6;
 /// Nothing that speaks for a backup says more than this: other batch work has the same habits.
 const VAGUE: f64 = 0.25;
 /// What that takes off.
 const ONLY_VAGUE: f64 = -0.25;
-/// What a dated file or an archive's ending counts for in the hands of a program nobody knows.
-const UNTOLD: f64 = 0.5;
+/// What it takes off if nothing comes out either: who reads everything and writes nothing searches it, counts it, scans it.
+const NO_SINK: f64 = -0.5;
+/// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
+const COMES_OUT: f64 = 0.1;
+/// What a place, a date or an archive's ending counts for in the hands of a program nobody knows: reports and pictures go to the NAS too.
+const UNTOLD: f64 = 0.4;
+/// A program that nobody knows feeds a shell that writes a file on another host.
+const WRITES_THERE: f64 = 0.5;
 /// From here on what a program that nobody knows is called or reads says something.
 const TELLING: f64 = 0.2;
 /// A service writes far more than it reads: it keeps what others send.
@@ -75,14 +82,15 @@ pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
         Doing::Unknown if reading.tool.is_none() && reading.pace.works() => {}
         _ => return 0.0,
     }
-    for fact in &reading.facts {
+    for fact in reading.said() {
         scale.put(fact.weight, String::new);
     }
     if reading.open
         && (reading.pace.works() || reading.role() == Some(Role::Archiver))
         && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max)
     {
-        scale.put(place, String::new);
+        let untold = reading.doing == Doing::Unknown && !reading.tells();
+        scale.put(if untold { place * UNTOLD } else { place }, String::new);
     }
     scale.confidence()
 }
@@ -252,14 +260,14 @@ impl<'a, 'b> Read<'a, 'b> {
         let mut lead: Option<(usize, f64)> = None;
         let (mut packs, mut copies) = (false, false);
         let mut sure = false;
-        let mut strangers = 0.0_f64;
+        let mut telling = false;
         for (at, reading) in self.readings.iter().enumerate() {
             let weight = match reading.doing {
                 Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
                 Doing::Backup => reading.weight,
                 Doing::Agent if reading.pace.copies() && !self.unit_undoes(reading) => AGENT_WORKS,
                 _ => {
-                    strangers = strangers.max(reading.facts.iter().map(|fact| fact.weight).fold(0.0, f64::max));
+                    telling |= reading.tells();
                     continue;
                 }
             };
@@ -273,7 +281,7 @@ impl<'a, 'b> Read<'a, 'b> {
             } else {
                 scale.put_once(weight, &reading.text);
             }
-            for fact in &reading.facts {
+            for fact in reading.said() {
                 scale.put_once(fact.weight, &fact.text);
             }
             packs |= reading.open && reading.role() == Some(Role::Archiver);
@@ -286,20 +294,50 @@ impl<'a, 'b> Read<'a, 'b> {
         let other = self.other_work();
         let strangers_count = !sure && other.is_none();
         if strangers_count {
-            self.weigh_names(scale);
+            telling |= self.weigh_names(scale);
+            if let Some(pipe) = self.file_elsewhere().filter(|_| lead.is_none()) {
+                scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
+                telling = true;
+            }
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
         if sure {
             self.weigh_unit(scale, false);
         } else {
-            self.weigh_flow(scale, packs, copies || strangers >= TELLING);
+            self.weigh_flow(scale, packs, copies || telling);
         }
         self.weigh_launcher(scale, !sure);
-        if scale.confidence() >= CALLED_BACKUP && scale.facts.iter().all(|fact| fact.weight <= VAGUE) {
-            scale.put(ONLY_VAGUE, || "none of it is telling by itself".into());
+        let stranger = lead.is_none() && !telling;
+        if scale.confidence() >= CALLED_BACKUP {
+            if stranger && !self.has_sink() {
+                scale.put(NO_SINK, || "hardly anything of what it reads is seen to go anywhere".into());
+            } else if stranger || scale.facts.iter().all(|fact| fact.weight <= VAGUE) {
+                scale.put(ONLY_VAGUE, || "none of it is telling by itself".into());
+            }
         }
         lead.map(|(at, _)| at)
+    }
+
+    /// Whether what the job reads comes out again, or goes into a pipe to somewhere.
+    fn has_sink(&self) -> bool {
+        let sum = |of: fn(&Reading) -> Option<f64>| self.readings.iter().filter_map(of).sum::<f64>();
+        let (read, written) = (sum(|reading| reading.pace.read), sum(|reading| reading.pace.write));
+        written >= read * COMES_OUT
+            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works())
+    }
+
+    /// What writes a file on another host, through a shell there: `ssh store 'cat > /pool/db'`.
+    fn file_elsewhere(&self) -> Option<&Reading<'a>> {
+        self.readings.iter().find(|reading| {
+            let line = || reading.program.args.join(" ");
+            reading.program.name == "ssh"
+                && reading.pace.works()
+                && commands(&line()).iter().any(|command| {
+                    command.output.is_some_and(|output| !output.starts_with("/dev/"))
+                        && command.words.iter().any(|word| matches!(basename(word), "cat" | "tee" | "dd" | "gzip" | "zstd"))
+                })
+        })
     }
 
     /// Its arguments are hidden, and its unit's name says that it deals with backups that are there: `restic-prune.service`.
@@ -331,18 +369,18 @@ impl<'a, 'b> Read<'a, 'b> {
             .max_by(|a, b| self.share(a).total_cmp(&self.share(b)))
     }
 
-    /// Names of scripts, programs nobody knows, the unit.
-    fn weigh_names(&self, scale: &mut Scale) {
+    /// Names of scripts, programs nobody knows, the unit, and what such programs read; whether the unit's name is telling.
+    fn weigh_names(&self, scale: &mut Scale) -> bool {
         let mut named = false;
         for reading in self.readings.iter().filter(|reading| reading.tool.is_none()) {
-            for fact in &reading.facts {
+            for fact in reading.said() {
                 scale.put_once(fact.weight, &fact.text);
                 named |= fact.weight > 0.0;
             }
         }
-        named |= self.weigh_unit(scale, true);
-        if !named {
-            return;
+        let unit = self.weigh_unit(scale, true);
+        if !named && !unit {
+            return false;
         }
         if !self.works() {
             scale.put(IDLE, || "it does next to nothing".into());
@@ -353,6 +391,7 @@ impl<'a, 'b> Read<'a, 'b> {
                 scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
             }
         }
+        unit
     }
 
     fn weigh_unit(&self, scale: &mut Scale, cancels: bool) -> bool {
@@ -373,7 +412,8 @@ impl<'a, 'b> Read<'a, 'b> {
 
     /// Where data comes from and goes to, for archivers, copiers and programs nobody knows.
     fn weigh_flow(&self, scale: &mut Scale, packs: bool, copies: bool) {
-        let source = copies || self.readings.iter().any(|r| r.tool.is_none() && r.program.script && !r.program.bare);
+        let reads = |r: &Reading| r.tool.is_none() && (r.program.script && !r.program.bare || !r.habits.is_empty());
+        let source = copies || self.readings.iter().any(reads);
         let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
         if !source && !stranger_moves {
             return;
@@ -396,8 +436,8 @@ impl<'a, 'b> Read<'a, 'b> {
             scale.put(PIPED, || format!("its output goes through {}", helper.called()));
         }
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
-            // A date or an ending alone may be any program's output.
-            let vague = !copies && says.place == 0.0;
+            // All of it may be any program's output.
+            let vague = !copies;
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
@@ -446,6 +486,17 @@ impl<'a, 'b> Read<'a, 'b> {
 }
 
 impl Reading<'_> {
+    /// Everything it says for or against a backup.
+    fn said(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().chain(&self.habits)
+    }
+
+    /// Whether a program that nobody knows tells of a backup by more than habits; or it gathers from all over the host.
+    fn tells(&self) -> bool {
+        self.facts.iter().any(|fact| fact.weight >= TELLING)
+            || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
+    }
+
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
     pub fn decides(&self) -> bool {
         self.tool.is_some_and(|tool| tool.words.decides)
@@ -461,6 +512,7 @@ impl Reading<'_> {
             self.doing = Doing::Unknown;
         }
         self.facts.clear();
+        self.habits.clear();
         self.targets.clear();
         self.open = false;
     }
