@@ -28,7 +28,8 @@ impl Group {
 
     fn take(&self, job: &Job) {
         for seen in tree(job.pid()) {
-            fs::write(self.0.join("cgroup.procs"), seen.id.pid.to_string()).unwrap();
+            let taken = fs::write(self.0.join("cgroup.procs"), seen.id.pid.to_string());
+            assert!(taken.is_ok() || !lives(seen.id), "{} {}: {taken:?}", seen.name, seen.id);
         }
     }
 
