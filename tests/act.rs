@@ -237,7 +237,7 @@ fn the_clean_up_of_a_script_is_left_alone() {
 #[test]
 fn a_stopped_process_is_let_go_on_to_its_end() {
     let bystander = Job::sleeper();
-    for signal in [Signal::Terminate, Signal::Interrupt, Signal::Kill] {
+    for signal in deadly() {
         let mut job = Job::sleeper();
         assert_eq!(send(&job.root(), Signal::Stop).sent(), 1);
         until("it has stopped", || seen(job.pid()).is_some_and(|seen| seen.state == 'T'));
@@ -538,7 +538,7 @@ fn of_any_tree_every_member_is_hit_and_nobody_else() {
         let mut shape = String::new();
         grow(&mut random, 3, &mut 9, &mut shape);
         let mut job = Job::tree(&shape);
-        let signal = random.choice([Signal::Terminate, Signal::Interrupt, Signal::Kill]).unwrap();
+        let signal = random.choice(deadly()).unwrap();
         let members = job.members();
         fell(&mut job, &members, random.bool(), signal, &shape);
         assert!(bystanders.iter().all(|bystander| lives(bystander.id)), "{shape}");

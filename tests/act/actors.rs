@@ -286,6 +286,16 @@ impl Hands {
     }
 }
 
+/// The signals that end a sleeper. Not SIGINT where the tests were started to ignore it, as a shell does in the background: their
+/// children inherit that.
+pub fn deadly() -> Vec<Signal> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignores_interrupt = u64::from_str_radix(ignored.trim(), 16).unwrap() >> 1 & 1 == 1;
+    let signals = [Signal::Terminate, Signal::Interrupt, Signal::Kill].into_iter();
+    signals.filter(|signal| *signal != Signal::Interrupt || !ignores_interrupt).collect()
+}
+
 /// The state of a process by the kernel's letter; `-`: it is gone.
 pub fn state(pid: Pid) -> char {
     seen(pid).map_or('-', |seen| seen.state)
