@@ -82,7 +82,7 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
         reading.facts.push(Fact { weight: READS_DISK, text: format!("it reads the whole device {}", shown(device)) });
     }
     if let Some(away) = files.away.first().filter(|_| reading.open) {
-        reading.habits.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
+        reading.facts.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
     }
     if reading.tool.is_none() && reading.pace.works() {
         read_strangers_files(reading, files);

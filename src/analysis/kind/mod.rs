@@ -14,6 +14,7 @@ mod other;
 mod program;
 mod read;
 mod rules;
+mod sinks;
 pub mod tools;
 mod weigh;
 mod words;

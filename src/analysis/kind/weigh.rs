@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use super::catalogue::Catalogue;
-use super::program::{basename, commands};
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
@@ -38,8 +37,6 @@ const VAGUE: f64 = 0.25;
 const ONLY_VAGUE: f64 = -0.25;
 /// What it takes off if nothing comes out either: who reads everything and writes nothing searches it, counts it, scans it.
 const NO_SINK: f64 = -0.5;
-/// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
-const COMES_OUT: f64 = 0.1;
 /// What a place, a date or an archive's ending counts for in the hands of a program nobody knows: reports and pictures go to the NAS too.
 const UNTOLD: f64 = 0.4;
 /// A program that nobody knows feeds a shell that writes a file on another host.
@@ -89,8 +86,7 @@ pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
         && (reading.pace.works() || reading.role() == Some(Role::Archiver))
         && let Some(place) = reading.targets.iter().map(|target| place_says(target).weight()).reduce(f64::max)
     {
-        let untold = reading.doing == Doing::Unknown && !reading.tells();
-        scale.put(if untold { place * UNTOLD } else { place }, String::new);
+        scale.put(place, String::new);
     }
     scale.confidence()
 }
@@ -233,28 +229,6 @@ impl<'a, 'b> Read<'a, 'b> {
         self.readings.iter().any(|reading| at_it(reading) && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
     }
 
-    /// A database is copied into another one: the process that reads from the dump.
-    pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
-        let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
-        let over_ssh =
-            self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
-        if let Some(sink) =
-            sinks.iter().find(|sink| over_ssh.clone().any(|arg| arg.split_whitespace().any(|word| basename(word) == *sink)))
-        {
-            return Some(sink);
-        }
-        let kept = !of.targets.is_empty()
-            || of
-                .program
-                .args
-                .iter()
-                .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
-            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
-        let local =
-            self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
-        sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
-    }
-
     /// Puts everything on the scale; the process that says most for a backup.
     fn weigh(&self, scale: &mut Scale) -> Option<usize> {
         let mut lead: Option<(usize, f64)> = None;
@@ -312,32 +286,11 @@ impl<'a, 'b> Read<'a, 'b> {
         if scale.confidence() >= CALLED_BACKUP {
             if stranger && !self.has_sink() {
                 scale.put(NO_SINK, || "hardly anything of what it reads is seen to go anywhere".into());
-            } else if stranger || scale.facts.iter().all(|fact| fact.weight <= VAGUE) {
+            } else if stranger && self.serves() || scale.facts.iter().all(|fact| fact.weight <= VAGUE) {
                 scale.put(ONLY_VAGUE, || "none of it is telling by itself".into());
             }
         }
         lead.map(|(at, _)| at)
-    }
-
-    /// Whether what the job reads comes out again, or goes into a pipe to somewhere.
-    fn has_sink(&self) -> bool {
-        let sum = |of: fn(&Reading) -> Option<f64>| self.readings.iter().filter_map(of).sum::<f64>();
-        let (read, written) = (sum(|reading| reading.pace.read), sum(|reading| reading.pace.write));
-        written >= read * COMES_OUT
-            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works())
-    }
-
-    /// What writes a file on another host, through a shell there: `ssh store 'cat > /pool/db'`.
-    fn file_elsewhere(&self) -> Option<&Reading<'a>> {
-        self.readings.iter().find(|reading| {
-            let line = || reading.program.args.join(" ");
-            reading.program.name == "ssh"
-                && reading.pace.works()
-                && commands(&line()).iter().any(|command| {
-                    command.output.is_some_and(|output| !output.starts_with("/dev/"))
-                        && command.words.iter().any(|word| matches!(basename(word), "cat" | "tee" | "dd" | "gzip" | "zstd"))
-                })
-        })
     }
 
     /// Its arguments are hidden, and its unit's name says that it deals with backups that are there: `restic-prune.service`.
@@ -437,7 +390,8 @@ impl<'a, 'b> Read<'a, 'b> {
         }
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
             // All of it may be any program's output.
-            let vague = !copies;
+            let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
+            let vague = !copies && (says.place == 0.0 && !reads_live || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
@@ -445,8 +399,7 @@ impl<'a, 'b> Read<'a, 'b> {
                     (false, false) => format!("it writes an archive: {}", shown(target)),
                 }
             });
-            let serves = matches!(self.job.launcher, Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine);
-            if serves && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
+            if self.serves() && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
                 scale.put(KEEPS, || "it writes far more than it reads".into());
             }
             if says.copy > 0.0 {

@@ -1,0 +1,69 @@
+//! Where what a job reads goes to: out again, into another database, through a shell on another host, nowhere.
+//!
+//! Pure. Tested by tests/kinds.rs.
+
+use super::Launcher;
+use super::program::{basename, commands};
+use super::read::Reading;
+use super::tools::{Doing, Role};
+use super::weigh::Read;
+use super::words::place_says;
+
+/// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
+const COMES_OUT: f64 = 0.1;
+
+impl<'a> Read<'a, '_> {
+    /// A database is copied into another one: the process that reads from the dump.
+    pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
+        let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
+        let over_ssh =
+            self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
+        if let Some(sink) =
+            sinks.iter().find(|sink| over_ssh.clone().any(|arg| arg.split_whitespace().any(|word| basename(word) == *sink)))
+        {
+            return Some(sink);
+        }
+        let kept = !of.targets.is_empty()
+            || of
+                .program
+                .args
+                .iter()
+                .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
+            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
+        let local =
+            self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
+        sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
+    }
+
+    /// Whether what the job reads comes out again, or goes into a pipe to somewhere.
+    pub fn has_sink(&self) -> bool {
+        let sum = |of: fn(&Reading) -> Option<f64>| self.readings.iter().filter_map(of).sum::<f64>();
+        let (read, written) = (sum(|reading| reading.pace.read), sum(|reading| reading.pace.write));
+        written >= read * COMES_OUT
+            || self.readings.iter().any(|reading| {
+                // A target that it was told is one, whether its writes are seen or not.
+                let told = |target: &&str| {
+                    place_says(target).place > 0.0 && reading.program.args.iter().any(|arg| arg.contains(*target))
+                };
+                reading.role() == Some(Role::Helper) && reading.pace.works() || reading.targets.iter().any(told)
+            })
+    }
+
+    /// Whether it was started to serve: such a program writes to the NAS in the course of its work.
+    pub fn serves(&self) -> bool {
+        matches!(self.job.launcher, Launcher::ServiceManager | Launcher::Supervisor | Launcher::ContainerEngine)
+    }
+
+    /// What writes a file on another host, through a shell there: `ssh store 'cat > /pool/db'`.
+    pub fn file_elsewhere(&self) -> Option<&Reading<'a>> {
+        self.readings.iter().find(|reading| {
+            let line = || reading.program.args.join(" ");
+            reading.program.name == "ssh"
+                && reading.pace.works()
+                && commands(&line()).iter().any(|command| {
+                    command.output.is_some_and(|output| !output.starts_with("/dev/"))
+                        && command.words.iter().any(|word| matches!(basename(word), "cat" | "tee" | "dd" | "gzip" | "zstd"))
+                })
+        })
+    }
+}
