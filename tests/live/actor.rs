@@ -168,11 +168,16 @@ fn sync(path: &Path, bytes: usize, rest: Duration) {
 
 /// Writes into the cache, for good, and never the same twice: it keeps coming to the limit of its memory.
 fn fill(path: &Path, bytes: u64) {
-    let file = File::create(path).unwrap();
     let data = vec![1; 64 << 10];
+    let file = loop {
+        // One that finds no memory tries again, here and below.
+        match File::create(path) {
+            Ok(file) => break file,
+            Err(_) => thread::yield_now(),
+        }
+    };
     loop {
         for at in (0..bytes).step_by(data.len()) {
-            // One that finds no memory tries again.
             let _ = file.write_all_at(&data, at);
         }
         let _ = file.set_len(0);

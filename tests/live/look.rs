@@ -16,8 +16,10 @@ use super::truth::Truth;
 const RUNS: &str = "WHYTOP_LIVE_RUNS";
 /// Looks at a scene, of which most must be right: hosts on which tests run have troubles of their own at times.
 const LOOKS: usize = 3;
-/// The truth is promised within this time: from the start of the program, and from the beginning of the trouble where it runs already.
+/// An answer is promised within this time, from the start of the program.
 const PROMISED: Duration = Duration::from_secs(2);
+/// And from one that runs already within two of its looks, a second each and a twentieth more: the trouble begins right after a look here.
+const NOTICED: Duration = Duration::from_millis(2200);
 /// Right answers of so many: 19 of 20.
 const RIGHT: (usize, usize) = (19, 20);
 
@@ -78,7 +80,7 @@ fn many_runs(name: &'static str, scene: Scene, runs: usize) -> Result<(), Failed
         row.asked += 1;
         row.answered.push(look.took);
         let (noticed, before) = stage.noticed(|answer| truth.judge(answer));
-        let in_time = look.took < PROMISED && noticed.is_some_and(|noticed| noticed < PROMISED);
+        let in_time = look.took < PROMISED && noticed.is_some_and(|noticed| noticed < NOTICED);
         row.right += usize::from(look.judged.is_ok() && in_time);
         if !in_time {
             println!("    LATE: the one that watches was right after {noticed:.2?}; before: {before:?}");

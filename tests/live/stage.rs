@@ -173,19 +173,28 @@ impl Stage {
     /// The control group in which all who come on stage from now on share limits: `old` is the controller's name in version 1, `new`
     /// in version 2.
     pub fn limits(&mut self, old: &str, new: &str) -> Result<Limits, String> {
+        self.limits_at(old, new, &[own_slice()])
+    }
+
+    /// The same for a service alone: where the service manager would have its limits.
+    pub fn limits_of(&mut self, service: &str, old: &str, new: &str) -> Result<Limits, String> {
+        self.limits_at(old, new, &[own_slice(), format!("{service}.service")])
+    }
+
+    fn limits_at(&mut self, old: &str, new: &str, names: &[String]) -> Result<Limits, String> {
         let v1 = Path::new("/sys/fs/cgroup").join(old);
-        let (path, version) = if v1.join("cgroup.procs").exists() {
-            (self.group(v1.join(own_slice()))?, Version::One)
+        let (mut path, version) = if v1.join("cgroup.procs").exists() {
+            (v1, Version::One)
         } else {
-            let unified = unified().ok_or("there are no control groups")?;
-            let offered = fs::read_to_string(unified.join("cgroup.controllers")).unwrap_or_default();
-            if !offered.split_whitespace().any(|controller| controller == new) {
-                return Err(format!("there is no controller for {new}"));
-            }
-            let wanted = fs::write(unified.join("cgroup.subtree_control"), format!("+{new}"));
-            wanted.map_err(|error| format!("hand on the controller for {new}: {error}"))?;
-            (self.group(unified.join(own_slice()))?, Version::Two)
+            (unified().ok_or("there are no control groups")?.to_owned(), Version::Two)
         };
+        for name in names {
+            if matches!(version, Version::Two) {
+                let handed_on = fs::write(path.join("cgroup.subtree_control"), format!("+{new}"));
+                handed_on.map_err(|error| format!("hand on the controller for {new}: {error}"))?;
+            }
+            path = self.group(path.join(name))?;
+        }
         self.joined.push(path.clone());
         Ok(Limits { path, version })
     }
