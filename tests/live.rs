@@ -62,6 +62,7 @@ fn main() -> ExitCode {
     if let Some(role) = arguments.get(1).and_then(|first| first.strip_prefix("role=")) {
         actor::play(role, &arguments[2..]);
     }
+    stage::clear_up_on_signals();
     let trial = |(name, scene)| Trial::test(name, move || look::hold_to_the_truth(name, scene));
     let mut arguments = Arguments::from_args();
     // Each of them wants the host for itself.

@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::Scene;
-use super::stage::{PATIENCE, Stage};
+use super::stage::{PATIENCE, Stage, go_on};
 use super::truth::Truth;
 
 /// So often is each scene made anew, when this is set in the environment.
@@ -105,6 +105,7 @@ fn look(stage: &Stage, truth: &Truth) -> Look {
     let child = stage.whytop().args(["once", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output().unwrap();
     let took = start.elapsed();
+    go_on();
     assert!(took < PATIENCE, "whytop took {took:?}");
     let complaint = String::from_utf8_lossy(&output.stderr);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"));

@@ -10,12 +10,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, RawPid, Signal, geteuid, kill_process_group};
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 
 use super::actor::GROUPS;
@@ -26,6 +29,21 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(10);
 /// The user and group that own nothing.
 const NOBODY: u32 = 65534;
+
+/// Set by a signal that asks this program to end.
+static ENDS: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whoever ends this program finds the host as it was: the signal fails the scene that stands, which is then cleared, and those to come.
+pub fn clear_up_on_signals() {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&ENDS)).unwrap();
+    }
+}
+
+/// Fails once it was asked to end.
+pub fn go_on() {
+    assert!(!ENDS.load(Ordering::SeqCst), "asked to end");
+}
 
 /// A scene as it stands.
 pub struct Stage {
@@ -46,6 +64,7 @@ pub struct Stage {
 impl Stage {
     /// An empty one; `watched`: a whytop sees the trouble begin.
     pub fn new(watched: bool) -> Self {
+        go_on();
         let folder = tempfile::tempdir().unwrap();
         // For those who are nobody.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
