@@ -45,7 +45,7 @@ pub fn hog_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
 /// A service that its own quota keeps from running: nobody else is to blame.
 pub fn quota(stage: &mut Stage) -> Result<Truth, String> {
     needs_root()?;
-    let limits = stage.limits("cpu", "cpu")?;
+    let limits = stage.limits_of("shop-server", "cpu", "cpu")?;
     let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
     stage.trouble(limits.cpu(QUOTA)?);
     stage.go(shop);

@@ -190,6 +190,19 @@ impl Stage {
         Ok(Limits { path, version })
     }
 
+    /// The same for whoever comes on stage as this service: its group has one path in every hierarchy, as a service manager's have.
+    pub fn limits_of(&mut self, name: &str, old: &str, new: &str) -> Result<Limits, String> {
+        let Limits { path: slice, version } = self.limits(old, new)?;
+        self.joined.pop();
+        if matches!(version, Version::Two) {
+            let wanted = fs::write(slice.join("cgroup.subtree_control"), format!("+{new}"));
+            wanted.map_err(|error| format!("hand on the controller for {new}: {error}"))?;
+        }
+        let path = self.group(slice.join(format!("{name}.service")))?;
+        self.joined.push(path.clone());
+        Ok(Limits { path, version })
+    }
+
     fn group(&mut self, path: PathBuf) -> Result<PathBuf, String> {
         if !path.exists() {
             fs::create_dir(&path).map_err(|error| format!("make a control group: {error}"))?;
