@@ -15,7 +15,7 @@ use crate::format::{self, Scenario};
 use crate::play::{Noise, Play};
 
 /// Runs of each scenario with noise.
-const RUNS: u64 = 100;
+const RUNS: u64 = 70;
 /// A scenario this long, in seconds, would outweigh all others.
 const LONG: f64 = 60.0;
 /// What fewer of a band may be right than it says.

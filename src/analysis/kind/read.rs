@@ -198,7 +198,7 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
     }
     reading.tool = find(&reading.program, process, known);
     match reading.tool {
-        Some(tool) => read_tool(&mut reading, tool),
+        Some(tool) => read_tool(&mut reading, tool, process),
         None => read_stranger(&mut reading),
     }
     if reading.program.wrapper.is_some() && leaf {
@@ -222,7 +222,7 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     })
 }
 
-fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool) {
+fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessShape) {
     let words = &*tool.words;
     let args = &reading.program.args;
     let by_words = words.doing(args);
@@ -246,7 +246,9 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool) {
             reading.text = format!("{} {}", clean(called), ruling.text);
         }
         let packs = tool.role == Role::Archiver && reading.pace.shrinks();
-        if args.is_empty() && (packs || matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads()) {
+        // Who has not even a name there is on its way into a program or out of it: nothing is hidden, it is not there.
+        let hidden = args.is_empty() && !process.argv.is_empty();
+        if hidden && (packs || matches!(tool.role, Role::Archiver | Role::Copier) && reading.pace.only_reads()) {
             reading.doing = Doing::Backup;
             reading.open = true;
             reading.weight = PACKS_UNSEEN;
