@@ -396,14 +396,22 @@ impl Actor {
         self.input.write_all(b"go on\n").unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    /// Stops it, and waits until each of its threads stands: until then the one that answers still does.
+    fn stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+        await_true("the stop", || self.states().iter().all(|state| *state == 'T'));
     }
 
     /// Whether its test's thread sleeps where signals do not reach it.
     fn is_stuck(&self) -> bool {
+        self.states().contains(&'D')
+    }
+
+    /// The state of each thread.
+    fn states(&self) -> Vec<char> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        tasks.flatten().any(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| stat.contains(") D ")))
+        let stats = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+        stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).collect()
     }
 }
 
@@ -665,7 +673,7 @@ fn a_silent_fuse_daemon_holds_up_nobody_who_looks() {
     }
     let path = point.join("file");
     let mut scene = Scene { daemon, reader: Actor::start("read", &path) };
-    scene.daemon.signal(Signal::STOP);
+    scene.daemon.stop();
     scene.reader.tell();
     let begin = Instant::now();
     let pid = scene.reader.pid();
