@@ -6,6 +6,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::iter;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,8 @@ pub struct Stage {
     nobody: bool,
     watched: bool,
     watcher: Option<Watcher>,
-    begun: Instant,
+    /// When the last of the cast began to act. `None`: nobody did.
+    begun: Option<Instant>,
 }
 
 impl Stage {
@@ -77,11 +79,12 @@ impl Stage {
             nobody: false,
             watched,
             watcher: None,
-            begun: Instant::now(),
+            begun: None,
         }
     }
 
     /// How long after the last of the cast began to act the one that watches said what is right, if it did, and what it said before.
+    /// Where nobody acts: how long after it began to watch.
     pub fn noticed(&mut self, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
         self.be_watched();
         let begun = self.begun;
@@ -176,7 +179,7 @@ impl Stage {
         self.be_watched();
         let player = self.cast.iter_mut().find(|player| player.pid() == pid).unwrap();
         player.input.write_all(b"go\n").unwrap();
-        self.begun = Instant::now();
+        self.begun = Some(Instant::now());
     }
 
     /// Puts up something that stands under the cast.
@@ -384,6 +387,9 @@ fn own_slice() -> String {
 /// A whytop that runs as the screen does, and was there before the trouble.
 struct Watcher {
     child: Child,
+    started: Instant,
+    /// What it said before anybody acted.
+    early: Vec<(Instant, Value)>,
     answers: Receiver<(Instant, Value)>,
 }
 
@@ -391,6 +397,7 @@ impl Watcher {
     /// Starts it and waits until it knows what moves.
     fn start(stage: &Stage) -> Self {
         let program = stage.linked("watcher", &env::current_exe().unwrap());
+        let started = Instant::now();
         let mut child =
             stage.user(Command::new(program)).arg("role=watch").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -403,28 +410,23 @@ impl Watcher {
                 }
             }
         });
-        let watcher = Self { child, answers };
-        for _ in 0..2 {
-            watcher.answers.recv_timeout(PATIENCE).expect("the watcher watches");
-        }
-        watcher
+        let early = (0..2).map(|_| answers.recv_timeout(PATIENCE).expect("the watcher watches")).collect();
+        Self { child, started, early, answers }
     }
 
-    /// How long after this instant the first answer came that is right (`None`: none did), and what was wrong with those before.
-    fn first(&self, begun: Instant, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
+    /// How long after this instant, or else after it was started, the first answer came that is right (`None`: none did), and what was wrong with those before.
+    fn first(&self, begun: Option<Instant>, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
+        let begun = begun.unwrap_or(self.started);
         let end = Instant::now() + PATIENCE;
+        let later = iter::from_fn(|| self.answers.recv_timeout(end.saturating_duration_since(Instant::now())).ok());
         let mut wrong = Vec::new();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok((at, answer)) = self.answers.recv_timeout(left) else { return (None, wrong) };
-            if at <= begun {
-                continue;
-            }
+        for (at, answer) in self.early.iter().cloned().chain(later).filter(|(at, _)| *at > begun) {
             match judge(&answer) {
                 Ok(()) => return (Some(at - begun), wrong),
                 Err(why) => wrong.push(why),
             }
         }
+        (None, wrong)
     }
 }
 

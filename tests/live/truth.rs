@@ -109,8 +109,11 @@ impl Truth {
                 return Err(format!("nobody waits on {mount}: {waits:?}"));
             }
         }
+        let sure = verdict["confidence"].as_f64().is_some_and(|confidence| confidence >= SURE);
+        if self.severity == "calm" && !sure {
+            return Err(format!("calm before that is known: {verdict}"));
+        }
         if self.severity == "contention" {
-            let sure = verdict["confidence"].as_f64().is_some_and(|confidence| confidence >= SURE);
             let proven = verdict["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty());
             if !(sure && proven && verdict["since"].is_string()) {
                 return Err(format!("accuses with less than {SURE}, or without evidence or a beginning: {verdict}"));
