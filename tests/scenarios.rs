@@ -25,10 +25,11 @@
 //! wchan or stack = "innermost first", call = "pread64", on = "/file", stuck_for = seconds before the first sample
 //! storm = 200, lives = 0.04   so many children a second, which live so long and use its `cpu` and `wait`
 //!
-//! [[cgroup]]                  what the control group of a unit says of it
-//! unit, on, read_mb, write_mb a second, on a device; partly: version 1 does not count all of it
+//! [[cgroup]]                  what the control group of a unit, or at a path, says of it
+//! unit or path, on, read_mb, write_mb a second, on a device; partly: version 1 does not count all of it
 //! cpu, io, memory             parts of the time in which it was held up
 //! throttled, limited          seconds a second at its own CPU limit, times a second at its own memory limit
+//! most_mb, memory_mb          what it may move a second on that device, each way, and hold
 //!
 //! [expect]                    or [[expect]] for parts of the time: at every sample from `by` (the last) to `until`
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::param::clock_ticks_per_second;
 
-use super::stage::{Stage, needs_root, retry, tool, wait_for_tasks};
+use super::stage::{Stage, needs_root, own_slice, retry, tool, wait_for_tasks};
 use super::truth::Truth;
 
 /// Tasks of the hog for each CPU.
@@ -51,6 +51,30 @@ pub fn quota(stage: &mut Stage) -> Result<Truth, String> {
     stage.go(shop);
     wait_for_tasks(shop, 'R', WORKERS);
     Ok(Truth::watch("cpu").hurts(&[shop]))
+}
+
+/// The quota is that of the slice which the service is in.
+pub fn quota_above(stage: &mut Stage) -> Result<Truth, String> {
+    needs_root()?;
+    let limits = stage.limits_above("shop-server", "cpu", "cpu")?;
+    let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
+    stage.trouble(limits.cpu(QUOTA)?);
+    stage.go(shop);
+    wait_for_tasks(shop, 'R', WORKERS);
+    Ok(Truth::watch("cpu").hurts(&[shop]).said(format!("at the limit of the control group /{}", own_slice())))
+}
+
+/// A service and a hog have one quota, and the hog takes it.
+pub fn hog_within_a_quota(stage: &mut Stage) -> Result<Truth, String> {
+    needs_root()?;
+    let limits = stage.limits("cpu", "cpu")?;
+    let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
+    let hog = stage.play("render-farm", &["role=burn", &(GREED * cpus()).to_string()])?;
+    stage.trouble(limits.cpu(QUOTA)?);
+    stage.go(shop);
+    stage.go(hog);
+    wait_for_tasks(hog, 'R', GREED * cpus());
+    Ok(Truth::contention("cpu").through(hog).hurts(&[shop]))
 }
 
 /// Hundreds of processes a second, each gone before anybody looks twice.

@@ -101,6 +101,20 @@ pub fn hog(stage: &mut Stage) -> Result<Truth, String> {
     Ok(Truth::contention("disk").on(&disk.device).through(hog).hurts(&[site]))
 }
 
+/// A job moves as much as it may, and another one as much as it likes: nobody takes anything from the first.
+pub fn limit_of_its_own(stage: &mut Stage) -> Result<Truth, String> {
+    let disk = Disk::mounted(stage, "srv")?;
+    let data = disk.data();
+    let mirror = stage.play("mirror", &["role=read", "1", &data, "1048576", "10000"])?;
+    let limits = stage.limits("blkio", "io")?;
+    let index = stage.serve("indexer", &["role=read", &WORKERS.to_string(), &data, "65536", "0"])?;
+    stage.trouble(limits.disk(&disk.number, Way::Reads, SLOW)?);
+    stage.go(mirror);
+    stage.go(index);
+    wait_for_tasks(index, 'D', WORKERS * 2 / 3);
+    Ok(Truth::watch("disk").on(&disk.device).hurts(&[index]).aside(mirror).said("at the limit of".to_owned()))
+}
+
 /// The one that moves more is on a disk that nobody waits for.
 pub fn two_hogs(stage: &mut Stage) -> Result<Truth, String> {
     let (near, far) = (Disk::mounted(stage, "srv")?, Disk::mounted(stage, "archive")?);

@@ -203,6 +203,13 @@ impl Stage {
         self.limits_at(old, new, &[own_slice(), format!("{service}.service")])
     }
 
+    /// The same, and the limits are those of the slice that the service is in.
+    pub fn limits_above(&mut self, service: &str, old: &str, new: &str) -> Result<Limits, String> {
+        let Limits { mut path, version } = self.limits_of(service, old, new)?;
+        path.pop();
+        Ok(Limits { path, version })
+    }
+
     fn limits_at(&mut self, old: &str, new: &str, names: &[String]) -> Result<Limits, String> {
         let v1 = Path::new("/sys/fs/cgroup").join(old);
         let (mut path, version) = if v1.join("cgroup.procs").exists() {
@@ -380,7 +387,8 @@ fn unified() -> Option<&'static Path> {
     roots.into_iter().find(|root| root.join("cgroup.controllers").exists())
 }
 
-fn own_slice() -> String {
+/// The control group that all of this is in.
+pub fn own_slice() -> String {
     format!("whytop-live-{}.slice", std::process::id())
 }
 
@@ -466,6 +474,16 @@ pub fn wait_for_tasks(pid: RawPid, state: char, least: usize) {
         lines.filter(|line| line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(state))).count()
     };
     assert!(retry(|| count() >= least), "{} tasks of {pid} are in state {state}, of {least}: {}", count(), places(pid));
+}
+
+/// Waits until this process holds so many bytes.
+pub fn wait_for_memory(pid: RawPid, least: u64) {
+    let held = || {
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+        pages * rustix::param::page_size() as u64
+    };
+    assert!(retry(|| held() >= least), "{pid} holds {} of {least}", held());
 }
 
 /// Where the tasks of a process are, for a message.

@@ -80,6 +80,7 @@ pub struct DiskRow {
 #[serde(deny_unknown_fields, default)]
 pub struct CgroupRow {
     pub unit: String,
+    pub path: Option<String>,
     pub on: String,
     pub read_mb: f64,
     pub write_mb: f64,
@@ -89,6 +90,8 @@ pub struct CgroupRow {
     pub memory: Option<f64>,
     pub throttled: Option<f64>,
     pub limited: Option<f64>,
+    pub most_mb: Option<f64>,
+    pub memory_mb: Option<f64>,
 }
 
 /// A number that stays, or one for each sample, over and over.

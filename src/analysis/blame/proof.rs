@@ -4,6 +4,7 @@
 
 use super::{Case, Totals, stuck};
 use crate::analysis::diagnosis::{DiskUse, Job, Resource, Stuck, WaitGroup};
+use crate::analysis::limits::{Limit, Scarce};
 use crate::units::{bytes, count, rate, span};
 
 /// Wait groups and jobs told of at the most.
@@ -12,7 +13,7 @@ const TOLD: usize = 3;
 const HELD_UP: f64 = 0.05;
 
 /// What the case rests on, strongest first.
-pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Vec<String> {
+pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Vec<String> {
     let mut lines: Vec<String> = case.because.iter().cloned().collect();
     lines.extend(case.victims.iter().take(TOLD).flat_map(|&i| victim(jobs, waits, i, case, totals)));
     match case.resource {
@@ -32,6 +33,10 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>)
         })),
         _ => {}
     }
+    let of_victims = |limit: &&Limit| case.victims.iter().any(|&i| limit.has(i)) && is_short(limit, case.resource);
+    let limits =
+        totals.limits.iter().filter(|limit| case.limit.map_or_else(|| case.own_limit && of_victims(limit), |own| own == *limit));
+    lines.extend(limits.take(TOLD).map(limit));
     lines.extend(case.culprit.into_iter().chain(case.also.iter().copied()).take(TOLD).filter_map(|i| taker(&jobs[i], case)));
     let pressure = totals.pressure.and_then(|pressure| match case.resource {
         Resource::Cpu => Some(("a CPU", pressure.cpu_some10)),
@@ -44,7 +49,7 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>)
 }
 
 /// `40 tasks of bash in pread64 on /mnt/www (ext4 on loop4): waits for the disk, the longest for 12 s`, and what its unit says.
-fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Totals<'_>) -> Vec<String> {
+fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case<'_>, totals: Totals<'_>) -> Vec<String> {
     let job = &jobs[i];
     let name = &job.facts.name;
     let mut lines = Vec::new();
@@ -83,21 +88,32 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Tota
     if let Some((what, Some(share))) = stalled.filter(|(_, share)| share.is_some_and(|share| share >= HELD_UP)) {
         lines.push(format!("{name} waited for {what} in {:.0} % of the time, by its own unit's count", share * 100.0));
     }
-    if case.resource == Resource::Memory
-        && let Some(times) = stalls.limited.filter(|times| *times > 0.0)
-    {
-        lines.push(format!("{name} comes to its own limit of memory {times:.0} times a second"));
-    }
-    if case.resource == Resource::Cpu
-        && let Some(seconds) = stalls.throttled.filter(|seconds| *seconds > 0.0)
-    {
-        lines.push(format!("{name} was kept from running by its own limit for {seconds:.2} s a second"));
-    }
     lines
 }
 
+fn is_short(limit: &Limit, resource: Resource) -> bool {
+    match limit.of {
+        Scarce::Cpu(_) => resource == Resource::Cpu,
+        Scarce::Memory { .. } => resource == Resource::Memory,
+        Scarce::Disk(_) => resource == Resource::Disk,
+    }
+}
+
+/// `/shop.slice is at its limit of memory (512 MiB), 12 times a second`
+fn limit(limit: &Limit) -> String {
+    let at = match &limit.of {
+        Scarce::Cpu(seconds) => format!("of CPU time, which keeps it from running for {seconds:.2} s a second"),
+        Scarce::Memory { times, bytes: most } => {
+            let most = most.map(|most| format!(" ({})", bytes(most as f64))).unwrap_or_default();
+            format!("of memory{most}, {times:.0} times a second")
+        }
+        Scarce::Disk(device) => format!("of what it may move from and to {device}"),
+    };
+    format!("{} is at its limit {at}", limit.path)
+}
+
 /// Whether those wait for what the case is about, as far as that is known.
-fn fits(group: &WaitGroup, case: &Case) -> bool {
+fn fits(group: &WaitGroup, case: &Case<'_>) -> bool {
     let same = |own: &Option<String>, of_case: &Option<String>| own.is_none() || of_case.is_none() || own == of_case;
     let by_mount = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
     let place = if by_mount { same(&group.mount, &case.mount) } else { same(&group.device, &case.device) };
@@ -124,7 +140,7 @@ fn disk(disk: &DiskUse) -> String {
     )
 }
 
-fn taker(job: &Job, case: &Case) -> Option<String> {
+fn taker(job: &Job, case: &Case<'_>) -> Option<String> {
     let name = &job.facts.name;
     match case.resource {
         Resource::Cpu => job.usage.cpu_cores.map(|cores| format!("{name} takes {cores:.1} CPUs")),

@@ -11,6 +11,7 @@ use super::{
     filesystem, is_program, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
+use crate::analysis::limits::{Limit, Scarce};
 use crate::analysis::storage::is_stacked;
 use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
@@ -54,10 +55,12 @@ struct Place {
     resource: Option<Resource>,
     device: Option<String>,
     mount: Option<String>,
+    /// Which of the control groups that have come to a limit they are in, where that is what is short.
+    limit: Option<usize>,
 }
 
 /// Every case there is.
-pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'_>) -> Vec<Case> {
+pub fn cases<'a>(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'a>) -> Vec<Case<'a>> {
     let victims = waiting_jobs(jobs, VICTIM_TASKS, |job| job.usage.stuck);
     let general = place_of(waits.iter());
     let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
@@ -67,11 +70,10 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Total
         let place = if own.is_empty() { general.clone() } else { place_of(own.into_iter()) };
         let place = if place.resource.is_some() { place } else { felt(&jobs[i]).unwrap_or(place) };
         let place = match place {
-            Place { resource: Some(Resource::Disk), device: None, mount } => {
-                Place { resource: Some(Resource::Disk), device: own_disk(&jobs[i], totals), mount }
-            }
+            Place { resource: Some(Resource::Disk), device: None, .. } => Place { device: own_disk(&jobs[i], totals), ..place },
             place => place,
         };
+        let place = at_limit(jobs, i, waits, place, totals);
         places.entry(place).or_default().push(i);
     }
     join_unknown(&mut places);
@@ -88,6 +90,32 @@ fn own_disk(job: &Job, totals: Totals<'_>) -> Option<String> {
     match if above.is_empty() { below } else { above }.as_slice() {
         [only] => Some(only.to_string()),
         _ => None,
+    }
+}
+
+/// The same place, with the limit that keeps a job there: of the disk that it waits for, or of memory. Whoever waits nobody knows where and is
+/// at a limit of what it may move waits for that.
+fn at_limit(jobs: &[Job], i: usize, waits: &[WaitGroup], place: Place, totals: Totals<'_>) -> Place {
+    let below = |name: &str| {
+        let own = || waits.iter().filter(|group| group.job == jobs[i].facts.id && !group.devices.is_empty());
+        place.device.as_deref() == Some(name)
+            || own().next().is_none()
+            || own().any(|group| group.devices.iter().any(|device| device == name))
+    };
+    let fits = |limit: &Limit| match &limit.of {
+        Scarce::Disk(name) => matches!(place.resource, None | Some(Resource::Disk)) && below(name),
+        Scarce::Memory { .. } => place.resource == Some(Resource::Memory) && is_limited(jobs, i, waits, totals),
+        Scarce::Cpu(_) => false,
+    };
+    // The innermost: what it may have, those around it may have too.
+    let found =
+        (0..).zip(totals.limits).filter(|(_, limit)| limit.has(i) && fits(limit)).max_by_key(|(_, limit)| limit.path.len());
+    match found {
+        Some((at, Limit { of: Scarce::Disk(name), .. })) => {
+            let device = place.device.or_else(|| Some(name.clone()));
+            Place { resource: Some(Resource::Disk), device, limit: Some(at), ..place }
+        }
+        found => Place { limit: found.map(|(at, _)| at), ..place },
     }
 }
 
@@ -112,7 +140,7 @@ fn place_of<'a>(groups: impl Iterator<Item = &'a WaitGroup>) -> Place {
         let device = group.device.clone().filter(|_| resource == Some(Resource::Disk));
         let by_mount = matches!(resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem));
         let mount = group.mount.clone().filter(|_| by_mount);
-        *counts.entry(Place { resource, device, mount }).or_default() += group.tasks;
+        *counts.entry(Place { resource, device, mount, limit: None }).or_default() += group.tasks;
     }
     // The first of equals, so that the order of tasks does not matter.
     let most = counts.values().copied().max();
@@ -167,14 +195,14 @@ fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[W
     }
 }
 
-fn case(
+fn case<'a>(
     jobs: &[Job],
     waits: &[WaitGroup],
     wedged: &[Wedged],
     place: Place,
     mut victims: Vec<usize>,
-    totals: Totals<'_>,
-) -> Option<Case> {
+    totals: Totals<'a>,
+) -> Option<Case<'a>> {
     let tasks = |i: usize| jobs[i].usage.stuck;
     victims.sort_by(|&a, &b| tasks(b).total_cmp(&tasks(a)));
     let least = totals.least(WATCH_TASKS, place.resource.unwrap_or(Resource::Disk));
@@ -182,7 +210,8 @@ fn case(
         return None;
     }
     let device = place.device.as_deref();
-    let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, may_be, totals);
+    let limit = place.limit.and_then(|at| totals.limits.get(at));
+    let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, limit, may_be, totals);
     let anybody = |_: Kind| true;
     let backups = |kind: Kind| kind == Kind::Backup;
     let none = || (None, Vec::new());
@@ -206,7 +235,7 @@ fn case(
     let (culprit, also) = match known {
         Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem) => (found.as_ref().map(|found| found.job), Vec::new()),
         _ if on_memory => {
-            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+            memory_culprit(jobs, waits, &victims, limit, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
         }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
         Some(Resource::Disk) => disk(anybody),
@@ -217,12 +246,14 @@ fn case(
     };
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
-    let own_limit = on_memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits, totals));
+    let on_disk = known == Some(Resource::Disk) && limit.is_some();
+    let limited = on_disk || on_memory && victims.iter().all(|&v| is_limited(jobs, v, waits, totals));
+    let own_limit = culprit.is_none() && limited;
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
-        _ if on_memory => memory_share(&jobs[i], totals),
+        _ if on_memory => memory_share(&jobs[i], limit, totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
-        _ => disk_share(jobs, i, device, totals),
+        _ => disk_share(jobs, i, device, limit, totals),
     });
     let confidence = match (culprit, share, known) {
         // It is seen in the kernel's own names, and felt.
@@ -249,7 +280,22 @@ fn case(
     };
     let because = found.map(|found| found.because);
     let Place { device, mount, .. } = place;
-    Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, answers, because, confidence })
+    Some(Case {
+        resource,
+        device,
+        mount,
+        victims,
+        waiting,
+        culprit,
+        also,
+        share,
+        seen,
+        own_limit,
+        limit,
+        answers,
+        because,
+        confidence,
+    })
 }
 
 /// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
@@ -265,33 +311,46 @@ fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<us
     }
 }
 
-fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
-    let (held, all) = job.usage.resident.zip(totals.memory.map(|memory| memory.total).filter(|all| *all > 0))?;
+/// A job's part in the memory: of what its control group may have, where that is what is short, else of all there is.
+fn memory_share(job: &Job, limit: Option<&Limit>, totals: Totals<'_>) -> Option<f64> {
+    let allowed = limit.map(|limit| if let Scarce::Memory { bytes, .. } = limit.of { bytes } else { None });
+    let all = allowed.unwrap_or_else(|| totals.memory.map(|memory| memory.total));
+    let (held, all) = job.usage.resident.zip(all.filter(|all| *all > 0))?;
     Some((held as f64 / all as f64).min(1.0))
 }
 
-/// Whether those of its tasks that wait for memory do so at a limit of its own; where they cannot be seen, whether it comes to one.
-fn is_limited(job: &Job, waits: &[WaitGroup], totals: Totals<'_>) -> bool {
+/// Whether those of its tasks that wait for memory do so at a limit of its control group; where they cannot be seen, whether it comes to one.
+fn is_limited(jobs: &[Job], job: usize, waits: &[WaitGroup], totals: Totals<'_>) -> bool {
+    let Job { facts, stalls, .. } = &jobs[job];
     let own: Vec<&WaitGroup> =
-        waits.iter().filter(|group| group.job == job.facts.id && group.resource == Some(Resource::Memory)).collect();
+        waits.iter().filter(|group| group.job == facts.id && group.resource == Some(Resource::Memory)).collect();
     // Version 1 does not count for how long it was held up.
-    let held_up = job.stalls.memory.is_none_or(|part| part >= HELD_UP);
+    let held_up = stalls.memory.is_none_or(|part| part >= HELD_UP);
     let scarce = |memory: Memory| memory.available.is_some_and(|free| (free as f64) < memory.total as f64 * SCARCE);
-    let comes_to_it = job.stalls.limited.is_some_and(|times| times >= LIMITED) && held_up && !totals.memory.is_some_and(scarce);
+    let often = |limit: &Limit| limit.has(job) && matches!(limit.of, Scarce::Memory { times, .. } if times >= LIMITED);
+    let comes_to_it = held_up && totals.limits.iter().any(often) && !totals.memory.is_some_and(scarce);
     if own.is_empty() { comes_to_it } else { own.iter().all(|group| group.meaning.as_deref() == Some(OWN_LIMIT)) }
 }
 
-/// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
-fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
-    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !is_limited(&jobs[v], waits, totals)).collect();
-    let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
+/// Who holds the memory that others wait for. Whoever has come to a limit waits for nobody outside of the control group that has it.
+fn memory_culprit(
+    jobs: &[Job],
+    waits: &[WaitGroup],
+    victims: &[usize],
+    limit: Option<&Limit>,
+    totals: Totals<'_>,
+) -> Option<(usize, Vec<usize>)> {
+    let is_robbed = |v: &usize| limit.is_some() || !is_limited(jobs, *v, waits, totals);
+    let robbed: Vec<usize> = victims.iter().copied().filter(is_robbed).collect();
+    let inside = |i: usize| limit.is_none_or(|limit| limit.has(i));
+    let share = |i: usize| memory_share(&jobs[i], limit, totals).filter(|_| inside(i)).unwrap_or_default();
     // Nor does whoever holds more than the one accused.
     let others_wait = |i: usize| {
         let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
         tasks >= totals.least(WATCH_TASKS, Resource::Memory)
     };
     let taking = Taking { jobs, resource: Resource::Memory, device: None, totals, least: CULPRIT_SHARE, share };
-    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
+    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && inside(i) && others_wait(i))?;
     also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
     Some((culprit, also))
 }
@@ -317,11 +376,16 @@ pub fn on_disk(job: &Job, device: Option<&str>) -> Option<f64> {
     job.usage.disk_bytes().filter(|_| !elsewhere)
 }
 
-/// A job's part in what this disk moves.
-fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, totals: Totals<'_>) -> Option<f64> {
+/// A job's part in what this disk moves, for those in a control group where that has come to a limit.
+fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, limit: Option<&Limit>, totals: Totals<'_>) -> Option<f64> {
     let Some(name) = device else { return jobs[i].share.disk };
     let own = on_disk(&jobs[i], device)?;
-    let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
+    let inside = |i: &usize| limit.is_none_or(|limit| limit.has(*i));
+    let programs = (0..jobs.len()).filter(|i| is_program(&jobs[*i]) && inside(i));
+    let seen: f64 = programs.filter_map(|i| on_disk(&jobs[i], device)).sum();
+    if limit.is_some() {
+        return (seen > 0.0).then_some(own / seen);
+    }
     let moved = totals.disks.iter().find(|disk| disk.name == name).map(|disk| disk.read_bytes + disk.write_bytes);
     // What hidden processes move shows in the disk's own counters.
     let all = if totals.io_hidden { seen.max(moved.unwrap_or_default()) } else { seen };
@@ -336,13 +400,14 @@ fn disk_culprit(
     waits: &[WaitGroup],
     victims: &[usize],
     device: Option<&str>,
+    limit: Option<&Limit>,
     may_be: fn(Kind) -> bool,
     totals: Totals<'_>,
 ) -> (Option<usize>, Vec<usize>) {
     // A disk that is seen to rest keeps nobody waiting, but for one that is throttled: what a control group holds back is not counted as
     // in flight. Then whoever is to blame has to be seen with files on it.
     let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
-    let rests = device.is_some_and(rests) && !totals.disk_pressed;
+    let rests = device.is_some_and(rests) && !totals.disk_pressed && limit.is_none();
     let shortest = |v: usize| {
         let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
         own.reduce(f64::min).unwrap_or_default()
@@ -362,11 +427,13 @@ fn disk_culprit(
     let moves = |job: &Job| {
         (!rests || job.disks.is_some()) && on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job))
     };
-    let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
-    let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
+    let inside = |i: usize| limit.is_none_or(|limit| limit.has(i));
+    let share = |i: usize| disk_share(jobs, i, device, limit, totals).filter(|_| inside(i)).unwrap_or_default();
+    let candidate =
+        |i: usize| inside(i) && takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
     let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
     let taken = taking.most(candidate);
-    if taken.is_none() && rests {
+    if taken.is_none() && (rests || limit.is_some()) {
         return (None, Vec::new());
     }
     if let Some((culprit, also)) = taken {
