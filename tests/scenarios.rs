@@ -20,7 +20,7 @@
 //! age, ends                   seconds it is older than the first sample; gone from this second on
 //! cpu, wait                   CPUs in use, run delay in seconds a second         runs_during = [from, to]
 //! read_mb, write_mb           a second, on `disk` (the first)                    moves_during = [from, to]
-//! io_hidden, files = ["r /a", "w /b @/mount/point"], resident_mb, shared_mb (beside it), stopped
+//! io_hidden, files = ["r /a", "w /b @/mount/point"], resident_mb, grows_mb (a second), shared_mb (beside it), stopped
 //! runnable, stuck             tasks, or one number for each sample, over and over; stuck_during = [from, to]
 //! wchan or stack = "innermost first", call = "pread64", on = "/file", stuck_for = seconds before the first sample
 //! storm = 200, lives = 0.04   so many children a second, which live so long and use its `cpu` and `wait`

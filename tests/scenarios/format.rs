@@ -159,6 +159,7 @@ pub struct Row {
     pub disk: Option<String>,
     pub resident_mb: Option<f64>,
     pub shared_mb: f64,
+    pub grows_mb: f64,
     pub stopped: bool,
     pub storm: Option<f64>,
     pub lives: Option<f64>,

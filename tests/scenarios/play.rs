@@ -376,7 +376,8 @@ impl<'a> Play<'a> {
         let clocks = rows.iter().any(|row| row.stuck_for.is_some()) && !self.hides(CLOCKS);
         let files = rows.iter().filter(|row| !row.files.is_empty() && !self.hides(FILES) && !self.hides_io(row));
         let resident = |row: &&Row| {
-            Some((row.id(), Resident { private: (row.resident_mb? * 1e6) as u64, shared: (row.shared_mb * 1e6) as u64 }))
+            let private = row.resident_mb? + row.grows_mb * second;
+            Some((row.id(), Resident { private: (private * 1e6) as u64, shared: (row.shared_mb * 1e6) as u64 }))
         };
         Sample {
             at: "2026-11-22T15:03:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs_f64(second),

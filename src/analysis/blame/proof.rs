@@ -144,7 +144,11 @@ fn taker(job: &Job, case: &Case<'_>) -> Option<String> {
     let name = &job.facts.name;
     match case.resource {
         Resource::Cpu => job.usage.cpu_cores.map(|cores| format!("{name} takes {cores:.1} CPUs")),
-        Resource::Memory => job.usage.resident.map(|held| format!("{name} holds {} of memory", bytes(held as f64))),
+        Resource::Memory => job.usage.resident.map(|held| {
+            let grows = job.usage.memory_growth.filter(|growth| *growth >= 1.0);
+            let grows = grows.map(|growth| format!(", {} more than before", rate(growth))).unwrap_or_default();
+            format!("{name} holds {} of memory{grows}", bytes(held as f64))
+        }),
         Resource::Disk => {
             let moved = job.usage.disk_bytes()?;
             let known = stuck::on_disk(job, case.device.as_deref()).is_some() && job.disks.is_some();

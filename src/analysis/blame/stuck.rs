@@ -8,14 +8,12 @@ use compact_str::CompactString;
 
 use super::{
     CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, MOSTLY_MEMORY, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight,
-    filesystem, is_program, waiting_jobs,
+    filesystem, is_program, memory, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::limits::{Limit, Scarce};
 use crate::analysis::storage::is_stacked;
-use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
-use crate::sample::Memory;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
 const VICTIM_TASKS: f64 = 0.5;
@@ -24,7 +22,7 @@ const AT_WORK_CORES: f64 = 0.02;
 /// How sure it is that those wait for nobody whom the kernel sees at a limit of their own.
 const OWN_LIMIT_SURE: f64 = 0.8;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
-const HELD_UP: f64 = 0.1;
+pub const HELD_UP: f64 = 0.1;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
 const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
@@ -32,12 +30,6 @@ const FORGOTTEN: f64 = 600.0;
 /// A file server is silent when somebody has waited for one answer for so many seconds: a busy one takes a fraction of that for each
 /// (`busy-file-server.toml`), and one that is gone never answers.
 const SILENT: f64 = 5.0;
-/// Whoever comes to its own limit of memory this often, times a second, is held up by it. Page cache alone fills up any group now and
-/// then, and costs nobody anything (`full-of-page-cache.toml`).
-const LIMITED: f64 = 1.0;
-/// The host is short of memory when less than this part of it can still be had: then it is not only their own limit
-/// (`limit-on-a-short-host.toml`). Its pressure does not tell, for that of a group at its own limit is counted in it.
-const SCARCE: f64 = 0.1;
 /// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
 const KERNEL_WORK: [&str; 5] =
     ["kernel: md resync", "kernel: btrfs scrub", "kernel: zfs scrub", "kernel: device mapper", "kernel: drbd"];
@@ -104,7 +96,7 @@ fn at_limit(jobs: &[Job], i: usize, waits: &[WaitGroup], place: Place, totals: T
     };
     let fits = |limit: &Limit| match &limit.of {
         Scarce::Disk(name) => matches!(place.resource, None | Some(Resource::Disk)) && below(name),
-        Scarce::Memory { .. } => place.resource == Some(Resource::Memory) && is_limited(jobs, i, waits, totals),
+        Scarce::Memory { .. } => place.resource == Some(Resource::Memory) && memory::is_limited(jobs, i, waits, totals),
         Scarce::Cpu(_) => false,
     };
     // The innermost: what it may have, those around it may have too.
@@ -214,7 +206,6 @@ fn case<'a>(
     let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, limit, may_be, totals);
     let anybody = |_: Kind| true;
     let backups = |kind: Kind| kind == Kind::Backup;
-    let none = || (None, Vec::new());
     let mount = place.mount.as_deref();
     let here: Vec<&WaitGroup> = waits
         .iter()
@@ -232,10 +223,12 @@ fn case<'a>(
     let known = place.resource;
     // Where nobody sees what they wait for, pressure tells memory from disks.
     let on_memory = known == Some(Resource::Memory) || known.is_none() && totals.memory_pressed();
+    let by_nobody = || (on_memory && limit.is_none()).then(|| memory::reclaim(jobs, &victims, waits, totals)).flatten();
     let (culprit, also) = match known {
         Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem) => (found.as_ref().map(|found| found.job), Vec::new()),
         _ if on_memory => {
-            memory_culprit(jobs, waits, &victims, limit, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+            let taken = memory::culprit(jobs, waits, &victims, limit, totals);
+            taken.map_or_else(|| (by_nobody(), Vec::new()), |(culprit, also)| (Some(culprit), also))
         }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
         Some(Resource::Disk) => disk(anybody),
@@ -247,11 +240,12 @@ fn case<'a>(
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
     let on_disk = known == Some(Resource::Disk) && limit.is_some();
-    let limited = on_disk || on_memory && victims.iter().all(|&v| is_limited(jobs, v, waits, totals));
+    let limited = on_disk || on_memory && victims.iter().all(|&v| memory::is_limited(jobs, v, waits, totals));
     let own_limit = culprit.is_none() && limited;
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
-        _ if on_memory => memory_share(&jobs[i], limit, totals),
+        _ if on_memory && memory::is_reclaim(&jobs[i]) => None,
+        _ if on_memory => memory::share(&jobs[i], limit, totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
         _ => disk_share(jobs, i, device, limit, totals),
     });
@@ -265,7 +259,7 @@ fn case<'a>(
             found.as_ref().map_or(0.4, |found| found.sure)
         }
         (Some(_), _, Some(Resource::None)) => 0.3,
-        (Some(i), ..) if is_for_others(&jobs[i]) => FOR_OTHERS_SURE,
+        (Some(i), ..) if is_for_others(&jobs[i]) || memory::is_reclaim(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
         (Some(_), Some(share), None) if on_memory => (0.45 + 0.4 * share).min(0.8),
@@ -309,50 +303,6 @@ fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<us
         [first, second, ..] if longest(*first) > longest(*second) => Some(*first),
         _ => None,
     }
-}
-
-/// A job's part in the memory: of what its control group may have, where that is what is short, else of all there is.
-fn memory_share(job: &Job, limit: Option<&Limit>, totals: Totals<'_>) -> Option<f64> {
-    let allowed = limit.map(|limit| if let Scarce::Memory { bytes, .. } = limit.of { bytes } else { None });
-    let all = allowed.unwrap_or_else(|| totals.memory.map(|memory| memory.total));
-    let (held, all) = job.usage.resident.zip(all.filter(|all| *all > 0))?;
-    Some((held as f64 / all as f64).min(1.0))
-}
-
-/// Whether those of its tasks that wait for memory do so at a limit of its control group; where they cannot be seen, whether it comes to one.
-fn is_limited(jobs: &[Job], job: usize, waits: &[WaitGroup], totals: Totals<'_>) -> bool {
-    let Job { facts, stalls, .. } = &jobs[job];
-    let own: Vec<&WaitGroup> =
-        waits.iter().filter(|group| group.job == facts.id && group.resource == Some(Resource::Memory)).collect();
-    // Version 1 does not count for how long it was held up.
-    let held_up = stalls.memory.is_none_or(|part| part >= HELD_UP);
-    let scarce = |memory: Memory| memory.available.is_some_and(|free| (free as f64) < memory.total as f64 * SCARCE);
-    let often = |limit: &Limit| limit.has(job) && matches!(limit.of, Scarce::Memory { times, .. } if times >= LIMITED);
-    let comes_to_it = held_up && totals.limits.iter().any(often) && !totals.memory.is_some_and(scarce);
-    if own.is_empty() { comes_to_it } else { own.iter().all(|group| group.meaning.as_deref() == Some(OWN_LIMIT)) }
-}
-
-/// Who holds the memory that others wait for. Whoever has come to a limit waits for nobody outside of the control group that has it.
-fn memory_culprit(
-    jobs: &[Job],
-    waits: &[WaitGroup],
-    victims: &[usize],
-    limit: Option<&Limit>,
-    totals: Totals<'_>,
-) -> Option<(usize, Vec<usize>)> {
-    let is_robbed = |v: &usize| limit.is_some() || !is_limited(jobs, *v, waits, totals);
-    let robbed: Vec<usize> = victims.iter().copied().filter(is_robbed).collect();
-    let inside = |i: usize| limit.is_none_or(|limit| limit.has(i));
-    let share = |i: usize| memory_share(&jobs[i], limit, totals).filter(|_| inside(i)).unwrap_or_default();
-    // Nor does whoever holds more than the one accused.
-    let others_wait = |i: usize| {
-        let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
-        tasks >= totals.least(WATCH_TASKS, Resource::Memory)
-    };
-    let taking = Taking { jobs, resource: Resource::Memory, device: None, totals, least: CULPRIT_SHARE, share };
-    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && inside(i) && others_wait(i))?;
-    also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
-    Some((culprit, also))
 }
 
 /// How far to believe that the accused uses the disk that is waited for: with two busy disks it may as well be the other one.

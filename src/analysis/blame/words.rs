@@ -9,6 +9,9 @@ use crate::units::{count, rate};
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
 const CONTENTION_TASKS: f64 = 2.0;
 
+/// Memory that is taken faster than this is worth a word, in bytes per second: a job of a fair size fills a host with it within minutes.
+const MUCH_GROWTH: f64 = 10_000_000.0;
+
 /// What one or two waiting tasks say of who takes it is worth this much of what many say.
 const FEW_WAIT: f64 = 0.6;
 
@@ -133,8 +136,11 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case<'_>, totals: Totals<'_
         (Resource::NetworkFilesystem, _) => format!("does not serve {}", case.mount.as_deref().unwrap_or("its filesystem")),
         (Resource::Memory, Some(share)) => {
             let whose = case.limit.map(|limit| format!(" that {} may have", limit.path)).unwrap_or_default();
-            format!("holds {:.0} % of the memory{whose}", share * 100.0)
+            let growth = job.usage.memory_growth.filter(|growth| *growth >= MUCH_GROWTH);
+            let grows = growth.map(|growth| format!(" and takes {} more", rate(growth))).unwrap_or_default();
+            format!("holds {:.0} % of the memory{whose}{grows}", share * 100.0)
         }
+        (Resource::Memory, None) => "looks for memory, and no job holds much of it".to_owned(),
         (Resource::Lock, _) => "has been stuck longest and holds the lock, most likely".to_owned(),
         (Resource::Disk, Some(share)) if earlier.is_some_and(|earlier| earlier >= CULPRIT_SHARE && share < CULPRIT_SHARE) => {
             format!("took {:.0} % of {disk} a moment ago", earlier.unwrap_or_default() * 100.0)
