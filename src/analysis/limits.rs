@@ -23,7 +23,7 @@ pub enum Scarce {
     Cpu(f64),
     /// Memory.
     Memory {
-        /// It comes to the limit so many times per second.
+        /// It comes to the limit so many times per second. 0: it has one.
         times: f64,
         /// The limit. `None`: not known.
         bytes: Option<u64>,

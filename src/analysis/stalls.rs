@@ -43,8 +43,6 @@ pub struct Rates {
     pub whole: bool,
     /// The devices of which it moves as much as it may.
     pub full: Vec<CompactString>,
-    /// Bytes of memory that it may have. `None`: as many as there are, or not known.
-    pub memory_limit: Option<u64>,
 }
 
 impl Rates {
@@ -137,15 +135,13 @@ impl Cgroups {
         let full = new.io_limits.iter().filter(is_full);
         let full = full.filter_map(|limit| layers.numbered(limit.device).map(|device| device.name.clone())).collect();
         let whole = new.io_whole && read.is_some_and(|(.., whole)| whole);
-        Some(Rates { stalls, moved, whole, full, memory_limit: new.memory_limit })
+        Some(Rates { stalls, moved, whole, full })
     }
 
-    /// The limits of what this group may move, with their devices, where it was asked for once: its counters do not tell yet whether it comes to
-    /// them.
-    pub fn untold<'a>(&'a self, path: &str, layers: &'a Layers) -> impl Iterator<Item = (&'a CompactString, IoLimit)> {
-        let once = self.known.get(path).filter(|past| past.len() == 1).and_then(VecDeque::front);
-        let limits = once.filter(|(at, _)| *at == self.now).into_iter().flat_map(|(_, group)| &group.io_limits);
-        limits.filter_map(|limit| Some((&layers.numbered(limit.device)?.name, *limit)))
+    /// The newest reading of this group, if there was one lately.
+    pub fn newest(&self, path: &str) -> Option<&Cgroup> {
+        let newest = self.known.get(path)?.back();
+        newest.filter(|(at, _)| self.now.saturating_sub(*at) < SPAN).map(|(_, group)| group)
     }
 }
 

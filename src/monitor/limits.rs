@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use super::Monitor;
 use crate::analysis::diagnosis::Job;
 use crate::analysis::limits::{Limit, Scarce};
-use crate::sample::{Identity, IoLimit};
+use crate::analysis::stalls::Rates;
+use crate::sample::{Cgroup, Identity, IoLimit};
 use crate::units::clean;
 
 /// A group that moves this much of what it may, by what its jobs say, comes to that: they tell it over a longer time, in which it may have
@@ -15,29 +16,29 @@ use crate::units::clean;
 const NEARLY_FULL: f64 = 0.7;
 
 impl Monitor {
-    /// Every control group that comes to a limit of its own.
+    /// Every limit that a control group has come to, or may have.
     pub(super) fn limits(&self, jobs: &[Job]) -> Vec<Limit> {
         let mut paths: Vec<&str> = self.cgroups.paths().collect();
         paths.sort_unstable();
         let mut limits: Vec<Limit> = Vec::new();
         for path in paths {
-            let reached = self.reached(path).into_iter().map(|of| self.limit(path, of));
-            limits.extend(reached);
-            let untold =
-                self.cgroups.untold(path, &self.layers).map(|(name, most)| (most, self.limit(path, Scarce::Disk(clean(name)))));
-            limits.extend(untold.filter(|(most, limit)| is_nearly_full(*most, limit, jobs)).map(|(_, limit)| limit));
+            let Some(group) = self.cgroups.newest(path) else { continue };
+            match self.cgroups.rates(path, &self.layers) {
+                Some(rates) => limits.extend(reached(&rates, group).into_iter().map(|of| self.limit(path, of))),
+                // Asked for once: its counters do not tell yet whether it comes to a limit.
+                None => limits.extend(self.nearly_reached(path, group, jobs)),
+            }
         }
         limits
     }
 
-    /// What a group has no more of.
-    fn reached(&self, path: &str) -> Vec<Scarce> {
-        let Some(rates) = self.cgroups.rates(path, &self.layers) else { return Vec::new() };
-        let cpu = rates.stalls.throttled.filter(|seconds| *seconds > 0.0).map(Scarce::Cpu);
-        let memory = rates.stalls.limited.filter(|times| *times > 0.0);
-        let memory = memory.map(|times| Scarce::Memory { times, bytes: rates.memory_limit });
-        let disks = rates.full.iter().map(|name| Scarce::Disk(clean(name)));
-        cpu.into_iter().chain(memory).chain(disks).collect()
+    /// The limits that a group most likely comes to, by what its jobs say; and that of its memory, where who waits for that tells the rest.
+    fn nearly_reached(&self, path: &str, group: &Cgroup, jobs: &[Job]) -> Vec<Limit> {
+        let memory = group.memory_limit.map(|bytes| self.limit(path, Scarce::Memory { times: 0.0, bytes: Some(bytes) }));
+        let named = group.io_limits.iter().filter_map(|most| Some((most, &self.layers.numbered(most.device)?.name)));
+        let disks = named.map(|(most, name)| (most, self.limit(path, Scarce::Disk(clean(name)))));
+        let disks = disks.filter(|(most, limit)| is_nearly_full(**most, limit, jobs)).map(|(_, limit)| limit);
+        disks.chain(memory).collect()
     }
 
     fn limit(&self, path: &str, of: Scarce) -> Limit {
@@ -53,6 +54,16 @@ impl Monitor {
         }
         Limit { path: clean(path), of, jobs: jobs.into_iter().collect(), is_above }
     }
+}
+
+/// What a group has no more of. That its memory has a limit is told in any case: where all that are in it are stuck, nobody comes to it again.
+fn reached(rates: &Rates, group: &Cgroup) -> Vec<Scarce> {
+    let cpu = rates.stalls.throttled.filter(|seconds| *seconds > 0.0).map(Scarce::Cpu);
+    let times = rates.stalls.limited.unwrap_or_default();
+    let bytes = group.memory_limit;
+    let memory = (times > 0.0 || bytes.is_some()).then_some(Scarce::Memory { times, bytes });
+    let disks = rates.full.iter().map(|name| Scarce::Disk(clean(name)));
+    cpu.into_iter().chain(memory).chain(disks).collect()
 }
 
 /// By what the jobs in a group say that they move.

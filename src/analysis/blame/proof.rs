@@ -105,7 +105,8 @@ fn limit(limit: &Limit) -> String {
         Scarce::Cpu(seconds) => format!("of CPU time, which keeps it from running for {seconds:.2} s a second"),
         Scarce::Memory { times, bytes: most } => {
             let most = most.map(|most| format!(" ({})", bytes(most as f64))).unwrap_or_default();
-            format!("of memory{most}, {times:.0} times a second")
+            let often = if *times >= 1.0 { format!(", {times:.0} times a second") } else { String::new() };
+            format!("of memory{most}{often}")
         }
         Scarce::Disk(device) => format!("of what it may move from and to {device}"),
     };

@@ -21,6 +21,8 @@ const VICTIM_TASKS: f64 = 0.5;
 const AT_WORK_CORES: f64 = 0.02;
 /// How sure it is that those wait for nobody whom the kernel sees at a limit of their own.
 const OWN_LIMIT_SURE: f64 = 0.8;
+/// How sure it is that a backup has to do with it, where nothing says so but that it runs.
+const GUESSED: f64 = 0.3;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
 pub const HELD_UP: f64 = 0.1;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
@@ -99,9 +101,12 @@ fn at_limit(jobs: &[Job], i: usize, waits: &[WaitGroup], place: Place, totals: T
         Scarce::Memory { .. } => place.resource == Some(Resource::Memory) && memory::is_limited(jobs, i, waits, totals),
         Scarce::Cpu(_) => false,
     };
-    // The innermost: what it may have, those around it may have too.
-    let found =
-        (0..).zip(totals.limits).filter(|(_, limit)| limit.has(i) && fits(limit)).max_by_key(|(_, limit)| limit.path.len());
+    // The innermost that is come to: what it may have, those around it may have too.
+    let comes_to_it = |limit: &Limit| !matches!(limit.of, Scarce::Memory { times, .. } if times == 0.0);
+    let found = (0..)
+        .zip(totals.limits)
+        .filter(|(_, limit)| limit.has(i) && fits(limit))
+        .max_by_key(|(_, limit)| (comes_to_it(limit), limit.path.len()));
     match found {
         Some((at, Limit { of: Scarce::Disk(name), .. })) => {
             let device = place.device.or_else(|| Some(name.clone()));
@@ -258,7 +263,9 @@ fn case<'a>(
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
         }
-        (Some(_), _, Some(Resource::None)) => 0.3,
+        (Some(_), _, Some(Resource::None)) => GUESSED,
+        // Nobody knows what they wait for, and it is no disk that is seen.
+        (Some(_), _, None) if !on_memory && !totals.disk_pressed => GUESSED,
         (Some(i), ..) if is_for_others(&jobs[i]) || memory::is_reclaim(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
