@@ -21,8 +21,6 @@ const VICTIM_TASKS: f64 = 0.5;
 const AT_WORK_CORES: f64 = 0.02;
 /// How sure it is that those wait for nobody whom the kernel sees at a limit of their own.
 const OWN_LIMIT_SURE: f64 = 0.8;
-/// How sure it is that a backup has to do with it, where nothing says so but that it runs.
-const GUESSED: f64 = 0.3;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
 pub const HELD_UP: f64 = 0.1;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
@@ -208,9 +206,7 @@ fn case<'a>(
     }
     let device = place.device.as_deref();
     let limit = place.limit.and_then(|at| totals.limits.get(at));
-    let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, limit, may_be, totals);
-    let anybody = |_: Kind| true;
-    let backups = |kind: Kind| kind == Kind::Backup;
+    let disk = || disk_culprit(jobs, waits, &victims, device, limit, totals);
     let mount = place.mount.as_deref();
     let here: Vec<&WaitGroup> = waits
         .iter()
@@ -236,11 +232,11 @@ fn case<'a>(
             taken.map_or_else(|| (by_nobody(), Vec::new()), |(culprit, also)| (Some(culprit), also))
         }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
-        Some(Resource::Disk) => disk(anybody),
-        None if totals.disk_pressed => disk(anybody),
-        // They wait for what is no resource (their own children), or for nobody knows what. Still, what a backup does beside them is
-        // worth a word.
-        _ => disk(backups),
+        Some(Resource::Disk) => disk(),
+        None if totals.disk_pressed => disk(),
+        // They wait for what is no resource (their own children), or for nobody knows what while the disks rest: a backup that runs beside
+        // them has nothing to do with that (`busy-file-server.toml`, its waits unseen).
+        _ => (None, Vec::new()),
     };
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
@@ -263,9 +259,6 @@ fn case<'a>(
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
         }
-        (Some(_), _, Some(Resource::None)) => GUESSED,
-        // Nobody knows what they wait for, and it is no disk that is seen.
-        (Some(_), _, None) if !on_memory && !totals.disk_pressed => GUESSED,
         (Some(i), ..) if is_for_others(&jobs[i]) || memory::is_reclaim(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
@@ -358,7 +351,6 @@ fn disk_culprit(
     victims: &[usize],
     device: Option<&str>,
     limit: Option<&Limit>,
-    may_be: fn(Kind) -> bool,
     totals: Totals<'_>,
 ) -> (Option<usize>, Vec<usize>) {
     // A disk that is seen to rest keeps nobody waiting, but for one that is throttled: what a control group holds back is not counted as
@@ -386,8 +378,7 @@ fn disk_culprit(
     };
     let inside = |i: usize| limit.is_none_or(|limit| limit.has(i));
     let share = |i: usize| disk_share(jobs, i, device, limit, totals).filter(|_| inside(i)).unwrap_or_default();
-    let candidate =
-        |i: usize| inside(i) && takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
+    let candidate = |i: usize| inside(i) && takes_part(&jobs[i]) && others_wait(i) && moves(&jobs[i]);
     let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
     let taken = taking.most(candidate);
     if taken.is_none() && (rests || limit.is_some()) {
@@ -401,7 +392,7 @@ fn disk_culprit(
     // A writer that has finished leaves its work to the kernel. Whoever still writes has it done on his own behalf.
     let programs: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
     let left_behind = (0..jobs.len()).filter(|&i| programs < DISK_NOISE && !totals.io_hidden && is_for_others(&jobs[i]));
-    let left_behind = left_behind.filter(|&i| may_be(Kind::Kernel) && others_wait(i) && moves(&jobs[i]));
+    let left_behind = left_behind.filter(|&i| others_wait(i) && moves(&jobs[i]));
     if let Some(kernel) = left_behind.max_by(|&a, &b| share(a).total_cmp(&share(b))) {
         return (Some(kernel), Vec::new());
     }
@@ -415,7 +406,7 @@ fn disk_culprit(
     let weight =
         |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
     let hidden = (0..jobs.len())
-        .filter(|&i| may_be(jobs[i].facts.finding.kind) && jobs[i].usage.disk_bytes().is_none())
+        .filter(|&i| jobs[i].usage.disk_bytes().is_none())
         .filter(|&i| others_wait(i) && at_work(&jobs[i]))
         .max_by(|&a, &b| weight(a).total_cmp(&weight(b)));
     (hidden, Vec::new())
