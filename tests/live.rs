@@ -38,7 +38,7 @@ use truth::Truth;
 type Scene = fn(&mut Stage) -> Result<Truth, String>;
 
 /// Every scene there is.
-const SCENES: [(&str, Scene); 20] = [
+const SCENES: [(&str, Scene); 21] = [
     ("cpu_hog_beside_a_busy_service", cpu::hog),
     ("cpu_hog_seen_by_an_ordinary_user", cpu::hog_for_nobody),
     ("fork_storm", cpu::storm),
@@ -57,6 +57,7 @@ const SCENES: [(&str, Scene); 20] = [
     ("stuck_in_vfork_through_nobodys_fault", cpu::vfork),
     ("stuck_in_vfork_seen_by_an_ordinary_user", cpu::vfork_for_nobody),
     ("busy_and_nobody_waits", cpu::busy),
+    ("busy_server_beside_a_harmless_hog", disk::busy),
     ("backup_that_hurts_nobody", cpu::harmless_backup),
     ("idle_host", cpu::idle),
 ];

@@ -115,7 +115,7 @@ pub fn vfork_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
 const QUIET: f64 = 0.2;
 
 /// Waits until the host has nothing else to do; fails with the reason where it goes on and on.
-fn needs_quiet() -> Result<(), String> {
+pub fn needs_quiet() -> Result<(), String> {
     let busy = || -> f64 {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let all: Vec<f64> = stat.lines().next().unwrap().split_whitespace().skip(1).map(|ticks| ticks.parse().unwrap()).collect();

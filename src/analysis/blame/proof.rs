@@ -5,7 +5,7 @@
 use super::{Case, Totals, stuck};
 use crate::analysis::diagnosis::{DiskUse, Job, Resource, Stuck, WaitGroup};
 use crate::analysis::limits::{Limit, Scarce};
-use crate::units::{bytes, count, rate, span};
+use crate::units::{SECOND, bytes, count, rate, span};
 
 /// Wait groups and jobs told of at the most.
 const TOLD: usize = 3;
@@ -31,6 +31,7 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<
             let swap = if swap > 0 { format!(", {} are swapped out", bytes(swap as f64)) } else { String::new() };
             format!("{} of memory{free}{swap}", bytes(memory.total as f64))
         })),
+        Resource::FrozenFilesystem if case.culprit.is_none() && case.seen => lines.extend(frozen(jobs, waits, case, totals)),
         _ => {}
     }
     let of_victims = |limit: &&Limit| case.victims.iter().any(|&i| limit.has(i)) && is_short(limit, case.resource);
@@ -89,6 +90,27 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case<'_>, totals: 
         lines.push(format!("{name} waited for {what} in {:.0} % of the time, by its own unit's count", share * 100.0));
     }
     lines
+}
+
+/// What is known of a freeze that nobody was seen to make.
+fn frozen(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Option<String> {
+    let of_victim = |group: &&WaitGroup| case.victims.iter().any(|&i| jobs[i].facts.id == group.job);
+    let longest =
+        waits.iter().filter(of_victim).filter(|group| fits(group, case)).filter_map(|group| group.longest).reduce(f64::max)?;
+    let began = span(longest);
+    let seen = totals.freezes.last_seen(case.mount.as_deref());
+    Some(match seen {
+        Some(seen) => {
+            let job = jobs.iter().find(|job| job.facts.id == seen.job);
+            let who = job.map_or("somebody who is gone", |job| &job.facts.name);
+            let ago = span(totals.instant.since_boot.saturating_sub(seen.at) as f64 / SECOND as f64);
+            format!(
+                "{who} ran {} {ago} ago, and nobody had to wait until {began} ago: it may be that, or another freeze since",
+                seen.command
+            )
+        }
+        None => format!("nobody was seen to freeze it, at least {began} ago"),
+    })
 }
 
 fn is_short(limit: &Limit, resource: Resource) -> bool {
