@@ -31,7 +31,7 @@ use crate::{
 /// Whether it stands still is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
 /// A read that takes longer does not return: it takes microseconds when nothing is wrong.
-const STUCK: Duration = Duration::from_millis(500);
+const STUCK: Duration = Duration::from_millis(400);
 /// Without any process to blame, this long: then something else of `/proc` does not answer.
 const HOPELESS: Duration = Duration::from_secs(30);
 /// Readers left behind at the same time: each keeps its memory and a thread until what it reads answers.
