@@ -229,10 +229,13 @@ fn named(line: &str, name: &str) -> Option<u64> {
     parse::number(line.split(' ').find_map(|word| word.strip_prefix(name))?.as_bytes())
 }
 
+/// Which of the limits of a device.
+type Place = fn(&mut IoLimit) -> &mut Option<u64>;
+
 /// `8:0 1048576`, a line for each device and a file for each limit.
 fn old_limits(file: impl Fn(&str) -> Option<String>) -> Vec<IoLimit> {
     let mut found: Vec<IoLimit> = Vec::new();
-    let places: [(&str, fn(&mut IoLimit) -> &mut Option<u64>); 4] = [
+    let places: [(&str, Place); 4] = [
         ("read_bps", |limit| &mut limit.read),
         ("write_bps", |limit| &mut limit.written),
         ("read_iops", |limit| &mut limit.reads),
