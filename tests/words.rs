@@ -8,8 +8,9 @@ mod common;
 use common::diagnosis::{after, at, calm, database_id, nightly_id, outage, site_id};
 use common::stage::outcome;
 use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
-use whytop::analysis::diagnosis::{Diagnosis, Resource};
+use whytop::analysis::diagnosis::{Diagnosis, Level, Resource};
 use whytop::proof::{Proof, Shown};
+use whytop::recovery::Recovery;
 use whytop::units::ProcessId;
 use whytop::{landing, subject};
 
@@ -69,6 +70,68 @@ fn a_pause_shows_the_cause_a_part_of_it_or_none() {
     let said = "waiting tasks 38 → 36 while nightly.sh stood still: it is not the cause, unless what it wrote before is still on \
                 its way to the disk";
     assert_eq!(after_a_pause(36), (Shown::NotTheCause, said.to_owned()));
+}
+
+/// A disk that the site's own work fills: as many wait as before, and they get more of it.
+fn busy(seconds: i64, stuck: f64, moved: f64) -> Diagnosis {
+    let mut scene = waiting(seconds, stuck, 0.0);
+    let site = scene.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap();
+    (site.usage.read_bytes, site.usage.write_bytes) = (Some(moved), Some(0.0));
+    scene
+}
+
+#[test]
+fn a_disk_that_its_own_site_keeps_busy_tells_the_cause_by_what_the_site_gets() {
+    let shown = |stuck: f64, moved: f64, earlier: Option<f64>| {
+        let mut before = busy(0, 40.0, 0.7e6);
+        for job in before.jobs.iter_mut().filter(|job| job.facts.id == site_id() || job.facts.id == database_id()) {
+            job.earlier = earlier
+                .filter(|_| job.facts.id == site_id())
+                .or(earlier.map(|_| 0.0))
+                .map(|waiting| Level { waiting, gets: None });
+        }
+        let mut proof = proof(&before);
+        look(&mut proof, [5, 7, 9].map(|seconds| busy(seconds, stuck, moved)));
+        (proof.shown(), proof.sentence())
+    };
+    // As in the reference outage: whose 40 workers fill a disk of 8 MB/s alone.
+    let moved =
+        "waiting tasks 40 → 29 while nightly.sh stood still, and they moved 8.4 MB/s instead of 700 kB/s: it is the cause; ";
+    assert_eq!(shown(29.0, 8.4e6, None), (Shown::Cause, format!("{moved}those who still wait, wait for their own work")));
+    assert_eq!(shown(29.0, 8.4e6, Some(24.0)), (Shown::Cause, format!("{moved}before it came 24 waited too")));
+    assert_eq!(shown(29.0, 0.7e6, Some(24.0)).0, Shown::Cause);
+    assert_eq!(shown(29.0, 0.7e6, Some(10.0)).0, Shown::Part);
+    assert_eq!(shown(40.0, 8.4e6, None).0, Shown::Cause);
+    assert_eq!(shown(40.0, 1.4e6, None).0, Shown::Part);
+    assert_eq!(shown(40.0, 0.8e6, None).0, Shown::NotTheCause);
+    // Whoever gets much more, and waits more than before, does other work.
+    assert_eq!(shown(50.0, 8.4e6, None).0, Shown::NotTheCause);
+}
+
+#[test]
+fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_its_own_again() {
+    let recover = |earlier: Option<f64>, looks: &[(f64, f64)], culprit: bool| {
+        let mut before = busy(0, 40.0, 0.7e6);
+        before.verdict.victims = vec![site_id()];
+        before.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap().earlier =
+            earlier.map(|waiting| Level { waiting, gets: None });
+        let mut recovery = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &before, None);
+        for (seconds, (stuck, moved)) in (1..).zip(looks) {
+            let mut now = busy(seconds, *stuck, *moved);
+            now.verdict.culprit = culprit.then(database_id);
+            recovery.observe(&now);
+        }
+        (recovery.recovered_after, recovery.rest())
+    };
+    let own = "they wait for their own work: nobody else is to blame for it";
+    assert_eq!(recover(None, &[(38.0, 2.0e6), (30.0, 6.0e6), (29.0, 8.4e6)], false), (Some(3.0), Some(own.to_owned())));
+    let before = "they wait for their own work: 24 did before it came";
+    assert_eq!(recover(Some(24.0), &[(40.0, 0.7e6), (29.0, 0.7e6), (29.0, 0.7e6)], false), (Some(3.0), Some(before.to_owned())));
+    assert_eq!(recover(None, &[(5.0, 0.3e6), (5.0, 0.3e6)], false), (Some(2.0), None));
+    // Somebody else takes it now; as many wait, and get as little; and what it was like before was no better.
+    assert_eq!(recover(None, &[(29.0, 8.4e6), (29.0, 8.4e6)], true), (None, None));
+    assert_eq!(recover(None, &[(29.0, 0.9e6), (29.0, 0.9e6)], false), (None, None));
+    assert_eq!(recover(Some(39.0), &[(39.0, 0.9e6), (39.0, 0.9e6)], false), (None, None));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
+use super::autogroup::Autogroup;
 use super::cgroup::{self, Group, GroupWeights};
 use super::held::kernel_signal;
 use super::stat::{Signals, Stat};
@@ -47,6 +48,8 @@ pub struct Former {
     pub before: Vec<Before>,
     /// What their control group had.
     pub weights: GroupWeights,
+    /// What their sessions had.
+    pub sessions: Vec<Autogroup>,
     /// The control groups that were not frozen.
     pub frozen: Vec<Group>,
     /// Who stood still already.
@@ -117,6 +120,7 @@ impl Ledger {
                 Some(old) => {
                     let (Entry { standing, former }, had) = (entry, &mut old.former);
                     had.before.extend(without(former.before, &had.before));
+                    had.sessions.extend(without(former.sessions, &had.sessions));
                     had.frozen.extend(without(former.frozen, &had.frozen));
                     had.stood.extend(without(former.stood, &had.stood));
                     old.standing.processes.extend(without(standing.processes, &old.standing.processes));

@@ -53,6 +53,7 @@ impl Monitor {
                     disks: None,
                     age,
                     usual,
+                    earlier: None,
                 }
             })
             .collect();

@@ -181,6 +181,11 @@ struct ProofOut {
     shown: &'static str,
     waiting_before: f64,
     waiting_during: Option<f64>,
+    /// Before the suspect came.
+    waiting_earlier: Option<f64>,
+    /// What they got of what is short, bytes a second or CPUs, before and meanwhile.
+    got_before: Option<f64>,
+    got_during: Option<f64>,
     sentence: String,
 }
 
@@ -256,6 +261,9 @@ pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<Stri
         },
         waiting_before: proof.waiting_before,
         waiting_during: proof.waiting_during(),
+        waiting_earlier: proof.waiting_earlier(),
+        got_before: proof.gets().map(|(before, _)| before),
+        got_during: proof.gets().map(|(_, during)| during),
         sentence: proof.sentence(),
     });
     document.print()

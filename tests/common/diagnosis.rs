@@ -62,6 +62,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         disks: None,
         age: None,
         usual: None,
+        earlier: None,
     }
 }
 

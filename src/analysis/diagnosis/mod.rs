@@ -15,9 +15,9 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 pub use self::load::{Account, AccountLine, CpuUse, DiskUse, LedgerLine, Load, TrendPoint};
-pub use self::waiting::{Stuck, StuckTask, WaitGroup, Wedged};
+pub use self::waiting::{Level, Stuck, StuckTask, WaitGroup, Wedged};
 use crate::sample::{Cost, Gap, HostFacts, Memory, Pressure, TaskState};
-use crate::units::{Nanos, ProcessId};
+use crate::units::{Nanos, ProcessId, rate};
 
 /// All that is known of the host at one instant.
 #[derive(Clone, Debug)]
@@ -175,6 +175,20 @@ impl Resource {
             Self::None => "none",
         }
     }
+
+    /// What somebody got of it: `moved 8.4 MB/s instead of 0.7 MB/s`, `had 1.6 CPUs instead of 0.2`. `None`: it comes in no measure, or it
+    /// is about as much as before.
+    pub fn instead(self, now: f64, before: f64) -> Option<String> {
+        const ABOUT: f64 = 1.25;
+        if now <= before * ABOUT && before <= now * ABOUT {
+            return None;
+        }
+        match self {
+            Self::Disk => Some(format!("moved {} instead of {}", rate(now), rate(before))),
+            Self::Cpu => Some(format!("had {now:.1} CPUs instead of {before:.1}")),
+            _ => None,
+        }
+    }
 }
 
 /// The one sentence, and what stands behind it: the worst contention there is, and the others.
@@ -208,6 +222,18 @@ pub struct Verdict {
     pub evidence: Vec<String>,
     /// What else is short, worst first.
     pub others: Vec<Contention>,
+}
+
+impl Verdict {
+    /// What is short by this job's fault, and who waits for it; what is short at all, where it is accused of nothing. Whether it is accused.
+    pub fn against(&self, job: &JobId) -> (Resource, &[JobId], bool) {
+        if self.culprit.as_ref() != Some(job)
+            && let Some(other) = self.others.iter().find(|other| other.culprit.as_ref() == Some(job))
+        {
+            return (other.resource, &other.victims, true);
+        }
+        (self.resource, &self.victims, self.culprit.as_ref() == Some(job))
+    }
 }
 
 /// One resource that is short, beside the worst.
@@ -302,6 +328,8 @@ pub struct Job {
     pub age: Option<f64>,
     /// How long earlier runs of the same work took. `None`: none ended while whytop watched.
     pub usual: Option<Usual>,
+    /// How it fared before the culprit came that it waits for. `None`: it waits for nobody, or whytop did not watch then.
+    pub earlier: Option<Level>,
 }
 
 /// How long a job's earlier runs took.
