@@ -158,7 +158,9 @@ impl Proof {
             outcome.error = answer.error;
             self.pipe = None;
             // It has nothing left to do but to end.
-            while let (false, Ok(word)) = (self.is_lost, self.words.recv_timeout(GRACE)) {
+            while !self.is_lost
+                && let Ok(word) = self.words.recv_timeout(GRACE)
+            {
                 self.is_lost = matches!(word, Word::Lost);
             }
         } else {
