@@ -327,7 +327,10 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
             _ => Err("it is done by no other program".to_owned()),
         };
         outcome.at = Timestamp::now();
-        outcome.error = done.err();
+        outcome.error = done.err().map(|why| match action {
+            Action::Thaw { .. } => format!("{why} (it may be thawed already)"),
+            _ => format!("{why}; end the job instead"),
+        });
         hands.report(Report::Outcome(outcome));
     });
 }

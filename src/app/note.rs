@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use crate::action::{Action, Landing, Outcome, Standing, Still};
 use crate::landing;
 use crate::proof::Proof;
+use crate::report::resume;
 use crate::trace::{Entry, Places, Trace};
-use crate::units::{clean, count};
+use crate::units::count;
 
 /// For so long a watchdog whose whytop is gone stays, until what it did is written down: nobody waits for it.
 const ALONE: Duration = Duration::from_mins(2);
@@ -56,6 +57,5 @@ pub(super) fn left_alone(outcome: &Outcome, file: Option<&Path>) {
 /// For whoever leaves: `nightly.sh is still paused (3 processes): whytop resume --job 'tree:4711@9' lets it go on`
 pub(super) fn left_paused(standing: &Standing) -> String {
     let Standing { name, job, processes, .. } = standing;
-    let job = clean(job).replace('\'', r"'\''");
-    format!("{name} is still paused ({}): whytop resume --job '{job}' lets it go on", count(processes.len(), "process"))
+    format!("{name} is still paused ({}): {} lets it go on", count(processes.len(), "process"), resume(job))
 }
