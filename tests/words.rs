@@ -5,10 +5,11 @@
 
 mod common;
 
-use common::diagnosis::{after, at, calm, database_id, nightly_id, outage, site_id};
+use common::diagnosis::{after, at, calm, database_id, facts, nightly_id, outage, site_id};
 use common::stage::outcome;
 use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
 use whytop::analysis::diagnosis::{Diagnosis, Level, Resource};
+use whytop::analysis::earlier::Earlier;
 use whytop::proof::{Proof, Shown};
 use whytop::recovery::Recovery;
 use whytop::units::ProcessId;
@@ -106,6 +107,57 @@ fn a_disk_that_its_own_site_keeps_busy_tells_the_cause_by_what_the_site_gets() {
     assert_eq!(shown(40.0, 0.8e6, None).0, Shown::NotTheCause);
     // Whoever gets much more, and waits more than before, does other work.
     assert_eq!(shown(50.0, 8.4e6, None).0, Shown::NotTheCause);
+}
+
+/// So many seconds before the outage: the site's own work alone, so much of it.
+fn before_the_backup(seconds: i64, stuck: f64) -> Diagnosis {
+    let mut scene = busy(0, stuck, 8.3e6);
+    scene.at = at(-seconds);
+    scene.jobs.retain(|job| job.facts.id != nightly_id());
+    (scene.verdict.culprit, scene.verdict.victims, scene.verdict.since) = (None, vec![], None);
+    scene
+}
+
+/// The outage, so many seconds later; the backup began twelve seconds before it, and was accused two seconds later.
+fn during(seconds: i64) -> Diagnosis {
+    let mut scene = busy(0, 40.0, 0.7e6);
+    scene.at = at(seconds);
+    scene
+}
+
+#[test]
+fn how_the_site_fared_before_the_backup_came_is_known_as_long_as_that_goes_on() {
+    let told = |earlier: &mut Earlier, mut scene: Diagnosis| {
+        earlier.update(&mut scene);
+        scene.job(&site_id()).unwrap().earlier
+    };
+    let watched = |from: i64| {
+        let mut earlier = Earlier::default();
+        for second in (12..=from).rev() {
+            // A throttled disk: all of them in one moment and few in the next.
+            told(&mut earlier, before_the_backup(second, if second % 2 == 0 { 38.0 } else { 10.0 }));
+        }
+        earlier
+    };
+    let is_mean = |level: Option<Level>| {
+        let level = level.unwrap();
+        (level.waiting - 24.0).abs() < 1.0 && (level.gets.unwrap() - 8.3e6).abs() < 1.0
+    };
+    let mut earlier = watched(60);
+    assert!(is_mean(told(&mut earlier, during(0))));
+    assert_eq!(during(0).job(&site_id()).unwrap().earlier, None);
+    // An hour later, though nothing of that time is kept, and though nobody was accused for a while.
+    for second in (1..3600).filter(|second| !(1000..1060).contains(second)) {
+        assert!(is_mean(told(&mut earlier, during(second))), "{second}");
+    }
+    // Whoever opens whytop in the outage does not know, and neither who opened it a moment before it.
+    assert_eq!(told(&mut Earlier::default(), during(0)), None);
+    assert_eq!(told(&mut watched(14), during(0)), None);
+    // A culprit that had been there for days came when it was accused.
+    let mut old = during(0);
+    let accused = old.jobs.iter_mut().find(|job| job.facts.id == nightly_id()).unwrap();
+    facts(accused).started_at = Some(at(-86_400));
+    assert!(is_mean(told(&mut watched(60), old)));
 }
 
 #[test]

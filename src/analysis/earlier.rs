@@ -1,7 +1,7 @@
 //! How those who wait fared before the culprit came: what they should come back to when it is gone.
 //!
 //! A disk that is busy with its own site's work has readers stuck in it at any instant, with a backup and without: what it was like
-//! before tells what the backup's part in it is. Pure. Tested in place and by `tests/scenarios.rs`.
+//! before tells what the backup's part in it is. Pure. Tested by `tests/words.rs`.
 
 use std::collections::{HashMap, VecDeque};
 
