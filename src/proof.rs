@@ -247,8 +247,10 @@ impl Proof {
             },
             Shown::Cause => "it is the cause".to_owned(),
             Shown::Part => "it is a part of the cause, and there is another".to_owned(),
-            _ if self.wrote => "it is not the cause, unless what it wrote before is still on its way to the disk".to_owned(),
-            _ => "it is not the cause".to_owned(),
+            Shown::NotTheCause if self.wrote => {
+                "it is not the cause, unless what it wrote before is still on its way to the disk".to_owned()
+            }
+            Shown::NotTheCause => "it is not the cause".to_owned(),
         }
     }
 }

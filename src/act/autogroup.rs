@@ -92,7 +92,8 @@ fn is_weighed_by_session(pid: Pid) -> bool {
             group.ancestors().take_while(|above| *above != root).any(|above| above.join("cpu.weight").exists())
         };
         let is_cpu = controllers.split(',').any(|name| name == "cpu");
-        path == "/" || !is_cpu && !(controllers.is_empty() && root.as_deref().is_some_and(has_weight))
+        let is_weighed = is_cpu || controllers.is_empty() && root.as_deref().is_some_and(has_weight);
+        path == "/" || !is_weighed
     })
 }
 
