@@ -8,7 +8,7 @@ use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{
     Action, Deed, Hit, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
 };
-use whytop::analysis::diagnosis::{Diagnosis, JobId};
+use whytop::analysis::diagnosis::{Diagnosis, JobId, Resource, Severity};
 use whytop::site::{Failure, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
@@ -431,6 +431,23 @@ fn a_zombie_does_not_stay_on_the_screen_for_ever() {
     let stuck = Still::Pending { tid: 4712, wchan: None };
     let pending = killed().reports(Report::Landing(left(stuck, 5))).types("<esc>").sees(after(7201, 0, &[4712]));
     pending.ends().shows("SIGKILL is pending for 2 h 00 m");
+}
+
+/// Nobody is known to have frozen it, so nobody is accused; to thaw it takes no selection.
+#[test]
+fn a_filesystem_is_thawed_though_nobody_is_to_blame() {
+    let frozen = || {
+        let mut scene = after(4, 30, &[]);
+        (scene.verdict.resource, scene.verdict.severity) = (Resource::FrozenFilesystem, Severity::Contention);
+        (scene.waits[0].resource, scene.waits[0].mount) = (Some(Resource::FrozenFilesystem), Some("/srv".into()));
+        scene
+    };
+    play().sees(frozen()).ends().shows("t thaw");
+    let menu = play().sees(frozen()).types("t").ends();
+    menu.shows("lets whoever writes to /srv go on (fsfreeze --unfreeze)");
+    let none = play().sees(after(4, 30, &[])).types("t").ends();
+    none.shows("no filesystem is frozen, as far as anybody waits for one");
+    none.hides("t thaw");
 }
 
 #[test]

@@ -30,8 +30,9 @@ pub(super) fn choose(state: &mut State, choice: Choice) -> Vec<Effect> {
     {
         return at_once(state, subject, action);
     }
-    let Some(target) = state.target() else {
+    let Some(target) = state.target().or_else(|| (choice == Choice::Thaw).then(|| state.held_up_by_a_freeze())?) else {
         let nothing = match choice {
+            Choice::Thaw => "no filesystem is frozen, as far as anybody waits for one",
             Choice::Resume => "nothing is paused",
             Choice::Undo => "there is nothing to undo",
             _ => "nobody is to blame: select a job first",
