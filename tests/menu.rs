@@ -444,7 +444,7 @@ fn a_filesystem_is_thawed_though_nobody_is_to_blame() {
     };
     play().sees(frozen()).ends().shows("t thaw");
     let menu = play().sees(frozen()).types("t").ends();
-    menu.shows("lets whoever writes to /srv go on (fsfreeze --unfreeze)");
+    menu.shows("Thaw for site-worker");
     let none = play().sees(after(4, 30, &[])).types("t").ends();
     none.shows("no filesystem is frozen, as far as anybody waits for one");
     none.hides("t thaw");
