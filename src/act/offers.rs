@@ -138,10 +138,12 @@ impl Menu<'_> {
             },
         };
         if self.subject.frozen.mounts.is_empty() {
-            let why = if self.subject.frozen.elsewhere {
-                "which filesystem is frozen is seen by root only: sudo whytop"
-            } else {
-                "no filesystem is frozen, as far as anybody waits for one"
+            let is_root = self.survey.is_some_and(|survey| survey.is_root);
+            let why = match (self.subject.frozen.elsewhere, is_root) {
+                (true, false) => "which filesystem is frozen is seen by root only: sudo whytop",
+                // Who opens a file has none in hand yet.
+                (true, true) => "which one is frozen does not show in what waits for it: fsfreeze --unfreeze MOUNT thaws it",
+                (false, _) => "no filesystem is frozen, as far as anybody waits for one",
             };
             return vec![offer("", Some(why.to_owned()))];
         }

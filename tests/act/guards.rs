@@ -161,6 +161,12 @@ fn each_offer_says_what_it_would_do_here_or_why_it_cannot() {
     assert_eq!(why_not(&of, &Action::Undo).as_deref(), Some("whytop has done nothing to it that can be put back"));
     let thaw = why_not(&of, &Action::Thaw { mount: String::new() }).unwrap();
     assert_eq!(thaw, "no filesystem is frozen, as far as anybody waits for one");
+    let hidden = Subject { frozen: Frozen { elsewhere: true, ..Frozen::default() }, ..plain.clone() };
+    let thaw = why_not(&hands.offers(&hidden), &Action::Thaw { mount: String::new() }).unwrap();
+    assert!(
+        thaw.contains(if rustix::process::geteuid().is_root() { "fsfreeze --unfreeze MOUNT thaws it" } else { "sudo whytop" }),
+        "{thaw}"
+    );
     let stop = why_not(&of, &Action::StopUnit { unit: String::new() }).unwrap();
     assert_eq!(stop, "it is no unit of a service manager: end it instead");
     let slow = of.find(&Action::Deprioritise).unwrap();
