@@ -2,6 +2,7 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
+mod limits;
 mod weigh;
 
 use std::collections::{HashMap, HashSet};
@@ -171,6 +172,7 @@ impl Monitor {
         self.freezes.update(&self.table, &self.jobs, &sample);
         self.freezes.settle(&waits, sample.since_boot);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
+        let limits = self.limits(&jobs);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
@@ -180,6 +182,7 @@ impl Monitor {
             memory: sample.host.memory,
             pressure: sample.host.pressure,
             disks: &disks,
+            limits: &limits,
             incumbents: &incumbents,
             freezes: &self.freezes,
             table: &self.table,

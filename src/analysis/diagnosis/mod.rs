@@ -309,6 +309,8 @@ pub struct Usage {
     pub stuck: f64,
     /// Bytes of memory in use, of the processes that were looked at. `None`: nobody looked, for memory is not short.
     pub resident: Option<u64>,
+    /// Bytes of memory per second that those of its processes took which took more than they gave back. `None`: as for `resident`.
+    pub memory_growth: Option<f64>,
 }
 
 impl Usage {
