@@ -140,7 +140,8 @@ pub fn backup_part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     weigh::part(job, known)
 }
 
-/// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER`.
+/// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER` or
+/// `docker run IMAGE`.
 pub fn executed_elsewhere(argv: &[String]) -> Option<&[String]> {
     program::past_exec(argv).and_then(|at| argv.get(at..)).filter(|command| !command.is_empty())
 }

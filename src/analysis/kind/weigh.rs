@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use super::catalogue::Catalogue;
+use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
-use super::words::{name_says, place_says};
+use super::words::{is_dump, name_says, place_says};
 use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
@@ -140,7 +141,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let says = |at: &usize| {
         let reading = &read.readings[*at];
         // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
-        let works = reading.doing == Doing::Agent && reading.pace.copies();
+        let works = reading.doing == Doing::Agent && reading.pace.copies() && !read.undoes(*at);
         (works || reading.doing == Doing::Backup)
             && weight(*at) >= CALLED_BACKUP
             && read.clone_sink(reading).is_none()
@@ -151,7 +152,8 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
         let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
-        let serves = above.role() == Some(Role::Server) || above.role() == Some(Role::Agent) && resident || above.decides();
+        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent;
+        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
@@ -239,7 +241,7 @@ impl<'a, 'b> Read<'a, 'b> {
             let weight = match reading.doing {
                 Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.copies() && !self.unit_undoes(reading) => AGENT_WORKS,
+                Doing::Agent if reading.pace.copies() && !self.undoes(at) => AGENT_WORKS,
                 _ => {
                     telling |= reading.tells();
                     continue;
@@ -293,11 +295,24 @@ impl<'a, 'b> Read<'a, 'b> {
         lead.map(|(at, _)| at)
     }
 
-    /// Its arguments are hidden, and its unit's name says that it deals with backups that are there: `restic-prune.service`.
-    fn unit_undoes(&self, reading: &Reading) -> bool {
-        reading.program.args.is_empty()
-            && reading.role() == Some(Role::Backup)
-            && self.job.unit.is_some_and(|unit| name_says(unit.rsplit_once('.').map_or(unit, |(stem, _)| stem)).cancelled)
+    /// Its arguments are hidden, and what started it says that it deals with backups that are there: `restic-prune.service`,
+    /// `borg-prune.sh`, a database server that archives its log. Or it only reads where such tools keep what they made.
+    fn undoes(&self, at: usize) -> bool {
+        let reading = &self.readings[at];
+        if !reading.program.args.is_empty() || reading.role() != Some(Role::Backup) {
+            return false;
+        }
+        let cancels = |name: &str| name_says(name.rsplit_once('.').map_or(name, |(stem, _)| stem)).cancelled;
+        let process = &self.job.processes[at];
+        let above = self.job.processes.iter().position(|above| above.id.pid == process.parent);
+        let below = |above: &Reading| {
+            above.tool.is_none() && cancels(above.program.name)
+                || above.role() == Some(Role::Server) && above.program.name == "postgres"
+        };
+        let files = process.files;
+        self.job.unit.is_some_and(cancels)
+            || above.is_some_and(|above| below(&self.readings[above]))
+            || !files.reading.is_empty() && files.reading.iter().chain(files.writing).all(|file| is_kept(file))
     }
 
     /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
@@ -340,7 +355,8 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if !self.readings.iter().any(|reading| matches!(reading.doing, Doing::Backup | Doing::Agent)) {
             let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
             let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
-            if seen && bytes < 300_000.0 {
+            let pumps = |reading: &Reading| reading.role() == Some(Role::Helper) && reading.pace.works();
+            if seen && bytes < 300_000.0 && !self.readings.iter().any(pumps) {
                 scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
             }
         }
@@ -367,8 +383,10 @@ impl<'a, 'b> Read<'a, 'b> {
     fn weigh_flow(&self, scale: &mut Scale, packs: bool, copies: bool) {
         let reads = |r: &Reading| r.tool.is_none() && (r.program.script && !r.program.bare || !r.habits.is_empty());
         let source = copies || self.readings.iter().any(reads);
+        let piped = self.readings.iter().any(|reading| reading.tool.is_none() && !reading.program.bare)
+            && self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
         let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
-        if !source && !stranger_moves {
+        if !source && !stranger_moves && !piped {
             return;
         }
         let target = self
@@ -391,7 +409,8 @@ impl<'a, 'b> Read<'a, 'b> {
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
             // All of it may be any program's output.
             let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
-            let vague = !copies && (says.place == 0.0 && !reads_live || !self.has_sink() || self.serves());
+            let dumps = says.dated > 0.0 && is_dump(target);
+            let vague = !copies && (says.place == 0.0 && !reads_live && !dumps || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
