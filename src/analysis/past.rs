@@ -72,6 +72,7 @@ mod tests {
             root: None,
             started_at: None,
             members: Vec::new(),
+            carried: Vec::new(),
         }
     }
 

@@ -132,6 +132,10 @@ fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone)
     let more = facts.members.len().saturating_sub(members.len());
     let more = if more > 0 { format!(", {more} more") } else { String::new() };
     writeln!(out, "  processes {}{more}", members.join(", "))?;
+    if !facts.carried.is_empty() {
+        let workers: Vec<String> = facts.carried.iter().take(LISTED).map(|member| member.command.clone()).collect();
+        writeln!(out, "  for it    {} (not to be signalled)", workers.join(", "))?;
+    }
     writeln!(out, "  takes     {}", usage(job))?;
     for evidence in facts.finding.evidence.iter().filter(|evidence| evidence.weight > 0.0).take(4) {
         writeln!(out, "  because   {}", evidence.text)?;
