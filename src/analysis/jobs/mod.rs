@@ -413,7 +413,12 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         files: entry
             .files
             .as_ref()
-            .map(|files| OpenFiles { reading: &files.reading, writing: &files.writing, away: &files.away })
+            .map(|files| OpenFiles {
+                reading: &files.reading,
+                writing: &files.writing,
+                away: &files.away,
+                growing: &files.growing,
+            })
             .unwrap_or_default(),
     }
 }

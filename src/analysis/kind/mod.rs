@@ -97,6 +97,8 @@ pub struct OpenFiles<'a> {
     pub writing: &'a [String],
     /// Of those that are written, what lies on another host's disk: the path, and what is mounted there.
     pub away: &'a [String],
+    /// Of those that are written, what was seen to grow, in order.
+    pub growing: &'a [String],
 }
 
 /// Who starts jobs.

@@ -350,6 +350,8 @@ fn read_ssh<'a>(reading: &mut Reading<'a>, known: &'a Catalogue) {
             reading.open = tool.role == Role::Archiver;
             reading.text = format!("ssh has another host run {}", clean(&tool.name));
             reading.tool = Some(tool);
+            // The host is where it comes from.
+            reading.targets.clear();
             return;
         }
     }

@@ -22,6 +22,8 @@ const CALLED_BACKUP: f64 = 0.5;
 const SUREST: f64 = 0.99;
 /// A backup agent that works, without a word of what it does.
 const AGENT_WORKS: f64 = 0.75;
+/// A backup tool is there whose arguments are hidden, and it hardly works: it may only look.
+const THERE: f64 = 0.1;
 /// An archive goes through a compressor or to another host.
 const PIPED: f64 = 0.25;
 /// A program nobody knows reads a lot.
@@ -46,6 +48,8 @@ const WRITES_THERE: f64 = 0.5;
 const TELLING: f64 = 0.2;
 /// A service writes far more than it reads: it keeps what others send.
 const KEEPS: f64 = -0.5;
+/// What it writes was seen to grow from one look to the next, in order, as archives and dumps do.
+const GROWS: f64 = 0.15;
 /// Started by something that starts backups at night; everything else at night too.
 const SCHEDULED: f64 = 0.15;
 /// Somebody packs or copies something at a terminal.
@@ -275,6 +279,12 @@ impl<'a, 'b> Read<'a, 'b> {
                 scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
                 telling = true;
             }
+            let hidden = |at: &usize| self.readings[*at].doing == Doing::Agent && self.readings[*at].program.args.is_empty();
+            if let Some(at) = (0..self.readings.len())
+                .find(|at| hidden(at) && self.readings[*at].role() == Some(Role::Backup) && !self.undoes(*at))
+            {
+                scale.put(THERE, || format!("{} runs, with arguments that are hidden", self.readings[at].called()));
+            }
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
@@ -418,6 +428,9 @@ impl<'a, 'b> Read<'a, 'b> {
                     (false, false) => format!("it writes an archive: {}", shown(target)),
                 }
             });
+            if self.job.processes.iter().any(|process| process.files.growing.iter().any(|grown| grown == target)) {
+                scale.put(GROWS, || format!("it grows: {}", shown(target)));
+            }
             if self.serves() && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
                 scale.put(KEEPS, || "it writes far more than it reads".into());
             }
