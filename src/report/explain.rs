@@ -143,6 +143,10 @@ impl<'a> Explained<'a> {
         let sure = (finding.confidence * 100.0).round();
         let what = match finding.kind {
             Kind::Unknown => "nothing tells what kind of work that is".to_owned(),
+            Kind::Kernel => match &finding.work {
+                Some(work) => format!("threads of the kernel that take no signal ({work})"),
+                None => "threads of the kernel that take no signal".to_owned(),
+            },
             _ => format!("{what}, {sure:.0} % sure"),
         };
         writeln!(

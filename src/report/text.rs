@@ -163,6 +163,9 @@ pub(super) fn command_of_root(facts: &JobFacts) -> String {
 
 /// `by cron (root) at 02:00:01 (12 m 10 s ago), as root`.
 pub(super) fn started(diagnosis: &Diagnosis, facts: &JobFacts, zone: &TimeZone) -> String {
+    if facts.finding.kind == Kind::Kernel {
+        return "by the kernel".to_owned();
+    }
     let by = facts.launched_by.as_deref().unwrap_or("n/a");
     let since = facts.started_at.map_or_else(
         || "n/a".to_owned(),

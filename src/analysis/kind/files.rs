@@ -61,6 +61,10 @@ const DATABASES: [&str; 12] = [
     "/var/opt/mssql/",
 ];
 
+/// Words of directories that are there for everybody to fetch.
+const PUBLIC: [&str; 11] =
+    ["mirror", "mirrors", "pub", "ftp", "debian", "ubuntu", "centos", "dists", "releases", "packages", "downloads"];
+
 /// Below live directories, and yet nothing that a host lives from.
 const NOT_LIVE: [&str; 8] =
     ["/var/log/", "/var/cache/", "/var/tmp/", "/var/lib/docker/", "/var/lib/containerd/", "/var/spool/", "/var/run/", "/opt/"];
@@ -74,6 +78,15 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
     if role == Some(Role::Server) {
         read_servers_files(reading, files);
         return;
+    }
+    let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    if role == Some(Role::Copier)
+        && reading.doing == Doing::Agent
+        && !files.reading.is_empty()
+        && files.reading.iter().all(public)
+    {
+        // A daemon of rsync that serves a mirror.
+        reading.doing = Doing::Unknown;
     }
     reading.targets.extend(files.writing.iter().map(String::as_str));
     if let Some(device) = files.reading.iter().find(|file| is_snapshot_device(file)) {

@@ -81,7 +81,9 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
             Ruling::new(Doing::Batch, SURE, "receives files")
         };
     }
-    if starts("--list-only") || starts("--dry-run") || args.contains(&"-n") {
+    let letters = |arg: &&str| arg.starts_with('-') && arg.len() < 9 && arg[1..].bytes().all(|b| b.is_ascii_alphabetic());
+    let dry = args.iter().filter(|arg| letters(arg)).any(|arg| arg.contains('n'));
+    if starts("--list-only") || starts("--dry-run") || dry {
         return Ruling::new(Doing::Quiet, SURE, "only lists");
     }
     let mut sources = operands(args, &VALUES);
@@ -246,6 +248,9 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut ruling =
         Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
     ruling.sources(sources);
+    if place_says(target).weight() < 0.2 {
+        ruling.fact(-0.3, "it copies within this host");
+    }
     if has_letter(args, 'l') && tree {
         ruling.fact(0.3, "it links files that stayed the same");
     }
