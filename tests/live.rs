@@ -1,10 +1,11 @@
 //! Bad days made for real on this host: each scene has a truth that is known, because this program made it, and `whytop once --json` is
 //! held to it: what is short, who takes it, who waits.
 //!
-//! Two of three looks must be right. With `WHYTOP_LIVE_RUNS=20` each scene is made anew so many times and looked at once, beside a whytop
-//! that watched it begin; what came of it is printed as a table, and 19 of 20 must be right and in time. Most scenes need root; where
-//! something lacks, they say what and pass. Has a main function of its own because the cast must do as it is told: this program starts
-//! itself again under other names and with roles.
+//! One look must be right, or else the two after it; where the host has other work meanwhile it is no judge, and says so. With
+//! `WHYTOP_LIVE_RUNS=20` each scene is made anew so many times and looked at once, beside a whytop that watched it begin; what came of
+//! it is printed as a table, and 19 of 20 must be right and in time. Most scenes need root; where something lacks, they say what and
+//! pass. Has a main function of its own because the cast must do as it is told: this program starts itself again under other names and
+//! with roles.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,6 +21,8 @@ mod fuse;
 mod look;
 #[path = "live/memory.rs"]
 mod memory;
+#[path = "live/others.rs"]
+mod others;
 #[path = "live/silent.rs"]
 mod silent;
 #[path = "live/stage.rs"]

@@ -122,7 +122,7 @@ fn pause_and_resume_find_the_job_again() {
     let paused = host.run(&["pause", "--job", &id, "--yes"]);
     assert_eq!(paused.status.code(), Some(0), "{}{}", text(&paused.stdout), text(&paused.stderr));
     assert!(text(&paused.stdout).contains(" is paused: 3 processes ("), "{}", text(&paused.stdout));
-    assert!(job.members().iter().all(|member| state(member.id.pid) == 'T'));
+    until("all stand still", || job.members().iter().all(|member| state(member.id.pid) == 'T'));
     let again = host.run(&["pause", "--job", &id, "--yes"]);
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(text(&again.stderr), "whytop: refused: it is paused already: let it go on first\n");

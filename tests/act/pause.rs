@@ -48,7 +48,7 @@ fn a_proof_ends_by_itself() {
     let begun = Instant::now();
     let stopped = hands.act(&subject(&members), Action::Prove { seconds: 1 });
     assert_eq!(stopped.to_string().split(" (").next().unwrap(), "nightly is paused for 1 s: 3 processes");
-    assert!(members.iter().all(|member| state(member.id.pid) == 'T'), "{stopped}");
+    until("all stand still", || members.iter().all(|member| state(member.id.pid) == 'T'));
     let gone_on = hands.outcome();
     assert_eq!((gone_on.ticket, &gone_on.action, gone_on.sent()), (stopped.ticket, &Action::Resume, 3), "{gone_on}");
     assert!(begun.elapsed() >= Duration::from_secs(1));
@@ -157,7 +157,7 @@ fn who_stood_still_before_a_pause_stays_so_after_it() {
     let nightly = subject(&members);
     let paused = hands.act(&nightly, Action::Pause);
     assert!(paused.worked_wholly() && paused.sent() == 2, "{paused}");
-    assert!(members.iter().all(|member| state(member.id.pid) == 'T'));
+    until("all stand still", || members.iter().all(|member| state(member.id.pid) == 'T'));
     let gone_on = hands.act(&nightly, Action::Resume);
     assert!(gone_on.worked_wholly() && gone_on.sent() == 2, "{gone_on}");
     assert!(gone_on.to_string().ends_with("; 1 process stood still before and stays so: resume once more"), "{gone_on}");
