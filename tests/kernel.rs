@@ -785,3 +785,21 @@ fn a_process_whose_state_cannot_be_read_costs_no_sample() {
     assert_eq!(pids(&sample), [9], "it goes on");
     assert!(!sample.gaps.iter().any(|gap| matches!(gap, Gap::Shunned { .. })), "{:?}", sample.gaps);
 }
+
+/// Found one by one they would take half a second each, and a sample ends at sixteen.
+#[test]
+fn a_jam_of_processes_that_cannot_be_read_costs_no_sample_either() {
+    let proc = FakeProc::new();
+    proc.process(7, "worker").write();
+    for pid in 20..40 {
+        proc.process(pid, "held").write();
+        let stat = proc.path().join(format!("{pid}/stat"));
+        fs::remove_file(&stat).unwrap();
+        assert!(Command::new("mkfifo").arg(&stat).status().unwrap().success());
+        fs::write(proc.path().join(format!("{pid}/status")), "Name:\theld\nState:\tD (disk sleep)\n").unwrap();
+    }
+    let mut reader = watched(proc.path());
+    let sample = reader.sample().unwrap();
+    assert!(sample.processes.iter().any(|process| process.id.pid == 7));
+    assert!(sample.gaps.contains(&Gap::Shunned { pids: (20..40).collect() }), "{:?}", sample.gaps);
+}

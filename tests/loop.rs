@@ -400,7 +400,7 @@ fn a_flood_of_events_is_taken_in_whole() {
 
 #[test]
 fn stopped_samples_are_said() {
-    let ended = play().sees(calm()).then(Event::SamplerFailed("open /proc/stat: gone".into())).ends();
+    let ended = play().sees(calm()).then(Event::LookFailed("open /proc/stat: gone".into())).ends();
     shows(&ended, "no new samples: open /proc/stat: gone");
 }
 

@@ -171,7 +171,7 @@ fn outlived() {
 #[test]
 fn samples_stopped() {
     check("failed", |play| {
-        play.sees(calm()).then(Event::SamplerFailed("open /proc/stat: too many open files".into())).then(Event::Tick(at(5)))
+        play.sees(calm()).then(Event::LookFailed("open /proc/stat: too many open files".into())).then(Event::Tick(at(5)))
     });
 }
 

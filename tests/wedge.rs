@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         test("a_process_that_blocks_its_observers_is_worth_a_look", a_process_that_blocks_its_observers_is_worth_a_look),
         test("own_readers_are_not_counted", own_readers_are_not_counted),
         test("memory_is_locked_and_the_priority_raised", memory_is_locked),
+        test("a_look_that_fails_is_not_the_last", a_look_that_fails_is_not_the_last),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -530,4 +531,23 @@ mod role {
         let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
         stats.into_iter().any(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('D')))
     }
+}
+
+/// The host, or whytop, has no descriptor left for a while.
+fn a_look_that_fails_is_not_the_last() {
+    let terminal = Terminal::start(Path::new(WHYTOP), &["--tier", "proc", "--interval", "250ms"], 120, 30);
+    terminal.wait_for(&["LOAD", "q quit"]);
+    let pid = rustix::process::Pid::from_raw(terminal.pid());
+    let limit = |limit| rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+    let none = rustix::process::Rlimit {
+        current: Some(1),
+        maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+    };
+    let before = limit(none);
+    terminal.wait_for(&["no new samples: list processes in /proc: Too many open files"]);
+    limit(before);
+    terminal.wait("a new sample", |screen| !screen.contents().contains("no new samples"));
+    terminal.send("q");
+    let mut terminal = terminal;
+    assert!(terminal.end().success());
 }

@@ -75,17 +75,13 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
                 }
             })
         }));
+        // What could not be read now may be there at the next look; what is known after a fault may be wrong.
+        let is_fault = event.is_err();
         let event = event.unwrap_or_else(|panic| Err(anyhow!("whytop failed: {}", panic_words(&*panic))));
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                let why = format!("{error:#}");
-                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
-                Event::SamplerFailed(why)
-            }
-        };
-        let last = matches!(event, Event::SamplerFailed(_));
-        if answers.send(event).is_err() || last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let failed = event.as_ref().err().map(|error| format!("{error:#}"));
+        let event = event.unwrap_or_else(|error| Event::LookFailed(format!("{error:#}")));
+        *failure.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        if answers.send(event).is_err() || is_fault { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let sampler = Arc::new(sampler);
     let mut state = State::new(zone, colours());

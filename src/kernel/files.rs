@@ -53,7 +53,7 @@ pub(super) struct Files {
     bound: usize,
     progress: Progress,
     reads: u32,
-    /// Processes that must not be looked at: whoever did got stuck.
+    /// Processes that must not be looked at, by number: whoever did got stuck.
     shunned: Vec<Pid>,
 }
 
@@ -87,19 +87,37 @@ impl Files {
     /// Leaves these processes out.
     pub fn shun(&mut self, pids: &[Pid]) {
         self.shunned.extend_from_slice(pids);
+        self.shunned.sort_unstable();
+        self.shunned.dedup();
     }
 
-    /// Looks whether those left out may be looked at again: they have ended, or go on. Their `status` answers even then. True if any may.
+    /// Whether it is left out.
+    pub fn is_shunned(&self, pid: Pid) -> bool {
+        self.shunned.binary_search(&pid).is_ok()
+    }
+
+    /// Leaves out everybody whose first task is in uninterruptible sleep.
+    pub fn shun_uninterruptible(&mut self) {
+        let mut pids = Vec::new();
+        // Where nothing can be listed nobody will be looked at either.
+        let _ = self.list_processes(&mut pids);
+        pids.retain(|pid| self.is_uninterruptible(*pid));
+        self.shun(&pids);
+    }
+
+    /// Looks whether those left out may be looked at again: they have ended, or go on. True if any may.
     pub fn reconsider(&mut self) -> bool {
         let before = std::mem::take(&mut self.shunned);
-        let is_stuck = |files: &mut Self, pid: &Pid| {
-            let status = files.read(Place::Process(*pid), "status");
-            status.is_ok_and(|status| status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"State:\tD")))
-        };
-        let after: Vec<Pid> = before.iter().copied().filter(|pid| is_stuck(self, pid)).collect();
+        let after: Vec<Pid> = before.iter().copied().filter(|pid| self.is_uninterruptible(*pid)).collect();
         let fewer = after.len() < before.len();
         self.shunned = after;
         fewer
+    }
+
+    /// By `status`, which answers also where `stat` does not.
+    fn is_uninterruptible(&mut self, pid: Pid) -> bool {
+        let status = self.read(Place::Process(pid), "status");
+        status.is_ok_and(|status| status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"State:\tD")))
     }
 
     /// Says how many kept files there really are; the ones closed since are free again.
@@ -219,7 +237,7 @@ impl Files {
         let pid = match place {
             Place::Process(pid) | Place::Thread(pid, _) => pid,
         };
-        if self.shunned.contains(&pid) {
+        if self.is_shunned(pid) {
             return Err(Errno::ACCESS);
         }
         self.reads = self.reads.wrapping_add(1);
@@ -228,11 +246,13 @@ impl Files {
     }
 }
 
-/// Raises the soft limit of open files to the hard one and says how many files may be kept.
+/// Raises the soft limit of open files to the hard one and says how many files may be kept, beside those that readers which got stuck
+/// still keep.
 fn raise_descriptor_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
     // No limit at all is `None`.
-    limit.unwrap_or(u64::MAX).saturating_sub(SPARE).min(KEPT_MAX) as usize
+    limit.unwrap_or(u64::MAX).saturating_sub(SPARE).min(KEPT_MAX).saturating_sub(open) as usize
 }

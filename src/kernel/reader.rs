@@ -100,7 +100,7 @@ impl Reader {
             tier,
             own: None,
             root,
-            cpu: 0,
+            cpu: nanos(clock_gettime(ClockId::ProcessCPUTime)),
             begun: false,
         })
     }
@@ -120,6 +120,11 @@ impl Reader {
     /// Leaves these processes out from now on, until they go on.
     pub(super) fn shun(&mut self, pids: &[Pid]) {
         self.looker.files.shun(pids);
+    }
+
+    /// The same of everybody in uninterruptible sleep.
+    pub(super) fn shun_uninterruptible(&mut self) {
+        self.looker.files.shun_uninterruptible();
     }
 
     /// The processes that are left out.
@@ -197,7 +202,7 @@ impl Reader {
             &changes.gone_processes,
             since_boot,
             tick,
-            |id| table.get(id).filter(|process| !self.looker.files.shunned().contains(&process.id.pid)),
+            |id| table.get(id).filter(|process| !self.looker.files.is_shunned(process.id.pid)),
             |id| table.may_be_wedged(id),
         );
         // Reading a command line takes a fraction of a millisecond, on most days: wait for it a moment, so that a new process comes

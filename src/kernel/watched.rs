@@ -3,16 +3,17 @@
 //! The files that a sample reads answer at once, as far as is known. It is not always known: while a process waits in the middle of an
 //! `exec` (its old memory is locked), reading its `stat`, `io`, `wchan`, `syscall` or `stack` never returns. So the reader has a thread of its
 //! own that is watched, and notes which process it is reading. When it stands still there, it is left behind, the process is named and
-//! left out, and another reader starts anew without it. Tested by `tests/kernel.rs` and `tests/wedge.rs`.
+//! left out, and another reader starts anew without it. One such process is a mishap and two are a jam, whose members would be found one
+//! by one: then everybody in uninterruptible sleep is left out until he moves. Tested by `tests/kernel.rs` and `tests/wedge.rs`.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicI32, AtomicU64, Ordering::Relaxed},
-        mpsc::{RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread,
-    time::{Duration, Instant},
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -30,10 +31,10 @@ use crate::{
 /// Whether it stands still is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
 /// A read that takes longer does not return: it takes microseconds when nothing is wrong.
-const STUCK: Duration = Duration::from_millis(700);
+const STUCK: Duration = Duration::from_millis(400);
 /// Without any process to blame, this long: then something else of `/proc` does not answer.
 const HOPELESS: Duration = Duration::from_secs(30);
-/// Readers left behind at the most: each keeps its memory and a thread.
+/// Readers left behind at the same time: each keeps its memory and a thread until what it reads answers.
 const LEFT_BEHIND: usize = 16;
 
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;
@@ -64,14 +65,17 @@ pub struct WatchedReader {
     make: Make,
     worker: Worker,
     shunned: Vec<Pid>,
-    left_behind: usize,
+    /// Those that are stuck.
+    left_behind: Vec<JoinHandle<()>>,
     spent: Duration,
 }
 
 struct Worker {
     jobs: Sender<Job>,
     progress: Progress,
-    thread: Arc<AtomicI32>,
+    /// The number of its thread.
+    number: Arc<AtomicI32>,
+    thread: JoinHandle<()>,
 }
 
 impl WatchedReader {
@@ -79,7 +83,7 @@ impl WatchedReader {
     pub fn start(make: impl Fn() -> anyhow::Result<Reader> + Send + 'static) -> anyhow::Result<Self> {
         let make: Make = Box::new(make);
         let worker = Worker::start(make()?)?;
-        Ok(Self { make, worker, shunned: Vec::new(), left_behind: 0, spent: Duration::ZERO })
+        Ok(Self { make, worker, shunned: Vec::new(), left_behind: Vec::new(), spent: Duration::ZERO })
     }
 
     /// See [`Reader::facts`].
@@ -119,6 +123,7 @@ impl WatchedReader {
 
     /// Has the reader do this; where it gets stuck, another one.
     fn run<T: Send + 'static>(&mut self, job: impl Fn(&mut Reader) -> T + Clone + Send + 'static) -> anyhow::Result<T> {
+        let mut is_jam = false;
         loop {
             let (send, answer) = channel();
             let todo = job.clone();
@@ -127,59 +132,77 @@ impl WatchedReader {
                 let _ = send.send(todo(reader));
             }));
             told.ok().context("the reader has ended")?;
-            let asked = Instant::now();
-            let mut still: Option<(u64, Instant)> = None;
-            let stuck = loop {
-                match answer.recv_timeout(LOOK) {
-                    Ok(answer) => return Ok(answer),
-                    Err(RecvTimeoutError::Disconnected) => bail!("the reader failed"),
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-                let now = self.worker.progress.now();
-                // One that merely waits for its turn on a CPU is not stuck.
-                let moves = now == 0 || self.worker.is_runnable();
-                still = still.filter(|(read, _)| *read == now && !moves).or((!moves).then(|| (now, Instant::now())));
-                if let Some((read, since)) = still
-                    && since.elapsed() >= STUCK
-                {
-                    break (read as u32).cast_signed();
-                }
-                if asked.elapsed() >= HOPELESS {
-                    bail!("/proc has not answered for {} seconds", HOPELESS.as_secs());
-                }
+            let stuck = match self.worker.watch(&answer)? {
+                Watched::Answer(answer) => return Ok(answer),
+                Watched::StuckAt(pid) => pid,
             };
-            self.left_behind += 1;
-            if self.left_behind > LEFT_BEHIND {
-                bail!("reading process {stuck} hangs, as that of {LEFT_BEHIND} others did");
+            self.left_behind.retain(|thread| !thread.is_finished());
+            if self.left_behind.len() >= LEFT_BEHIND {
+                bail!("reading process {stuck} hangs, and {LEFT_BEHIND} reads of others still do");
             }
             self.shunned.push(stuck);
             let mut reader = (self.make)()?;
             reader.shun(&self.shunned);
-            self.worker = Worker::start(reader)?;
+            if is_jam {
+                reader.shun_uninterruptible();
+            }
+            is_jam = true;
+            let stuck = std::mem::replace(&mut self.worker, Worker::start(reader)?);
+            self.left_behind.push(stuck.thread);
         }
     }
+}
+
+/// What came of a job.
+enum Watched<T> {
+    Answer(T),
+    /// It stands still at this process.
+    StuckAt(Pid),
 }
 
 impl Worker {
     fn start(mut reader: Reader) -> anyhow::Result<Self> {
         let (jobs, inbox) = channel::<Job>();
         let progress = reader.progress();
-        let thread = Arc::new(AtomicI32::new(0));
-        let number = Arc::clone(&thread);
+        let number = Arc::new(AtomicI32::new(0));
+        let told = Arc::clone(&number);
         let work = move || {
-            number.store(gettid().as_raw_pid(), Relaxed);
+            told.store(gettid().as_raw_pid(), Relaxed);
             for job in inbox {
                 job(&mut reader);
             }
         };
         // Never joined: it may be stuck for good.
-        thread::Builder::new().name("reader".to_owned()).spawn(work).context("start a thread that reads")?;
-        Ok(Self { jobs, progress, thread })
+        let thread = thread::Builder::new().name("reader".to_owned()).spawn(work).context("start a thread that reads")?;
+        Ok(Self { jobs, progress, number, thread })
+    }
+
+    /// Waits for its answer as long as it moves. Counts its own looks and not the time: whytop may have been stopped itself.
+    fn watch<T>(&self, answer: &Receiver<T>) -> anyhow::Result<Watched<T>> {
+        let mut last = self.progress.now();
+        let mut still = Duration::ZERO;
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(answer) => return Ok(Watched::Answer(answer)),
+                Err(RecvTimeoutError::Disconnected) => bail!("the reader failed"),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = self.progress.now();
+            // One that merely waits for its turn on a CPU is not stuck.
+            still = if now == last && !self.is_runnable() { still + LOOK } else { Duration::ZERO };
+            last = now;
+            if now != 0 && still >= STUCK {
+                return Ok(Watched::StuckAt((now as u32).cast_signed()));
+            }
+            if still >= HOPELESS {
+                bail!("/proc has not answered for {} seconds", HOPELESS.as_secs());
+            }
+        }
     }
 
     /// Whether its thread runs or waits for a CPU.
     fn is_runnable(&self) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/self/task/{}/status", self.thread.load(Relaxed)));
+        let status = std::fs::read_to_string(format!("/proc/self/task/{}/status", self.number.load(Relaxed)));
         status.is_ok_and(|status| status.lines().any(|line| line.starts_with("State:") && line.contains('R')))
     }
 }

@@ -37,8 +37,8 @@ pub enum Event {
     Suspend,
     /// Somebody asked to end (SIGTERM, SIGINT, SIGHUP, or the terminal is gone).
     Quit,
-    /// No more samples will come, and why.
-    SamplerFailed(String),
+    /// A look at the host failed, and why. The next one may not.
+    LookFailed(String),
 }
 
 /// Where events come from: a channel, or a script in a test.

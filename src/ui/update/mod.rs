@@ -120,7 +120,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.revision += 1;
             state.untraced = untraced;
         }
-        Event::SamplerFailed(why) => {
+        Event::LookFailed(why) => {
             state.revision += 1;
             state.failed = Some(why);
         }
