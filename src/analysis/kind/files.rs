@@ -162,6 +162,13 @@ fn read_servers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     }
 }
 
+/// Whether all of these lie where the program lives, as `/srv/shop/var/a.db` does for `/srv/shop/bin/run`.
+pub fn reads_home(program: &str, files: &[String]) -> bool {
+    const SHARED: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local", "/usr/lib"];
+    let home = top(program).filter(|home| !SHARED.contains(home));
+    files.iter().all(|file| home.is_some() && top(file) == home)
+}
+
 /// Whether it lies where backups are kept; a snapshot of what is live does not.
 pub fn is_kept(file: &str) -> bool {
     place_says(file).place > 0.4

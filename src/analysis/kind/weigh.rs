@@ -42,6 +42,8 @@ const ONLY_VAGUE: f64 = -0.25;
 const NO_SINK: f64 = -0.5;
 /// What a place, a date or an archive's ending counts for in the hands of a program nobody knows: reports and pictures go to the NAS too.
 const UNTOLD: f64 = 0.4;
+/// It goes into a table, a document or a picture: what a program makes, not what it keeps.
+const MAKES: f64 = -0.4;
 /// A program that nobody knows feeds a shell that writes a file on another host.
 const WRITES_THERE: f64 = 0.5;
 /// From here on what a program that nobody knows is called or reads says something.
@@ -420,7 +422,11 @@ impl<'a, 'b> Read<'a, 'b> {
             // All of it may be any program's output.
             let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
             let dumps = says.dated > 0.0 && is_dump(target);
-            let vague = !copies && (says.place == 0.0 && !reads_live && !dumps || !self.has_sink() || self.serves());
+            let untold = says.place == 0.0 && !reads_live && !dumps || self.reads_its_own();
+            if !copies && self.makes(target) {
+                scale.put(MAKES, || format!("it makes a table, a document or a picture: {}", shown(target)));
+            }
+            let vague = !copies && (untold || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
