@@ -224,6 +224,8 @@ pub struct JobFacts {
     pub started_at: Option<Timestamp>,
     /// All its processes: root first, each parent before its children.
     pub members: Vec<Arc<Member>>,
+    /// Processes of other jobs that work for it, in order of their numbers: counted in what it takes, never signalled with it.
+    pub carried: Vec<Arc<Member>>,
 }
 
 impl JobFacts {
