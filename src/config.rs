@@ -32,11 +32,11 @@ pub struct Knowledge {
     pub complaints: Vec<Gap>,
 }
 
-/// Reads the rules files in the usual places, and these ones, which must be there and sound.
-pub fn knowledge(asked: &[PathBuf], home: Option<PathBuf>) -> Result<Knowledge> {
+/// Reads the rules files in the usual places, the host's and the user's, and these ones, which must be there and sound.
+pub fn knowledge(asked: &[PathBuf], host: Option<PathBuf>, home: Option<PathBuf>) -> Result<Knowledge> {
     let mut catalogue = Catalogue::built_in();
     let mut complaints = Vec::new();
-    for path in [PathBuf::from("/etc/whytop/rules.toml")].into_iter().chain(home) {
+    for path in host.into_iter().chain(home) {
         match read(&path) {
             Ok(text) => {
                 let wrong = Arc::make_mut(&mut catalogue).learn(&text);
@@ -59,6 +59,12 @@ pub fn knowledge(asked: &[PathBuf], home: Option<PathBuf>) -> Result<Knowledge> 
         }
     }
     Ok(Knowledge { catalogue, complaints })
+}
+
+/// The host's rules file, unless the environment names another; an empty name stands for none.
+pub fn host(instead: Option<PathBuf>) -> Option<PathBuf> {
+    let path = instead.unwrap_or_else(|| PathBuf::from("/etc/whytop/rules.toml"));
+    Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The user's own rules file, by what the environment says.

@@ -91,6 +91,9 @@ struct Actor {
     /// Of what is written, what lies on another host's disk.
     #[serde(default)]
     away: Vec<String>,
+    /// Of what is written, what was seen to grow.
+    #[serde(default)]
+    grows: Vec<String>,
     #[serde(default)]
     user: Option<String>,
     #[serde(default)]
@@ -134,6 +137,7 @@ struct Owned {
     reads: Vec<String>,
     writes: Vec<String>,
     away: Vec<String>,
+    grows: Vec<String>,
     nice: i8,
 }
 
@@ -157,7 +161,7 @@ impl Owned {
                 IoBytes { read, written, read_any: read, written_any: written }
             }),
             recent: None,
-            files: OpenFiles { reading: &self.reads, writing: &self.writes, away: &self.away },
+            files: OpenFiles { reading: &self.reads, writing: &self.writes, away: &self.away, growing: &self.grows },
         }
     }
 }
@@ -195,6 +199,7 @@ impl Case {
                     reads: actor.reads.clone(),
                     writes: actor.writes.clone(),
                     away: actor.away.clone(),
+                    grows: actor.grows.clone(),
                     nice: actor.nice,
                 }
             })
@@ -402,6 +407,7 @@ fn hostile_text_does_not_reach_the_evidence() {
         reads: Vec::new(),
         writes: vec!["/mnt/backup/\x07.tar".into()],
         away: Vec::new(),
+        grows: Vec::new(),
         nice: 0,
     };
     let job =
@@ -444,6 +450,7 @@ fn odd_shapes_are_survived() {
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),
+            grows: Vec::new(),
             nice: 0,
         };
         let processes = vec![owned.shape(), owned.shape()];
@@ -477,6 +484,7 @@ fn a_table_of_five_thousand_processes_takes_milliseconds() {
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),
+            grows: Vec::new(),
             nice: 0,
         })
         .collect();

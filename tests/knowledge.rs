@@ -21,6 +21,7 @@ fn whytop(host: &FakeProc, config: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_whytop"))
         .args(arguments)
         .args(["--proc", host.path().to_str().unwrap()])
+        .env("WHYTOP_HOST_RULES", "")
         .env("XDG_CONFIG_HOME", config)
         .env_remove("NO_COLOR")
         .output()

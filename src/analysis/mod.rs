@@ -12,6 +12,7 @@ pub(crate) mod blame;
 pub(crate) mod brief;
 mod cgroup;
 pub mod diagnosis;
+pub mod earlier;
 pub(crate) mod freezes;
 pub mod gap;
 pub(crate) mod jobs;

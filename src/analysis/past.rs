@@ -10,8 +10,10 @@ use crate::analysis::diagnosis::{JobFacts, Kind, Usual};
 const NAMES: usize = 64;
 /// Runs remembered of each: enough for a middle, few enough to follow data that grows.
 const RUNS: usize = 8;
-/// Fewer than this are no habit: one may have crashed.
+/// Fewer than this are no habit.
 const HABIT: usize = 2;
+/// A run shorter than this part of a long one did not get to its end: it crashed, or somebody ended it.
+const WHOLE: f64 = 0.5;
 /// A run shorter than this, in seconds, says that nothing was to be done.
 const SHORTEST: f64 = 1.0;
 
@@ -47,9 +49,15 @@ impl Past {
     /// How long earlier runs of this job's work took, if there were enough to say so.
     pub fn usual(&self, facts: &JobFacts) -> Option<Usual> {
         let same = |work: &Work| work.0 == facts.name && work.1 == facts.launched_by;
-        let (_, runs) = self.names.iter().find(|(work, runs)| same(work) && runs.len() >= HABIT)?;
+        let (_, runs) = self.names.iter().find(|(work, _)| same(work))?;
         let mut sorted: Vec<f64> = runs.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
+        // Two thirds up: neither those that crashed nor the one that hung for a day.
+        let long = sorted.get(sorted.len() * 2 / 3).copied().unwrap_or_default();
+        sorted.retain(|seconds| *seconds >= long * WHOLE);
+        if sorted.len() < HABIT {
+            return None;
+        }
         Some(Usual { runs: sorted.len(), seconds: *sorted.get((sorted.len().max(1) - 1) / 2)? })
     }
 }
@@ -72,6 +80,7 @@ mod tests {
             root: None,
             started_at: None,
             members: Vec::new(),
+            carried: Vec::new(),
         }
     }
 
@@ -90,6 +99,8 @@ mod tests {
         }
         assert_eq!(past.usual(&nightly), Some(Usual { runs: 3, seconds: 610.0 }));
         assert_eq!(past.usual(&JobFacts { launched_by: None, ..nightly.clone() }), None, "somebody else's run");
+        past.note(&nightly, 3.0);
+        assert_eq!(past.usual(&nightly), Some(Usual { runs: 3, seconds: 610.0 }), "one that crashed says nothing");
         for _ in 0..20 {
             past.note(&nightly, 50.0);
         }

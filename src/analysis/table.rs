@@ -19,6 +19,9 @@ use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 /// Who holds the memory is known for this long after the last look.
 const MEMORY_KNOWN: Nanos = 10 * SECOND;
 
+/// So many bytes further a file stands that grows, from one look to the next, seconds later: a log does not get there.
+const GROWS: u64 = 1 << 20;
+
 /// Every process of the host, as of the newest sample.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -76,6 +79,8 @@ pub struct Files {
     pub writing: Vec<String>,
     /// Those of them that lie on another host's disk, with what is mounted there.
     pub away: Vec<String>,
+    /// Those of them that were written further since the look before, in order: an archive that grows.
+    pub growing: Vec<String>,
 }
 
 /// What a process used up between two samples, and how its tasks stood at the second.
@@ -236,7 +241,8 @@ impl Table {
                 those.map(|file| file.file.path.clone()).collect()
             };
             let away = files.iter().filter(|file| file.writing).filter_map(|file| away(&self.storage, file)).collect();
-            entry.files = Some(Files { reading: paths(false), writing: paths(true), away, all: files.clone() });
+            let growing = growing(entry.files.as_ref().map(|files| files.all.as_slice()).unwrap_or_default(), files);
+            entry.files = Some(Files { reading: paths(false), writing: paths(true), away, growing, all: files.clone() });
         }
         for (id, resident) in &sample.resident {
             self.weighed = Some(sample.since_boot);
@@ -429,6 +435,16 @@ fn away(storage: &Storage, file: &OpenFile) -> Option<String> {
     ];
     let mount = file.file.mount.and_then(|id| storage.mount(id))?;
     KINDS.contains(&mount.kind.as_str()).then(|| format!("{} ({})", file.file.path, mount.source))
+}
+
+/// Paths of files that are written and stand further now than at the look before.
+fn growing(before: &[OpenFile], now: &[OpenFile]) -> Vec<String> {
+    let same = |one: &OpenFile, other: &OpenFile| one.fd == other.fd && one.file.path == other.file.path;
+    let grows = |file: &&OpenFile| {
+        let old = before.iter().find(|old| same(old, file)).and_then(|old| old.position);
+        file.writing && old.zip(file.position).is_some_and(|(old, new)| new.saturating_sub(old) >= GROWS)
+    };
+    now.iter().filter(grows).map(|file| file.file.path.clone()).collect()
 }
 
 /// The facts for people, made harmless.

@@ -46,7 +46,8 @@ pub fn run(cli: &Cli) -> Result<u8> {
         Some(Command::Watchdog) => {
             // What it needs to let a job go on must not have to come from a stuck disk.
             Own::secure().complete();
-            watchdog::run(stdin(), stdout()).map(|()| 0).context("watch over a pause")
+            let alone = |outcome| note::left_alone(&outcome, cli.trace.as_deref());
+            watchdog::run(stdin(), stdout(), alone).map(|()| 0).context("watch over a pause")
         }
         None => {
             let (reader, knowledge) = informed(cli)?;
@@ -59,8 +60,9 @@ pub fn run(cli: &Cli) -> Result<u8> {
 fn informed(cli: &Cli) -> Result<(WatchedReader, Knowledge)> {
     // First of all: what a thread had mapped by then would be made resident with the program, and kept.
     let own = Own::secure();
-    let [config, home] = ["XDG_CONFIG_HOME", "HOME"].map(|name| env::var_os(name).map(PathBuf::from));
-    let knowledge = config::knowledge(&cli.rules, config::home(config, home))?;
+    let places = ["WHYTOP_HOST_RULES", "XDG_CONFIG_HOME", "HOME"];
+    let [host, config, home] = places.map(|name| env::var_os(name).map(PathBuf::from));
+    let knowledge = config::knowledge(&cli.rules, config::host(host), config::home(config, home))?;
     let (path, tier) = (cli.proc.clone(), cli.tier);
     let reader = WatchedReader::start(move || {
         let reader = Reader::with_loader(ProcRoot::open(&path)?, tier, Path::new("/proc/self/exe"))?;

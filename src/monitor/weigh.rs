@@ -53,6 +53,7 @@ impl Monitor {
                     disks: None,
                     age,
                     usual,
+                    earlier: None,
                 }
             })
             .collect();
@@ -135,7 +136,7 @@ impl Monitor {
         }
         let mut shared = vec![0; jobs.len()];
         for entry in self.table.iter() {
-            let (Some(held), Some(index)) = (&entry.resident, self.jobs.index_of(entry.process.id)) else { continue };
+            let (Some(held), Some(index)) = (&entry.resident, self.jobs.home_of(entry.process.id)) else { continue };
             let (Some(job), Some(most)) = (jobs.get_mut(index), shared.get_mut(index)) else { continue };
             let sum = job.usage.resident.get_or_insert(0);
             *sum = sum.saturating_add(held.now.private);
@@ -157,7 +158,7 @@ impl Monitor {
         let mut owners: HashMap<&str, Option<usize>> = HashMap::new();
         for entry in self.table.iter() {
             let Some(path) = entry.identity.as_ref().and_then(|identity| identity.cgroup.as_deref()) else { continue };
-            let index = self.jobs.index_of(entry.process.id);
+            let index = self.jobs.home_of(entry.process.id);
             owners.entry(path).and_modify(|owner| *owner = owner.filter(|owner| Some(*owner) == index)).or_insert(index);
         }
         let mut owned: Vec<(&str, usize)> = owners.into_iter().filter_map(|(path, owner)| Some((path, owner?))).collect();

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use anstyle::Style;
 use jiff::tz::TimeZone;
@@ -46,6 +47,7 @@ struct Document<'a> {
     age_s: Option<f64>,
     usual_s: Option<f64>,
     members: Vec<ProcessOut<'a>>,
+    carried: Vec<ProcessOut<'a>>,
 }
 
 #[derive(Serialize)]
@@ -115,6 +117,7 @@ impl<'a> Explained<'a> {
             age_s: self.job.age.map(|age| rounded(age, 1)),
             usual_s: self.job.usual.map(|usual| rounded(usual.seconds, 1)),
             members: self.job.facts.members.iter().map(|member| process(member)).collect(),
+            carried: self.job.facts.carried.iter().map(|member| process(member)).collect(),
         };
         let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
@@ -140,6 +143,10 @@ impl<'a> Explained<'a> {
         let sure = (finding.confidence * 100.0).round();
         let what = match finding.kind {
             Kind::Unknown => "nothing tells what kind of work that is".to_owned(),
+            Kind::Kernel => match &finding.work {
+                Some(work) => format!("threads of the kernel that take no signal ({work})"),
+                None => "threads of the kernel that take no signal".to_owned(),
+            },
             _ => format!("{what}, {sure:.0} % sure"),
         };
         writeln!(
@@ -151,8 +158,12 @@ impl<'a> Explained<'a> {
         line(out, "command", &self.member.command)?;
         let lineage: Vec<String> = self.lineage.iter().map(|member| format!("{} {}", member.name, member.id.pid)).collect();
         line(out, "lineage", &lineage.join(" > "))?;
-        if facts.root != Some(self.member.id) {
+        if facts.root.is_some_and(|root| root != self.member.id) {
             line(out, "root", &command_of_root(facts))?;
+        }
+        let carries = |job: &&Job| job.facts.carried.iter().any(|carried| carried.id == self.member.id);
+        if let Some(other) = self.diagnosis.jobs.iter().find(carries) {
+            line(out, "works for", &format!("{}, and gets none of its signals", other.facts.name))?;
         }
         line(out, "started", &started(self.diagnosis, facts, zone))?;
         line(out, "takes", &usage(self.job))?;
@@ -175,19 +186,28 @@ impl<'a> Explained<'a> {
         for (about, words) in heed {
             line(out, about.label(), words)?;
         }
-        writeln!(out, "{}:", count(facts.members.len(), "process"))?;
-        for member in facts.members.iter().take(LISTED) {
-            writeln!(out, "  {:>8} {:<9} {}", member.id.pid, member.user.as_deref().unwrap_or("-"), member.command)?;
+        processes(out, &count(facts.members.len(), "process"), &facts.members)?;
+        if facts.carried.is_empty() {
+            Ok(())
+        } else {
+            processes(out, "works for it, and gets none of its signals", &facts.carried)
         }
-        if facts.members.len() > LISTED {
-            writeln!(out, "  and {} more", facts.members.len() - LISTED)?;
-        }
-        Ok(())
     }
 
     fn evidence(&self, speaks_for: bool) -> impl Iterator<Item = &'a Evidence> {
         self.job.facts.finding.evidence.iter().filter(move |piece| (piece.weight > 0.0) == speaks_for)
     }
+}
+
+fn processes(out: &mut String, title: &str, members: &[Arc<Member>]) -> std::fmt::Result {
+    writeln!(out, "{title}:")?;
+    for member in members.iter().take(LISTED) {
+        writeln!(out, "  {:>8} {:<9} {}", member.id.pid, member.user.as_deref().unwrap_or("-"), member.command)?;
+    }
+    if members.len() > LISTED {
+        writeln!(out, "  and {} more", members.len() - LISTED)?;
+    }
+    Ok(())
 }
 
 fn process(member: &Member) -> ProcessOut<'_> {

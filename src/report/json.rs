@@ -150,6 +150,7 @@ pub(super) struct JobOut<'a> {
     user: Option<&'a str>,
     root_pid: Option<Pid>,
     pids: Vec<Pid>,
+    carried_pids: Vec<Pid>,
     started_at: Option<Timestamp>,
     role: &'static str,
     cpu_cores: Option<f64>,
@@ -446,6 +447,7 @@ pub(super) fn job_out(job: &Job) -> JobOut<'_> {
         user: facts.user.as_deref(),
         root_pid: facts.root.map(|root| root.pid),
         pids: facts.members.iter().map(|member| member.id.pid).collect(),
+        carried_pids: facts.carried.iter().map(|member| member.id.pid).collect(),
         started_at: facts.started_at,
         role: match job.role {
             Role::Culprit => "culprit",

@@ -132,6 +132,10 @@ fn describe(out: &mut String, diagnosis: &Diagnosis, job: &Job, zone: &TimeZone)
     let more = facts.members.len().saturating_sub(members.len());
     let more = if more > 0 { format!(", {more} more") } else { String::new() };
     writeln!(out, "  processes {}{more}", members.join(", "))?;
+    if !facts.carried.is_empty() {
+        let workers: Vec<String> = facts.carried.iter().take(LISTED).map(|member| member.command.clone()).collect();
+        writeln!(out, "  for it    {} (not to be signalled)", workers.join(", "))?;
+    }
     writeln!(out, "  takes     {}", usage(job))?;
     for evidence in facts.finding.evidence.iter().filter(|evidence| evidence.weight > 0.0).take(4) {
         writeln!(out, "  because   {}", evidence.text)?;
@@ -159,6 +163,9 @@ pub(super) fn command_of_root(facts: &JobFacts) -> String {
 
 /// `by cron (root) at 02:00:01 (12 m 10 s ago), as root`.
 pub(super) fn started(diagnosis: &Diagnosis, facts: &JobFacts, zone: &TimeZone) -> String {
+    if facts.finding.kind == Kind::Kernel {
+        return "by the kernel".to_owned();
+    }
     let by = facts.launched_by.as_deref().unwrap_or("n/a");
     let since = facts.started_at.map_or_else(
         || "n/a".to_owned(),

@@ -45,6 +45,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             root: members.first().map(|m| m.id),
             started_at: Some(at(-86_400 * 3)),
             members,
+            carried: Vec::new(),
         }),
         role: Role::Bystander,
         stalls: Stalls::default(),
@@ -63,6 +64,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         disks: None,
         age: None,
         usual: None,
+        earlier: None,
     }
 }
 

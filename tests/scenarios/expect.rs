@@ -58,6 +58,7 @@ struct ExpectWait {
 struct ExpectJob {
     name: String,
     pids: Option<BTreeSet<Pid>>,
+    carried: Option<BTreeSet<Pid>>,
     root: Option<Pid>,
     kind: Option<String>,
     launched_by: Option<String>,
@@ -214,6 +215,8 @@ fn check_job(wrong: &mut Differences, want: &ExpectJob, diagnosis: &Diagnosis, f
     let facts = &job.facts;
     let what = |what: &str| format!("job {}, {what}", facts.name);
     let pids: BTreeSet<Pid> = facts.members.iter().map(|member| member.id.pid).collect();
+    let carried: BTreeSet<Pid> = facts.carried.iter().map(|member| member.id.pid).collect();
+    wrong.check(&what("carried"), want.carried.as_ref().map(|pids| format!("{pids:?}")).as_ref(), &format!("{carried:?}"));
     wrong.check(&what("pids"), want.pids.as_ref().map(|pids| format!("{pids:?}")).as_ref(), &format!("{pids:?}"));
     wrong.check(&what("kind"), want.kind.as_ref(), facts.finding.kind.name());
     wrong.check(&what("launched by"), want.launched_by.as_ref(), facts.launched_by.as_deref().unwrap_or_default());

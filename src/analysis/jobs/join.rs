@@ -37,5 +37,7 @@ fn is_worker(scene: &Scene, draft: &Draft, client: &Entry) -> bool {
     let inside = matches!(root.standing.origin, Some(Origin::Container(_)));
     let command = client.identity.as_ref().and_then(|identity| kind::executed_elsewhere(&identity.argv));
     let own = root.identity.as_ref().map(|identity| identity.argv.as_slice());
-    inside && command.is_some() && command == own && root.process.id.start >= client.process.id.start
+    // An image may have a program of its own, that is given the words behind its name.
+    let same = own.zip(command).is_some_and(|(own, command)| own == command || own.len() > 1 && own[1..] == *command);
+    inside && same && root.process.id.start >= client.process.id.start
 }

@@ -38,7 +38,8 @@ const SUBSYSTEMS: [(&str, &str); 26] = [
 /// The subsystem of a kernel thread.
 pub fn subsystem(comm: &str) -> &'static str {
     if comm.starts_with("kworker") {
-        return if comm.contains("flush") || comm.contains("writeback") {
+        // `kworker/u8:0+flush-254:0` writes back; `kworker/R-slub_flushwq` does not.
+        return if comm.contains("flush-") || comm.contains("writeback") {
             "writeback"
         } else if comm.contains("loop") {
             "loop devices"

@@ -2,13 +2,13 @@
 //!
 //! A job is what gets signalled, so a wrong boundary is a wrong kill. [`standing`] is what a process's own facts say, [`assign`] draws
 //! the boundaries, [`split`] takes a backup out of the service that started it, [`join`] adds what it runs in
-//! containers, [`launcher`] knows who starts jobs without being part
-//! of them, [`gist`] is what of a large job is judged. Here the parts become [`JobFacts`], which are kept for as long as nothing about the
+//! containers, [`carried`] finds what works for it and is not to be hit, [`launcher`] knows who starts jobs without being part of them, [`gist`] is what of a large job is judged. Here the parts become [`JobFacts`], which are kept for as long as nothing about the
 //! job changes.
 //!
 //! Pure. Tested by `tests/scenarios.rs` on written process trees.
 
 mod assign;
+mod carried;
 mod gist;
 mod join;
 mod kernel;
@@ -46,6 +46,8 @@ pub struct Jobs {
     kept: Vec<Kept>,
     /// Job and place among its members.
     of: FxHashMap<ProcessId, (usize, usize)>,
+    /// The job that a process works for, where that is not its own.
+    carried_by: FxHashMap<ProcessId, usize>,
     ended: Vec<Arc<JobFacts>>,
 }
 
@@ -149,8 +151,13 @@ impl Jobs {
         self.kept.get(self.index_of(id)?).map(|kept| &kept.facts)
     }
 
-    /// Where in [`Jobs::iter`] the job of this process stands.
+    /// Where in [`Jobs::iter`] the job that this process works for stands: its own, but for what another job carries.
     pub fn index_of(&self, id: ProcessId) -> Option<usize> {
+        self.carried_by.get(&id).copied().or_else(|| self.home_of(id))
+    }
+
+    /// Where in [`Jobs::iter`] the job stands that this process is a member of.
+    pub fn home_of(&self, id: ProcessId) -> Option<usize> {
         self.of.get(&id).map(|(job, _)| *job)
     }
 
@@ -158,15 +165,16 @@ impl Jobs {
     /// they were: those jobs are handed on as they are.
     fn rebuild(&mut self, scene: &Scene) {
         let groups = assign::groups(scene.table);
+        let clients = carried::clients(scene.table, scene.now.ticks_per_second);
         let old = std::mem::take(&mut self.kept);
         let ids: Vec<JobId> = old.iter().map(|kept| kept.facts.id.clone()).collect();
         let place = |id: ProcessId| self.of.get(&id).copied();
         let mut changed: Vec<(Key, Vec<Pid>)> = Vec::new();
         let mut same: Vec<usize> = Vec::new();
         // With a client about, what it started in a container may have to be given to it.
-        let clients = scene.table.iter().any(Entry::executes_elsewhere);
+        let executes = scene.table.iter().any(Entry::executes_elsewhere);
         for (key, members) in groups {
-            let apart = clients && matches!(key, Key::Named(Origin::Container(_)));
+            let apart = executes && matches!(key, Key::Named(Origin::Container(_)));
             match unchanged(scene.table, &old, place, &key, &members).filter(|_| !apart) {
                 Some(job) => same.push(job),
                 None => changed.push((key, members)),
@@ -175,7 +183,7 @@ impl Jobs {
         changed.sort_unstable();
         let taken: HashSet<JobId> = same.iter().map(|job| ids[*job].clone()).collect();
         let previous = |id: ProcessId| place(id).and_then(|(job, _)| ids.get(job));
-        let drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken.clone()));
+        let drafts = split::split(scene, assign::drafts(scene.table, changed, previous, taken.clone()), &clients);
         let mut drafts = join::join(scene, drafts);
         let mut names = taken;
         for draft in &mut drafts {
@@ -202,6 +210,29 @@ impl Jobs {
         self.of.clear();
         for (job, kept) in self.kept.iter().enumerate() {
             self.of.extend(kept.facts.members.iter().enumerate().map(|(at, member)| (member.id, (job, at))));
+        }
+        self.carry(scene.table, clients);
+    }
+
+    /// Gives each job what works for it.
+    fn carry(&mut self, table: &Table, clients: FxHashMap<ProcessId, Pid>) {
+        self.carried_by.clear();
+        for (id, client) in clients {
+            let Some(job) = table.get(client).and_then(|client| self.home_of(client.process.id)) else { continue };
+            if self.home_of(id) != Some(job) {
+                self.carried_by.insert(id, job);
+            }
+        }
+        let mut carried: HashMap<usize, Vec<Arc<Member>>> = HashMap::new();
+        for (id, job) in &self.carried_by {
+            carried.entry(*job).or_default().extend(table.get(id.pid).map(|entry| Arc::clone(&entry.member)));
+        }
+        for (job, kept) in self.kept.iter_mut().enumerate() {
+            let mut carried = carried.remove(&job).unwrap_or_default();
+            carried.sort_unstable_by_key(|member| member.id);
+            if carried != kept.facts.carried {
+                kept.facts = Arc::new(JobFacts { carried, ..(*kept.facts).clone() });
+            }
         }
     }
 }
@@ -277,6 +308,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         root: root.map(|root| root.process.id),
         started_at: root.and_then(|root| now.started_at(root.process.id)),
         members,
+        carried: Vec::new(),
     };
     facts.finding = if let Some(Origin::Kernel(subsystem)) = draft.origin() {
         let (work, advice) = kernel::work(subsystem).map(|(work, advice)| (work.to_owned(), advice)).unzip();
@@ -381,7 +413,12 @@ pub fn shape(entry: &Entry) -> ProcessShape<'_> {
         files: entry
             .files
             .as_ref()
-            .map(|files| OpenFiles { reading: &files.reading, writing: &files.writing, away: &files.away })
+            .map(|files| OpenFiles {
+                reading: &files.reading,
+                writing: &files.writing,
+                away: &files.away,
+                growing: &files.growing,
+            })
             .unwrap_or_default(),
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use rustc_hash::FxHashMap;
+
 use crate::analysis::diagnosis::JobId;
 use crate::analysis::jobs::assign::Draft;
 use crate::analysis::jobs::gist::Gist;
@@ -12,7 +14,7 @@ use crate::analysis::jobs::standing::Origin;
 use crate::analysis::jobs::{Scene, base_of, in_tree_order, lineage};
 use crate::analysis::kind::{self, JobShape, Launcher};
 use crate::analysis::table::Entry;
-use crate::units::Pid;
+use crate::units::{Pid, ProcessId};
 
 /// Parts below this are not looked for: most jobs hold no process that says anything of a backup, and are passed over.
 const STRONG: f64 = 0.5;
@@ -22,11 +24,11 @@ pub fn is_strong(entry: &Entry) -> bool {
     entry.strength >= STRONG
 }
 
-/// Cuts every draft that holds a backup which it is not itself.
-pub fn split(scene: &Scene, drafts: Vec<Draft>) -> Vec<Draft> {
+/// Cuts every draft that holds a backup which it is not itself. Who works for a client (`clients`) stays where it is.
+pub fn split(scene: &Scene, drafts: Vec<Draft>, clients: &FxHashMap<ProcessId, Pid>) -> Vec<Draft> {
     let mut whole = Vec::with_capacity(drafts.len());
     for mut draft in drafts {
-        while let Some(part) = cut(scene, &mut draft) {
+        while let Some(part) = cut(scene, &mut draft, clients) {
             whole.push(part);
         }
         whole.push(draft);
@@ -35,7 +37,7 @@ pub fn split(scene: &Scene, drafts: Vec<Draft>) -> Vec<Draft> {
 }
 
 /// Takes one such part out of the draft.
-fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
+fn cut(scene: &Scene, draft: &mut Draft, clients: &FxHashMap<ProcessId, Pid>) -> Option<Draft> {
     if draft.members.len() < 2 || !draft.members.iter().any(|pid| scene.table.get(*pid).is_some_and(is_strong)) {
         return None;
     }
@@ -51,7 +53,7 @@ fn cut(scene: &Scene, draft: &mut Draft) -> Option<Draft> {
     let processes = scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied());
     let shape = JobShape { processes: processes.clone(), unit, container, launcher };
     let top = processes.get(kind::backup_part(&shape, scene.table.catalogue())?)?.id;
-    if draft.root == Some(top.pid) {
+    if draft.root == Some(top.pid) || clients.contains_key(&top) {
         return None;
     }
     // Members stand in tree order: whoever is below the top comes after it.

@@ -22,6 +22,10 @@ const READS_DATABASE: f64 = 0.4;
 const READS_LIVE: f64 = 0.2;
 /// A finished archive in a place for backups is read, and none written: a restore, a check.
 const READS_BACKUP: f64 = -0.6;
+/// Beside what sites and users live from it has something open in a place for backups, and hardly writes into what is live.
+const BESIDE: f64 = 0.35;
+/// What it reads is cut into numbered pieces to be sent away.
+const PIECES: f64 = 0.35;
 /// What is written goes to another host's disk.
 const WRITES_AWAY: f64 = 0.3;
 
@@ -57,6 +61,10 @@ const DATABASES: [&str; 12] = [
     "/var/opt/mssql/",
 ];
 
+/// Words of directories that are there for everybody to fetch.
+const PUBLIC: [&str; 11] =
+    ["mirror", "mirrors", "pub", "ftp", "debian", "ubuntu", "centos", "dists", "releases", "packages", "downloads"];
+
 /// Below live directories, and yet nothing that a host lives from.
 const NOT_LIVE: [&str; 8] =
     ["/var/log/", "/var/cache/", "/var/tmp/", "/var/lib/docker/", "/var/lib/containerd/", "/var/spool/", "/var/run/", "/opt/"];
@@ -70,6 +78,15 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
     if role == Some(Role::Server) {
         read_servers_files(reading, files);
         return;
+    }
+    let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    if role == Some(Role::Copier)
+        && reading.doing == Doing::Agent
+        && !files.reading.is_empty()
+        && files.reading.iter().all(public)
+    {
+        // A daemon of rsync that serves a mirror.
+        reading.doing = Doing::Unknown;
     }
     reading.targets.extend(files.writing.iter().map(String::as_str));
     if let Some(device) = files.reading.iter().find(|file| is_snapshot_device(file)) {
@@ -97,7 +114,22 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         says.place > 0.4 && says.archive > 0.0
     });
     let writes_one = files.writing.iter().any(|file| place_says(file).weight() > 0.2);
-    if let Some(file) = kept.filter(|_| !writes_one) {
+    let home = top(reading.program.path);
+    let foreign = |file: &&str| {
+        is_live(file)
+            && !NOT_LIVE.iter().chain(&DATABASES).any(|place| file.starts_with(place))
+            && !(home.is_some() && home == top(file))
+            && basename(file) != basename(reading.program.path)
+    };
+    let lives = |file: &str| foreign(&file) && !is_kept(file) && !file.starts_with("/etc/");
+    let copies = !reading.pace.stores && read().any(|file| lives(file) || is_snapshot_device(file));
+    let written = files.writing.iter().map(String::as_str);
+    if let Some(piece) = read().chain(written).find(|file| is_piece(file)).filter(|_| copies) {
+        reading.facts.push(Fact { weight: PIECES, text: format!("it cuts what it reads into pieces: {}", shown(piece)) });
+    }
+    if let Some(file) = read().find(|file| is_kept(file)).filter(|_| copies) {
+        reading.facts.push(Fact { weight: BESIDE, text: format!("beside what it reads it has {} open", shown(file)) });
+    } else if let Some(file) = kept.filter(|_| !writes_one) {
         reading.facts.push(Fact { weight: READS_BACKUP, text: format!("it reads a backup: {}", shown(file)) });
         return;
     }
@@ -107,13 +139,6 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     if let Some(file) = read().find(|file| DATABASES.iter().any(|place| file.starts_with(place))) {
         reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
     }
-    let home = top(reading.program.path);
-    let foreign = |file: &&str| {
-        is_live(file)
-            && !NOT_LIVE.iter().chain(&DATABASES).any(|place| file.starts_with(place))
-            && !(home.is_some() && home == top(file))
-            && basename(file) != basename(reading.program.path)
-    };
     if let Some(file) = read().find(foreign) {
         reading.habits.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });
         let other = read().filter(foreign).find(|other| top(other) != top(file));
@@ -135,6 +160,31 @@ fn read_servers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         reading.weight = 0.6;
         reading.text = format!("{} writes {}", reading.called(), shown(archive));
     }
+}
+
+/// Whether all of these lie where the program lives, as `/srv/shop/var/a.db` does for `/srv/shop/bin/run`.
+pub fn reads_home(program: &str, files: &[String]) -> bool {
+    const SHARED: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local", "/usr/lib"];
+    let home = top(program).filter(|home| !SHARED.contains(home));
+    files.iter().all(|file| home.is_some() && top(file) == home)
+}
+
+/// Whether it lies where backups are kept; a snapshot of what is live does not.
+pub fn is_kept(file: &str) -> bool {
+    place_says(file).place > 0.4
+        && !is_from_snapshot(file)
+        && !file.starts_with("/dev/")
+        && !DATABASES.iter().any(|place| file.starts_with(place))
+}
+
+/// `seg-000412.zst`, `chunk.0031`: one of many pieces of a whole.
+fn is_piece(file: &str) -> bool {
+    const PIECES: [&str; 11] = ["seg", "segment", "chunk", "part", "pack", "vol", "volume", "slice", "piece", "block", "bundle"];
+    const WHOLE: [&str; 6] = ["zst", "gz", "xz", "lz4", "enc", "gpg"];
+    let mut words = words(basename(file));
+    let named = words.next().is_some_and(|word| PIECES.iter().any(|piece| piece.eq_ignore_ascii_case(word)));
+    let numbered = words.next().is_some_and(|word| word.len() > 2 && word.bytes().all(|b| b.is_ascii_hexdigit()));
+    named && numbered && words.all(|ending| WHOLE.iter().any(|whole| whole.eq_ignore_ascii_case(ending)))
 }
 
 fn is_snapshot_device(file: &str) -> bool {

@@ -3,8 +3,8 @@
 //!
 //! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`catalogue`] what
 //! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names and paths say, [`files`] what its
-//! open files do; [`read`] puts that together for one process and [`weigh`] for a job; [`other`] says what a job is that is no backup,
-//! and [`work`] what its work is called. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
+//! open files do; [`read`] puts that together for one process and [`weigh`] for a job ([`sinks`]: where it all goes; [`scale`] adds up);
+//! [`other`] says what a job is that is no backup, and [`work`] what its work is called. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod other;
 mod program;
 mod read;
 mod rules;
+mod scale;
 mod sinks;
 pub mod tools;
 mod weigh;
@@ -97,6 +98,8 @@ pub struct OpenFiles<'a> {
     pub writing: &'a [String],
     /// Of those that are written, what lies on another host's disk: the path, and what is mounted there.
     pub away: &'a [String],
+    /// Of those that are written, what was seen to grow, in order.
+    pub growing: &'a [String],
 }
 
 /// Who starts jobs.
@@ -140,7 +143,8 @@ pub fn backup_part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     weigh::part(job, known)
 }
 
-/// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER`.
+/// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER` or
+/// `docker run IMAGE`.
 pub fn executed_elsewhere(argv: &[String]) -> Option<&[String]> {
     program::past_exec(argv).and_then(|at| argv.get(at..)).filter(|command| !command.is_empty())
 }

@@ -4,8 +4,9 @@
 
 use super::Launcher;
 use super::read::shown;
+use super::scale::Scale;
 use super::tools::{Doing, Role};
-use super::weigh::{Read, Scale, finding};
+use super::weigh::{Read, finding};
 use super::work;
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
 use crate::units::count;
@@ -44,7 +45,13 @@ impl Read<'_, '_> {
         }
         if let Some(agent) = self.readings.iter().find(|reading| reading.doing == Doing::Agent) {
             let kind = if job.launcher == Launcher::Cron { Kind::Batch } else { Kind::Service };
-            return finding(kind, Some(agent), 0.85, says(format!("{} waits for its next backup", agent.called()), 0.85));
+            let what = match agent.role() {
+                Some(Role::Backup) if agent.program.args.is_empty() => {
+                    format!("{} runs; what it was told is hidden", agent.called())
+                }
+                _ => format!("{} waits for its next backup", agent.called()),
+            };
+            return finding(kind, Some(agent), 0.85, says(what, 0.85));
         }
         if let Some(packer) = self.readings.iter().find(|reading| reading.doing == Doing::Backup) {
             let text = packer.text.clone();

@@ -245,20 +245,33 @@ fn past_wrapper(wrapper: &Wrapper, words: &[&str]) -> usize {
 /// Programs that run commands in containers.
 const ENGINES: [&str; 7] = ["docker", "podman", "nerdctl", "kubectl", "crictl", "lxc", "pct"];
 
-/// Where the command stands behind `docker exec CONTAINER` or `kubectl exec POD --`.
+/// Where the command stands behind `docker exec CONTAINER`, `docker run IMAGE` or `kubectl exec POD --`.
 pub fn past_exec<T: AsRef<str>>(words: &[T]) -> Option<usize> {
     let word = |at: usize| words.get(at).map(AsRef::as_ref);
-    let find = |wanted: &str| words.iter().position(|word| word.as_ref() == wanted);
+    let find = |wanted: &str| words.iter().position(|word| word.as_ref() == wanted).filter(|at| *at <= 3);
     if !ENGINES.contains(&basename(word(0)?)) {
         return None;
     }
-    let exec = find("exec").filter(|exec| *exec <= 3)?;
+    let Some(exec) = find("exec") else { return past_run(words, find("run")?) };
+    let find = |wanted: &str| words.iter().position(|word| word.as_ref() == wanted);
     if let Some(dashes) = find("--") {
         return (dashes + 1 < words.len()).then_some(dashes + 1);
     }
     let mut at = exec + 1;
     while let Some(option) = word(at).filter(|word| word.starts_with('-')) {
         at += if matches!(option, "-e" | "-u" | "-w" | "--env" | "--user" | "--workdir" | "-n" | "-c") { 2 } else { 1 };
+    }
+    (at + 1 < words.len()).then_some(at + 1)
+}
+
+/// Where the command stands behind `run`, its options and the image.
+fn past_run<T: AsRef<str>>(words: &[T], run: usize) -> Option<usize> {
+    const PLAIN: [&str; 9] =
+        ["--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty", "--no-deps", "--quiet"];
+    let mut at = run + 1;
+    while let Some(option) = words.get(at).map(AsRef::as_ref).filter(|word| word.starts_with('-')) {
+        let letters = option.strip_prefix('-').is_some_and(|letters| letters.chars().all(|letter| "itdTPq".contains(letter)));
+        at += if letters || option.contains('=') || PLAIN.contains(&option) { 1 } else { 2 };
     }
     (at + 1 < words.len()).then_some(at + 1)
 }
@@ -426,6 +439,7 @@ mod tests {
             ("flock -n /run/l rsync -a /srv n:/b", "rsync -a /srv n:/b"),
             ("docker exec -u root -it db mysqldump shop", "mysqldump shop"),
             ("kubectl -n x exec pod -- pg_dump app", "pg_dump app"),
+            ("docker run --rm -v db:/v -v /mnt/nas:/out alpine tar czf /out/v.tgz /v", "tar czf /out/v.tgz /v"),
             ("/usr/bin/perl -w -T /usr/bin/rsnapshot daily", "rsnapshot daily"),
             ("timeout -k 5 3600 sh -c 'cd / && zip -r x y'", "zip -r x y"),
             ("su postgres -c 'pg_dumpall | gzip'", "pg_dumpall"),

@@ -19,6 +19,8 @@ const PROBABLY_BACKS_UP: f64 = 0.8;
 const TOLD_TO: f64 = 0.5;
 /// A directory for backups, not the name, says it: `/opt/backup/run.sh`.
 const LIES_IN: f64 = 0.25;
+/// A file comes from another host: anything from a log to a disk of a virtual machine.
+const FETCHES: f64 = 0.2;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 
@@ -197,8 +199,12 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
         return reading;
     }
     reading.tool = find(&reading.program, process, known);
+    if process.argv.len() == 1 && reading.role() == Some(Role::Client) && !process.files.writing.is_empty() {
+        // A tool box whose arguments are hidden could be at anything: what it writes must tell.
+        reading.tool = None;
+    }
     match reading.tool {
-        Some(tool) => read_tool(&mut reading, tool, process),
+        Some(tool) => read_tool(&mut reading, tool, process, known),
         None => read_stranger(&mut reading),
     }
     if reading.program.wrapper.is_some() && leaf {
@@ -222,7 +228,7 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     })
 }
 
-fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessShape) {
+fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessShape, known: &'a Catalogue) {
     let words = &*tool.words;
     let args = &reading.program.args;
     let by_words = words.doing(args);
@@ -282,6 +288,9 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     if tool.name == "postgres" {
         read_postgres(reading);
     }
+    if tool.name == "ssh" {
+        read_ssh(reading, known);
+    }
     if reading.doing == Doing::Backup && !reading.open {
         let target = reading.program.args.iter().rev().find(|arg| arg.contains('/') && place_says(arg).place > 0.2).copied();
         if let Some(target) = target {
@@ -300,6 +309,51 @@ fn read_postgres(reading: &mut Reading<'_>) {
         reading.doing = Doing::Backup;
         reading.weight = BACKS_UP;
         reading.text = "a backend of postgres is sending a base backup".into();
+    }
+}
+
+/// What `ssh` has another host send here: `ssh db 'pg_dump shop' | zstd > /pool/shop.zst`.
+fn read_ssh<'a>(reading: &mut Reading<'a>, known: &'a Catalogue) {
+    const VALUES: &str = "bBcDeEFIiJLlmOopQRSWw";
+    let args = &reading.program.args;
+    let mut at = 0;
+    while let Some(option) = args.get(at).filter(|arg| arg.starts_with('-')) {
+        at += if option.len() == 2 && VALUES.contains(&option[1..]) { 2 } else { 1 };
+    }
+    // Behind the host; one argument or many, with a shell there in any case.
+    let line = args.get(at + 1..).unwrap_or_default().join(" ");
+    for command in commands(&line).into_iter().filter(|command| command.output.is_none()) {
+        let inner = unwrap(command.words);
+        let path = inner.args.iter().find(|arg| arg.contains('/'));
+        let writes = inner.args.iter().any(|arg| arg.starts_with("of="));
+        if let ("cat" | "dd", Some(path)) = (inner.name, path.filter(|_| !writes)) {
+            reading.doing = Doing::Backup;
+            reading.weight = FETCHES;
+            reading.open = true;
+            reading.text = format!("ssh fetches {} from another host", shown(path));
+            return;
+        }
+        let Some(tool) = known.find(inner.name) else { continue };
+        let (doing, weight) = match (tool.words.doing(&inner.args), tool.words.rule) {
+            (Some((doing, _)), _) => (doing, BACKS_UP),
+            (None, Some(_)) if tool.role == Role::Copier => continue,
+            (None, Some(rule)) => {
+                let ruling = rules::apply(rule, inner.name, &inner.args);
+                (ruling.doing, ruling.weight)
+            }
+            (None, None) if tool.role == Role::Backup => (tool.words.otherwise.unwrap_or(Doing::Backup), BACKS_UP),
+            (None, None) => continue,
+        };
+        if doing == Doing::Backup {
+            reading.doing = doing;
+            reading.weight = weight.min(tool.words.weight.unwrap_or(BACKS_UP));
+            reading.open = tool.role == Role::Archiver;
+            reading.text = format!("ssh has another host run {}", clean(&tool.name));
+            reading.tool = Some(tool);
+            // The host is where it comes from.
+            reading.targets.clear();
+            return;
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 //! Pure. Tested by tests/kinds.rs.
 
 use super::Launcher;
+use super::files::reads_home;
 use super::program::{basename, commands};
 use super::read::Reading;
 use super::tools::{Doing, Role};
 use super::weigh::Read;
-use super::words::place_says;
+use super::words::{place_says, words};
 
 /// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
 const COMES_OUT: f64 = 0.1;
@@ -47,6 +48,26 @@ impl<'a> Read<'a, '_> {
                 };
                 reading.role() == Some(Role::Helper) && reading.pace.works() || reading.targets.iter().any(told)
             })
+    }
+
+    /// Whether this is what a program makes rather than what it keeps: a table, a document, a picture. Who copies files one by one writes
+    /// such ones too, under the names that they are read by.
+    pub fn makes(&self, target: &str) -> bool {
+        const PRODUCTS: [&str; 26] = [
+            "csv", "tsv", "xlsx", "xls", "ods", "pdf", "html", "json", "jsonl", "ndjson", "xml", "parquet", "avro", "orc",
+            "feather", "arrow", "h5", "npz", "npy", "png", "jpg", "svg", "mp4", "mkv", "webm", "docx",
+        ];
+        let name = basename(target);
+        let is_product = words(name).any(|word| PRODUCTS.iter().any(|product| product.eq_ignore_ascii_case(word)));
+        let read = self.job.processes.iter().flat_map(|process| process.files.reading);
+        is_product && !read.map(String::as_str).any(|file| basename(file) == name)
+    }
+
+    /// Whether what programs that nobody knows read was seen, and is nothing but their own: an application works on its data.
+    pub fn reads_its_own(&self) -> bool {
+        let strangers = || self.job.processes.iter().zip(&self.readings).filter(|(_, reading)| reading.tool.is_none());
+        strangers().any(|(process, _)| !process.files.reading.is_empty())
+            && strangers().all(|(process, reading)| reads_home(reading.program.path, process.files.reading))
     }
 
     /// Whether it was started to serve: such a program writes to the NAS in the course of its work.

@@ -1,15 +1,14 @@
-//! Adds up what the processes of a job say.
-//!
-//! A fact for a backup is a chance that it is one; independent chances add up as 1 - (1 - a)(1 - b)…, and a fact against leaves the
-//! rest of it: × (1 - c). So one sure fact is enough, many vague ones come close, and no heap of them outweighs a plain "no".
+//! Weighs what the processes of a job say: what they do, are called, read and write, who started them.
 
 use std::collections::HashMap;
 
 use super::catalogue::Catalogue;
+use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
+use super::scale::Scale;
 use super::tools::{Doing, Role};
-use super::words::{name_says, place_says};
+use super::words::{is_dump, name_says, place_says};
 use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
@@ -17,10 +16,10 @@ use crate::units::rate;
 
 /// From here on it is called a backup: more likely than not.
 const CALLED_BACKUP: f64 = 0.5;
-/// Never quite sure.
-const SUREST: f64 = 0.99;
 /// A backup agent that works, without a word of what it does.
 const AGENT_WORKS: f64 = 0.75;
+/// A backup tool is there whose arguments are hidden, and it hardly works: it may only look.
+const THERE: f64 = 0.1;
 /// An archive goes through a compressor or to another host.
 const PIPED: f64 = 0.25;
 /// A program nobody knows reads a lot.
@@ -39,12 +38,16 @@ const ONLY_VAGUE: f64 = -0.25;
 const NO_SINK: f64 = -0.5;
 /// What a place, a date or an archive's ending counts for in the hands of a program nobody knows: reports and pictures go to the NAS too.
 const UNTOLD: f64 = 0.4;
+/// It goes into a table, a document or a picture: what a program makes, not what it keeps.
+const MAKES: f64 = -0.4;
 /// A program that nobody knows feeds a shell that writes a file on another host.
 const WRITES_THERE: f64 = 0.5;
 /// From here on what a program that nobody knows is called or reads says something.
 const TELLING: f64 = 0.2;
 /// A service writes far more than it reads: it keeps what others send.
 const KEEPS: f64 = -0.5;
+/// What it writes was seen to grow from one look to the next, in order, as archives and dumps do.
+const GROWS: f64 = 0.15;
 /// Started by something that starts backups at night; everything else at night too.
 const SCHEDULED: f64 = 0.15;
 /// Somebody packs or copies something at a terminal.
@@ -91,47 +94,6 @@ pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
     scale.confidence()
 }
 
-/// Facts for and against.
-#[derive(Default)]
-pub struct Scale {
-    /// So far.
-    pub facts: Vec<Evidence>,
-}
-
-impl Scale {
-    fn put(&mut self, weight: f64, text: impl FnOnce() -> String) {
-        if weight != 0.0 {
-            self.facts.push(Evidence { text: text(), weight });
-        }
-    }
-
-    /// The same fact of several processes counts once.
-    fn put_once(&mut self, weight: f64, text: &str) {
-        match self.facts.iter_mut().find(|fact| fact.text == text) {
-            Some(known) => known.weight = known.weight.max(weight),
-            None => self.put(weight, || text.to_owned()),
-        }
-    }
-
-    fn confidence(&self) -> f64 {
-        let (mut missing, mut left) = (1.0, 1.0);
-        for fact in &self.facts {
-            if fact.weight > 0.0 {
-                missing *= 1.0 - fact.weight;
-            } else {
-                left *= 1.0 + fact.weight;
-            }
-        }
-        ((1.0 - missing) * left).min(SUREST)
-    }
-
-    /// Strongest first.
-    pub fn sorted(mut self) -> Vec<Evidence> {
-        self.facts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
-        self.facts
-    }
-}
-
 /// See [`super::backup_part`].
 pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let read = Read::new(job, known);
@@ -140,7 +102,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let says = |at: &usize| {
         let reading = &read.readings[*at];
         // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
-        let works = reading.doing == Doing::Agent && reading.pace.copies();
+        let works = reading.doing == Doing::Agent && reading.pace.copies() && !read.undoes(*at);
         (works || reading.doing == Doing::Backup)
             && weight(*at) >= CALLED_BACKUP
             && read.clone_sink(reading).is_none()
@@ -151,7 +113,8 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
         let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
-        let serves = above.role() == Some(Role::Server) || above.role() == Some(Role::Agent) && resident || above.decides();
+        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent;
+        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
@@ -239,7 +202,7 @@ impl<'a, 'b> Read<'a, 'b> {
             let weight = match reading.doing {
                 Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.copies() && !self.unit_undoes(reading) => AGENT_WORKS,
+                Doing::Agent if reading.pace.copies() && !self.undoes(at) => AGENT_WORKS,
                 _ => {
                     telling |= reading.tells();
                     continue;
@@ -273,6 +236,12 @@ impl<'a, 'b> Read<'a, 'b> {
                 scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
                 telling = true;
             }
+            let hidden = |at: &usize| self.readings[*at].doing == Doing::Agent && self.readings[*at].program.args.is_empty();
+            if let Some(at) = (0..self.readings.len())
+                .find(|at| hidden(at) && self.readings[*at].role() == Some(Role::Backup) && !self.undoes(*at))
+            {
+                scale.put(THERE, || format!("{} runs, with arguments that are hidden", self.readings[at].called()));
+            }
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
@@ -293,11 +262,24 @@ impl<'a, 'b> Read<'a, 'b> {
         lead.map(|(at, _)| at)
     }
 
-    /// Its arguments are hidden, and its unit's name says that it deals with backups that are there: `restic-prune.service`.
-    fn unit_undoes(&self, reading: &Reading) -> bool {
-        reading.program.args.is_empty()
-            && reading.role() == Some(Role::Backup)
-            && self.job.unit.is_some_and(|unit| name_says(unit.rsplit_once('.').map_or(unit, |(stem, _)| stem)).cancelled)
+    /// Its arguments are hidden, and what started it says that it deals with backups that are there: `restic-prune.service`,
+    /// `borg-prune.sh`, a database server that archives its log. Or it only reads where such tools keep what they made.
+    fn undoes(&self, at: usize) -> bool {
+        let reading = &self.readings[at];
+        if !reading.program.args.is_empty() || reading.role() != Some(Role::Backup) {
+            return false;
+        }
+        let cancels = |name: &str| name_says(name.rsplit_once('.').map_or(name, |(stem, _)| stem)).cancelled;
+        let process = &self.job.processes[at];
+        let above = self.job.processes.iter().position(|above| above.id.pid == process.parent);
+        let below = |above: &Reading| {
+            above.tool.is_none() && cancels(above.program.name)
+                || above.role() == Some(Role::Server) && above.program.name == "postgres"
+        };
+        let files = process.files;
+        self.job.unit.is_some_and(cancels)
+            || above.is_some_and(|above| below(&self.readings[above]))
+            || !files.reading.is_empty() && files.reading.iter().chain(files.writing).all(|file| is_kept(file))
     }
 
     /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
@@ -340,7 +322,8 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if !self.readings.iter().any(|reading| matches!(reading.doing, Doing::Backup | Doing::Agent)) {
             let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
             let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
-            if seen && bytes < 300_000.0 {
+            let pumps = |reading: &Reading| reading.role() == Some(Role::Helper) && reading.pace.works();
+            if seen && bytes < 300_000.0 && !self.readings.iter().any(pumps) {
                 scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
             }
         }
@@ -367,8 +350,10 @@ impl<'a, 'b> Read<'a, 'b> {
     fn weigh_flow(&self, scale: &mut Scale, packs: bool, copies: bool) {
         let reads = |r: &Reading| r.tool.is_none() && (r.program.script && !r.program.bare || !r.habits.is_empty());
         let source = copies || self.readings.iter().any(reads);
+        let piped = self.readings.iter().any(|reading| reading.tool.is_none() && !reading.program.bare)
+            && self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
         let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
-        if !source && !stranger_moves {
+        if !source && !stranger_moves && !piped {
             return;
         }
         let target = self
@@ -391,7 +376,12 @@ impl<'a, 'b> Read<'a, 'b> {
         if let Some((says, target)) = target.filter(|_| packs || self.works()) {
             // All of it may be any program's output.
             let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
-            let vague = !copies && (says.place == 0.0 && !reads_live || !self.has_sink() || self.serves());
+            let dumps = says.dated > 0.0 && is_dump(target);
+            let untold = says.place == 0.0 && !reads_live && !dumps || self.reads_its_own();
+            if !copies && self.makes(target) {
+                scale.put(MAKES, || format!("it makes a table, a document or a picture: {}", shown(target)));
+            }
+            let vague = !copies && (untold || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
@@ -399,6 +389,9 @@ impl<'a, 'b> Read<'a, 'b> {
                     (false, false) => format!("it writes an archive: {}", shown(target)),
                 }
             });
+            if self.job.processes.iter().any(|process| process.files.growing.iter().any(|grown| grown == target)) {
+                scale.put(GROWS, || format!("it grows: {}", shown(target)));
+            }
             if self.serves() && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
                 scale.put(KEEPS, || "it writes far more than it reads".into());
             }

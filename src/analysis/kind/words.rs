@@ -3,6 +3,7 @@
 //! Words of several languages, cut at anything that is no letter or digit and where capitals begin. A word that takes it back
 //! (`backup-check`, `backup_portal`) wins over the word itself.
 
+use super::program::basename;
 use super::tools::contains_ignoring_case;
 use super::work;
 
@@ -320,11 +321,24 @@ pub fn place_says(target: &str) -> PlaceSays {
     if is_dated(target) {
         says.dated = 0.35;
     }
-    let name = target.rsplit('/').next().unwrap_or(target);
-    if ARCHIVES.iter().any(|ending| name.to_ascii_lowercase().contains(ending)) {
+    let name = target.rsplit('/').next().unwrap_or(target).to_ascii_lowercase();
+    if ARCHIVES.iter().any(|ending| has_ending(&name, ending)) {
         says.archive = 0.2;
     }
     says
+}
+
+/// Whether this is a dump of a database, by its name, as it is written: nothing else makes such files.
+pub fn is_dump(target: &str) -> bool {
+    const DUMPS: [&str; 7] = [".sql", ".dump", ".dmp", ".bson", ".ldif", ".xbstream", ".pgdump"];
+    let name = basename(target).to_ascii_lowercase();
+    DUMPS.iter().any(|ending| has_ending(&name, ending))
+}
+
+/// Whether a name holds this ending, before others (`.sql.gz.part`) or not; `.sqlite` is no `.sql`.
+fn has_ending(name: &str, ending: &str) -> bool {
+    let ends = |at: usize| !name[at + ending.len()..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    name.match_indices(ending).any(|(at, _)| ends(at))
 }
 
 /// Whether a path is where hosts keep what they live from: what a backup reads.

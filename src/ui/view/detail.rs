@@ -151,6 +151,12 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
     rows.push(Row::Section(format!("PROCESSES: {}", count(facts.members.len(), "process"))));
     rows.push(Row::Header);
     rows.extend(tree(facts.members.iter().map(AsRef::as_ref)).into_iter().map(|(member, depth)| Row::Process(member, depth)));
+    if !facts.carried.is_empty() {
+        rows.push(Row::Blank);
+        rows.push(Row::Section("WORKS FOR IT, and gets none of its signals".to_owned()));
+        rows.push(Row::Header);
+        rows.extend(facts.carried.iter().map(|member| Row::Process(member, 0)));
+    }
     rows
 }
 

@@ -145,12 +145,17 @@ pub fn zip<'a>(args: &[&'a str]) -> Ruling<'a> {
 pub fn image<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut plain: Vec<&str> =
         args.iter().copied().filter(|arg| arg.starts_with(['/', '.']) || arg.contains(['/', '.'])).collect();
-    let mut ruling = Ruling::new(Doing::Backup, ARCHIVES, "makes an image");
     let target = args
         .iter()
         .position(|arg| matches!(*arg, "-o" | "-output" | "-outdev"))
         .and_then(|at| args.get(at + 1).copied())
         .or_else(|| if plain.len() > 1 { plain.pop() } else { None });
+    // A disc is burnt, a volume is filled with what an image holds.
+    let fills = |target: &&str| target.starts_with("/dev/") && !target.starts_with("/dev/sr") && !target.starts_with("/dev/dvd");
+    if target.filter(fills).is_some() {
+        return Ruling::new(Doing::Batch, SURE, "writes to a device");
+    }
+    let mut ruling = Ruling::new(Doing::Backup, ARCHIVES, "makes an image");
     if let Some(source) = plain.iter().find(|path| path.starts_with("/dev/")) {
         ruling.fact(READS_DEVICE, format!("it reads the device {source}"));
     }

@@ -4,6 +4,11 @@ use super::super::tools::Doing;
 use super::super::words::{is_built, is_live, place_says};
 use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
 
+/// Nothing but logs is copied: they are gathered somewhere to be read.
+const SHIPS_LOGS: f64 = -0.5;
+/// From a directory into the same one of another host: its twin, which serves the same.
+const SAME_PLACE: f64 = -0.4;
+
 /// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
 fn is_remote(path: &str) -> bool {
     path.contains("://") || path.find(':').is_some_and(|colon| path.find('/').is_none_or(|slash| colon < slash) && colon > 0)
@@ -76,7 +81,9 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
             Ruling::new(Doing::Batch, SURE, "receives files")
         };
     }
-    if starts("--list-only") || starts("--dry-run") || args.contains(&"-n") {
+    let letters = |arg: &&str| arg.starts_with('-') && arg.len() < 9 && arg[1..].bytes().all(|b| b.is_ascii_alphabetic());
+    let dry = args.iter().filter(|arg| letters(arg)).any(|arg| arg.contains('n'));
+    if starts("--list-only") || starts("--dry-run") || dry {
         return Ruling::new(Doing::Quiet, SURE, "only lists");
     }
     let mut sources = operands(args, &VALUES);
@@ -116,6 +123,13 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
     }
     if !from_remote {
         ruling.sources(sources.iter().copied());
+        let there = target.split_once(':').map_or(target, |(_, path)| path.trim_start_matches(':'));
+        let same = |source: &&str| source.len() > 1 && source.trim_end_matches('/') == there.trim_end_matches('/');
+        if sources.iter().all(|source| source.starts_with("/var/log/")) {
+            ruling.fact(SHIPS_LOGS, "it only copies logs");
+        } else if is_remote(target) && place.place < 0.2 && sources.iter().any(same) {
+            ruling.fact(SAME_PLACE, "it keeps another host like this one: the same place there");
+        }
         if !is_remote(target) && place.place < 0.2 {
             ruling.fact(-0.3, "it copies within this host");
         }
@@ -234,6 +248,9 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut ruling =
         Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
     ruling.sources(sources);
+    if place_says(target).weight() < 0.2 {
+        ruling.fact(-0.3, "it copies within this host");
+    }
     if has_letter(args, 'l') && tree {
         ruling.fact(0.3, "it links files that stayed the same");
     }
