@@ -27,6 +27,10 @@ pub(super) struct Watched {
     pub dirty: bool,
     /// It is stuck, and where has not been looked up since it last ran.
     pub wait_due: bool,
+    /// It was stuck at a look that had no room for it, and has not run since.
+    pub passed_over: bool,
+    /// The pass in which was looked up last where it was stuck; 0: none.
+    pub looked_up: u32,
     /// It is stuck, and this user may not see where.
     pub wait_denied: bool,
     pub file: Kept,
@@ -105,6 +109,8 @@ impl Watched {
             task,
             dirty: true,
             wait_due: false,
+            passed_over: false,
+            looked_up: 0,
             wait_denied: false,
             file,
             moved: None,
@@ -159,6 +165,7 @@ impl Watched {
             wait: self.task.wait.take().filter(|_| stuck),
             ..self.task
         };
+        self.passed_over &= self.wait_due && !ran;
         self.wait_denied &= stuck;
         // A wait taken out above was in the last sample: its loss is a change, and comes with a change of state.
         self.dirty |= (next.state, next.cpu, next.run_delay) != (self.task.state, self.task.cpu, self.task.run_delay);
@@ -350,6 +357,8 @@ impl Known {
                     changed |= thread.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
                     true
                 }
+                // Hidden or unreadable for now: as it was, as the first thread is.
+                Err(errno) if !matches!(errno, Errno::NOENT | Errno::SRCH) => true,
                 Ok(None) => true,
                 Ok(Some(_)) | Err(_) => {
                     gone.push(GoneTask { pid, id: thread.task.id });
