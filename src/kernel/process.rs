@@ -25,10 +25,7 @@ pub(super) struct Watched {
     pub task: Task,
     /// It has to be in the next sample.
     pub dirty: bool,
-    /// It is stuck, and where has not been looked up since it last ran.
-    pub wait_due: bool,
-    /// It was stuck at a look that had no room for it, and has not run since.
-    pub passed_over: bool,
+    pub turn: Turn,
     /// The pass in which was looked up last where it was stuck; 0: none.
     pub looked_up: u32,
     /// It is stuck, and this user may not see where.
@@ -41,6 +38,17 @@ pub(super) struct Watched {
     sched: Option<SchedStat>,
     /// Looks since it ran, as far as they go.
     idle: u8,
+}
+
+/// Whether it is a task's turn to be looked up where it is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// It was stuck at a look that had no room for it, and has not run since.
+    PassedOver,
+    /// It is stuck, and where has not been looked up since it last ran.
+    Due,
+    /// It is not stuck, or that was looked up.
+    Over,
 }
 
 /// What a look at a task showed.
@@ -108,8 +116,7 @@ impl Watched {
         let mut watched = Self {
             task,
             dirty: true,
-            wait_due: false,
-            passed_over: false,
+            turn: Turn::Over,
             looked_up: 0,
             wait_denied: false,
             file,
@@ -157,7 +164,11 @@ impl Watched {
         self.sched = sched;
         self.idle = 0;
         let stuck = state == TaskState::Uninterruptible;
-        self.wait_due = stuck && (ran || self.wait_due || self.task.wait.is_none());
+        self.turn = match self.turn {
+            _ if !stuck => Turn::Over,
+            turn if !ran && (turn != Turn::Over || self.task.wait.is_some()) => turn,
+            _ => Turn::Due,
+        };
         let next = Task {
             state,
             cpu: sched.map_or(ticks, |sched| sched.run),
@@ -165,7 +176,6 @@ impl Watched {
             wait: self.task.wait.take().filter(|_| stuck),
             ..self.task
         };
-        self.passed_over &= self.wait_due && !ran;
         self.wait_denied &= stuck;
         // A wait taken out above was in the last sample: its loss is a change, and comes with a change of state.
         self.dirty |= (next.state, next.cpu, next.run_delay) != (self.task.state, self.task.cpu, self.task.run_delay);

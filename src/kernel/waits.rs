@@ -12,7 +12,7 @@ use super::{
     descriptors,
     files::Place,
     parse::{self, Call},
-    process::{Known, Looker, Watched},
+    process::{Known, Looker, Turn, Watched},
     tier::{batch::Batch, record::Record, stuck::StuckTasks},
 };
 use crate::{
@@ -52,7 +52,7 @@ impl Census {
     pub fn take(processes: &HashMap<Pid, Box<Known>>) -> Self {
         processes.values().flat_map(|known| known.watched()).fold(Self::default(), |census, watched| Self {
             stuck: census.stuck || watched.task.state == TaskState::Uninterruptible,
-            due: census.due || watched.wait_due,
+            due: census.due || watched.turn != Turn::Over,
         })
     }
 }
@@ -61,21 +61,21 @@ impl Census {
 /// for it, and then whose last turn is the longest ago: tasks that get stuck anew for each look keep nobody from it. Of whoever
 /// does not get a turn it is not known where it is stuck, for where it was the last time says nothing.
 pub(super) fn look_up(processes: &mut HashMap<Pid, Box<Known>>, looker: &mut Looker, source: &Source<'_>, pass: u32) {
-    let mut due: Vec<(bool, bool, u32, Pid, usize)> = Vec::new();
+    let mut due: Vec<(bool, Turn, u32, Pid, usize)> = Vec::new();
     for (pid, known) in &*processes {
-        let tasks = known.watched().enumerate().filter(|(_, watched)| watched.wait_due);
-        due.extend(tasks.map(|(at, task)| (known.process.kernel_thread, !task.passed_over, task.looked_up, *pid, at)));
+        let tasks = known.watched().enumerate().filter(|(_, watched)| watched.turn != Turn::Over);
+        due.extend(tasks.map(|(at, task)| (known.process.kernel_thread, task.turn, task.looked_up, *pid, at)));
     }
     due.sort_unstable();
     for (turn, (kernel, _, _, pid, at)) in due.into_iter().enumerate() {
         let Some(known) = processes.get_mut(&pid) else { continue };
         let Some(watched) = std::iter::once(&mut known.leader).chain(&mut known.others).nth(at) else { continue };
-        watched.passed_over = turn >= LOOKUPS;
-        if watched.passed_over {
+        if turn >= LOOKUPS {
+            watched.turn = Turn::PassedOver;
             watched.dirty |= watched.task.wait.take().is_some();
             continue;
         }
-        watched.wait_due = false;
+        watched.turn = Turn::Over;
         watched.looked_up = pass;
         look_up_one(watched, place(pid, watched), kernel, looker, source);
     }
@@ -125,7 +125,7 @@ fn call_and_stack(
     {
         let Some(found) = stuck.find(tid) else {
             // It was not stuck when that iterator passed. If it still is at the next sample, that one tells.
-            watched.wait_due = true;
+            watched.turn = Turn::Due;
             return (None, None);
         };
         return (found.call, Some(found.stack.clone()).filter(|stack| !stack.is_empty()));
