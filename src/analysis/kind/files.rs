@@ -136,7 +136,9 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     if let Some(file) = read().find(|file| is_from_snapshot(file)) {
         reading.facts.push(Fact { weight: READS_SNAPSHOT, text: format!("it reads from a snapshot: {}", shown(file)) });
     }
-    if let Some(file) = read().find(|file| DATABASES.iter().any(|place| file.starts_with(place))) {
+    // Who writes there as well is the server itself.
+    let serves = |place: &str| files.writing.iter().any(|file| file.starts_with(place));
+    if let Some(file) = read().find(|file| DATABASES.iter().any(|place| file.starts_with(place) && !serves(place))) {
         reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
     }
     if let Some(file) = read().find(foreign) {
