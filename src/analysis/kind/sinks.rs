@@ -3,10 +3,11 @@
 //! Pure. Tested by tests/kinds.rs.
 
 use super::Launcher;
-use super::files::reads_home;
+use super::files::{lives_with, reads_home};
 use super::program::{basename, commands};
 use super::read::Reading;
-use super::tools::{Doing, Role};
+use super::rules::apply;
+use super::tools::{Doing, Role, Rule};
 use super::weigh::Read;
 use super::words::{place_says, words};
 
@@ -59,8 +60,63 @@ impl<'a> Read<'a, '_> {
         ];
         let name = basename(target);
         let is_product = words(name).any(|word| PRODUCTS.iter().any(|product| product.eq_ignore_ascii_case(word)));
-        let read = self.job.processes.iter().flat_map(|process| process.files.reading);
-        is_product && !read.map(String::as_str).any(|file| basename(file) == name)
+        let read = || self.job.processes.iter().flat_map(|process| process.files.reading);
+        // `a.y4m` becomes `a.ivf`: one kind of file is made out of another. `a.db.gz` is still the file.
+        let turned = || {
+            let kind = |file: &'a str| file.rsplit_once('.');
+            let Some((stem, _)) = name.rsplit_once('.').filter(|_| place_says(target).archive == 0.0) else { return false };
+            read().filter_map(|file| kind(basename(file))).any(|(from, _)| from == stem)
+        };
+        (is_product || turned()) && !read().any(|file| basename(file) == name)
+    }
+
+    /// Where another host unpacks what is packed here, if that is the same place there: it moves, or has a twin.
+    pub fn unpacked_in_place(&self, packer: &Reading<'a>) -> Option<&'a str> {
+        if packer.role() != Some(Role::Archiver) {
+            return None;
+        }
+        let bare = |path: &str| path.trim_end_matches('/').to_owned();
+        let packed = packer.program.args.iter().copied().filter(|arg| arg.starts_with('/') && arg.len() > 1);
+        let over_ssh = || self.readings.iter().filter(|reading| reading.program.name == "ssh");
+        let unpacks_in = |place: &str| {
+            over_ssh().any(|ssh| {
+                let line = ssh.program.args.join(" ");
+                commands(&line).iter().any(|command| {
+                    let Some(at) = command.words.iter().position(|word| basename(word) == "tar") else { return false };
+                    let args = &command.words[at + 1..];
+                    let places = args.iter().skip_while(|arg| !matches!(**arg, "-C" | "--directory")).skip(1).take(1);
+                    apply(Rule::Tar, "tar", args).doing == Doing::Batch
+                        && places.map(|there| bare(there)).any(|there| there == place)
+                })
+            })
+        };
+        packed.into_iter().find(|place| unpacks_in(&bare(place)))
+    }
+
+    /// Whether a program that was started over SSH goes through all of the host for what has changed: nothing is written here because all
+    /// of it goes up the session.
+    pub fn goes_up_the_session(&self) -> Option<&'a str> {
+        const SINCE: [&str; 6] = ["--since", "--newer", "--newer-than", "--changed-since", "--modified-since", "--newer-mtime"];
+        let since = |reading: &Reading<'a>| {
+            let mut args = reading.program.args.iter().copied();
+            args.find(|arg| SINCE.contains(&arg.split('=').next().unwrap_or(arg)))
+        };
+        let gathers = |reading: &&Reading<'a>| reading.tool.is_none() && reading.gathers && reading.pace.only_reads();
+        let over_ssh = self.job.launcher == Launcher::SshCommand;
+        self.readings.iter().filter(|_| over_ssh).filter(gathers).find_map(since)
+    }
+
+    /// Whether an agent works, by itself or by a helper that was installed with it.
+    pub fn agent_works(&self, at: usize) -> bool {
+        let agent = &self.readings[at];
+        let children = || {
+            let below = self.job.processes.iter().zip(&self.readings).skip(at + 1);
+            below.filter(|(process, _)| process.parent == self.job.processes[at].id.pid)
+        };
+        let helps = |reading: &Reading<'a>| {
+            reading.tool.is_none() && reading.pace.copies() && lives_with(agent.program.path, reading.program.path)
+        };
+        agent.pace.copies() || children().any(|(_, reading)| helps(reading))
     }
 
     /// Whether what programs that nobody knows read was seen, and is nothing but their own: an application works on its data.

@@ -10,7 +10,7 @@ use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
-use super::words::{is_dump, name_says, place_says};
+use super::words::{is_dump, name_says, place_says, words};
 use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
@@ -44,6 +44,10 @@ const NO_SINK: f64 = -0.5;
 const UNTOLD: f64 = 0.4;
 /// It goes into a table, a document or a picture: what a program makes, not what it keeps.
 const MAKES: f64 = -0.4;
+/// Another host unpacks what is packed here to the same place.
+const MOVES: f64 = -0.6;
+/// A program that was started over SSH goes through the host for what has changed.
+const FETCHED: f64 = 0.25;
 /// A program that nobody knows feeds a shell that writes a file on another host.
 const WRITES_THERE: f64 = 0.5;
 /// From here on what a program that nobody knows is called or reads says something.
@@ -60,6 +64,8 @@ const BY_HAND: f64 = -0.25;
 const BY_AUTOMATION: f64 = -0.5;
 /// The only thing that works in the job is known, and is no backup.
 const OTHER_WORK: f64 = -0.8;
+/// Bytes per second that are nothing for a backup.
+const NEXT_TO_NOTHING: f64 = 0.3e6;
 /// Burns CPU and moves nothing.
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
@@ -153,7 +159,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
             && read.clone_sink(reading).is_none()
             && !read.has_other_work(reading)
     };
-    let mut at = (0..processes.len()).find(says)?;
+    let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
@@ -163,12 +169,28 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
-        if serves || settled {
+        // Nor is what runs a server beside it.
+        let beside = (0..processes.len()).any(|other| {
+            processes[other].parent == processes[parent].id.pid && read.readings[other].role() == Some(Role::Server)
+        });
+        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
             break;
         }
         at = parent;
     }
     Some(at)
+}
+
+/// In a container: the one that stands below its first process, and below who starts it by the clock, if that makes the job a backup.
+fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
+    let processes = &read.job.processes;
+    read.job.container?;
+    let mut at = 0;
+    while read.readings[at].only_starts() {
+        let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid);
+        at = below.next().filter(|_| below.next().is_none())?;
+    }
+    (at > 0 && judge(read.job, known).kind == Kind::Backup).then_some(at)
 }
 
 /// A job with the readings of its processes.
@@ -185,7 +207,8 @@ pub fn judge(job: &JobShape, known: &Catalogue) -> Finding {
     let mut scale = Scale::default();
     let lead = read.weigh(&mut scale);
     let confidence = scale.confidence();
-    let root_serves = read.root().is_some_and(|root| root.role() == Some(Role::Server) && root.doing != Doing::Backup);
+    let serves = |root: &Reading| root.role() == Some(Role::Server) && root.doing != Doing::Backup && !root.only_starts();
+    let root_serves = read.root().is_some_and(serves);
     if confidence >= CALLED_BACKUP && !(root_serves && job.processes.len() > 1) {
         let tool = lead.and_then(|at| read.readings.get(at)).filter(|reading| reading.doing != Doing::Unknown);
         return finding(Kind::Backup, tool, confidence, scale.sorted());
@@ -243,11 +266,16 @@ impl<'a, 'b> Read<'a, 'b> {
         let (mut packs, mut copies) = (false, false);
         let mut sure = false;
         let mut telling = false;
+        let counts = |reading: &Reading<'a>| {
+            reading.doing == Doing::Backup && self.clone_sink(reading).is_none() && !self.has_other_work(reading)
+        };
+        // Below a tool that makes backups a copy needs no place that says so.
+        let told = self.readings.iter().any(|reading| counts(reading) && !reading.open && reading.weight >= CALLED_BACKUP);
         for (at, reading) in self.readings.iter().enumerate() {
             let weight = match reading.doing {
-                Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
+                Doing::Backup if !counts(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.copies() && !self.undoes(at) => AGENT_WORKS,
+                Doing::Agent if self.agent_works(at) && !self.undoes(at) => AGENT_WORKS,
                 _ => {
                     telling |= reading.tells();
                     continue;
@@ -263,8 +291,11 @@ impl<'a, 'b> Read<'a, 'b> {
             } else {
                 scale.put_once(weight, &reading.text);
             }
-            for fact in reading.said() {
+            for fact in reading.said().filter(|fact| fact.weight > 0.0 || !told) {
                 scale.put_once(fact.weight, &fact.text);
+            }
+            if let Some(place) = self.unpacked_in_place(reading).filter(|_| !told) {
+                scale.put(MOVES, || format!("another host unpacks it to the same place: {}", shown(place)));
             }
             packs |= reading.open && reading.role() == Some(Role::Archiver);
             copies |= reading.open;
@@ -279,6 +310,10 @@ impl<'a, 'b> Read<'a, 'b> {
             telling |= self.weigh_names(scale);
             if let Some(pipe) = self.file_elsewhere().filter(|_| lead.is_none()) {
                 scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
+                telling = true;
+            }
+            if let Some(since) = self.goes_up_the_session() {
+                scale.put(FETCHED, || format!("started over SSH, it was told {}", shown(since)));
                 telling = true;
             }
             let hidden = |at: &usize| self.readings[*at].doing == Doing::Agent && self.readings[*at].program.args.is_empty();
@@ -359,6 +394,8 @@ impl<'a, 'b> Read<'a, 'b> {
             }
         }
         let unit = self.weigh_unit(scale, true);
+        // Services are called after what they manage; one that runs to its end and moves data is another matter.
+        let least = if named { NEXT_TO_NOTHING } else { MUCH };
         if !named && !unit {
             return false;
         }
@@ -368,8 +405,8 @@ impl<'a, 'b> Read<'a, 'b> {
             let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
             let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
             let pumps = |reading: &Reading| reading.role() == Some(Role::Helper) && reading.pace.works();
-            if seen && bytes < 300_000.0 && !self.readings.iter().any(pumps) {
-                scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
+            if seen && bytes < least && !self.readings.iter().any(pumps) {
+                scale.put(MOVES_NOTHING, || "it moves hardly any data".into());
             }
         }
         unit
@@ -486,6 +523,20 @@ impl Reading<'_> {
     fn tells(&self) -> bool {
         self.facts.iter().any(|fact| fact.weight >= TELLING)
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
+    }
+
+    /// Whether it is there to start others, by the clock or as the first process of a container: what they do decides.
+    fn only_starts(&self) -> bool {
+        const STARTERS: [&str; 6] = ["init", "systemd", "cron", "crond", "fcron", "atd"];
+        const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
+        let by_the_clock = || !self.program.script && words(self.program.name).any(|word| CLOCKS.contains(&word));
+        match self.tool {
+            Some(tool) => {
+                tool.role == Role::Shell && self.program.line.is_none() && !self.program.script
+                    || STARTERS.contains(&tool.name.as_str())
+            }
+            None => by_the_clock(),
+        }
     }
 
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).

@@ -1,5 +1,6 @@
 //! rsync, clients of object stores, cp, scp and their like, duplicity: from where to where.
 
+use super::super::files::is_database;
 use super::super::tools::Doing;
 use super::super::words::{is_built, is_live, place_says};
 use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
@@ -8,6 +9,8 @@ use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, h
 const SHIPS_LOGS: f64 = -0.5;
 /// From a directory into the same one of another host: its twin, which serves the same.
 const SAME_PLACE: f64 = -0.4;
+/// Before an upgrade somebody puts a database's files aside; who moves them to another disk gives no date.
+const KEEPS_DATABASE: f64 = 0.4;
 
 /// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
 fn is_remote(path: &str) -> bool {
@@ -105,9 +108,11 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         COPIES,
         if from_remote { "fetches files from another host" } else { "copies files to another place" },
     );
+    let mut versions = false;
     for option in ["--link-dest", "--backup-dir", "--compare-dest", "--copy-dest", "--backup"] {
         if let Some(arg) = args.iter().find(|arg| arg.starts_with(option)) {
             ruling.fact(BACKUP_OPTION, format!("option {arg}"));
+            versions = true;
             break;
         }
     }
@@ -133,7 +138,8 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         if !is_remote(target) && place.place < 0.2 {
             ruling.fact(-0.3, "it copies within this host");
         }
-    } else if place.place < 0.4 {
+    } else if place.place < 0.4 && !(versions && place.dated > 0.0) {
+        // One of many dated trees is a version that is kept, also where a backup host fetches them.
         ruling.fact(-0.5, "it copies to this host");
     }
     ruling.target(target)
@@ -247,9 +253,13 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     }
     let mut ruling =
         Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
+    let database = sources.iter().copied().find(|source| tree && is_database(source));
     ruling.sources(sources);
     if place_says(target).weight() < 0.2 {
         ruling.fact(-0.3, "it copies within this host");
+    }
+    if let Some(database) = database.filter(|_| place_says(target).dated > 0.0) {
+        ruling.fact(KEEPS_DATABASE, format!("it keeps the files of a database under a date: {database}"));
     }
     if has_letter(args, 'l') && tree {
         ruling.fact(0.3, "it links files that stayed the same");
