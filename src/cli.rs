@@ -145,20 +145,22 @@ pub enum Act {
 impl Act {
     /// The job that is meant; `None`: no job, but a filesystem.
     pub const fn target(&self) -> Option<&Target> {
-        match self {
-            Self::Kill { target, .. }
-            | Self::Pause { target }
-            | Self::Resume { target }
-            | Self::Prove { target, .. }
-            | Self::Deprioritise { target }
-            | Self::Undo { target }
-            | Self::StopUnit { target } => Some(target),
-            Self::Thaw { .. } => None,
+        match self.meant() {
+            Ok(target) => Some(target),
+            Err(_) => None,
         }
     }
 
     /// How to ask and how to answer.
     pub const fn manner(&self) -> &Manner {
+        match self.meant() {
+            Ok(target) => &target.manner,
+            Err(manner) => manner,
+        }
+    }
+
+    /// The job, or how to ask where none is meant.
+    const fn meant(&self) -> Result<&Target, &Manner> {
         match self {
             Self::Kill { target, .. }
             | Self::Pause { target }
@@ -166,8 +168,8 @@ impl Act {
             | Self::Prove { target, .. }
             | Self::Deprioritise { target }
             | Self::Undo { target }
-            | Self::StopUnit { target } => &target.manner,
-            Self::Thaw { manner, .. } => manner,
+            | Self::StopUnit { target } => Ok(target),
+            Self::Thaw { manner, .. } => Err(manner),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 
 use crate::analysis::diagnosis::TrendPoint;
-use crate::sample::{Cgroup, CgroupIo, GoneTask, Identity, Process, Resident, Sample, Task};
+use crate::sample::{Cgroup, CgroupIo, Controlled, GoneTask, Identity, IoLimit, Process, Resident, Sample, Task};
 use crate::units::{Nanos, ProcessId, SECOND};
 
 /// How much is kept.
@@ -94,8 +94,9 @@ fn weight(sample: &Sample) -> usize {
         .iter()
         .map(|(_, identity)| {
             let words: usize = identity.argv.iter().map(|word| word.capacity() + size_of::<String>()).sum();
-            let paths =
-                [&identity.exe, &identity.user, &identity.cgroup].into_iter().flatten().map(String::capacity).sum::<usize>();
+            let Controlled { cpu, memory, io } = &identity.controlled;
+            let paths = [&identity.exe, &identity.user, &identity.cgroup, cpu, memory, io];
+            let paths = paths.into_iter().flatten().map(String::capacity).sum::<usize>();
             size_of::<(ProcessId, Identity)>() + words + paths
         })
         .sum();
@@ -104,7 +105,8 @@ fn weight(sample: &Sample) -> usize {
         .iter()
         .map(|cgroup| {
             let path = if cgroup.path.is_heap_allocated() { cgroup.path.capacity() } else { 0 };
-            path + cgroup.io.as_ref().map_or(0, |devices| devices.capacity() * size_of::<CgroupIo>())
+            let limits = cgroup.io_limits.capacity() * size_of::<IoLimit>();
+            path + limits + cgroup.io.as_ref().map_or(0, |devices| devices.capacity() * size_of::<CgroupIo>())
         })
         .sum();
     size_of::<Kept>()
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn what_control_groups_moved_counts_for_each_device() {
         let mut history = History::new(Limits { span: 600 * SECOND, bytes: usize::MAX });
-        let io = CgroupIo { device: (8, 0), read: 1, written: 2 };
+        let io = CgroupIo { device: (8, 0), read: 1, written: 2, ..CgroupIo::default() };
         let group = || Cgroup { path: "/system.slice/web.service".into(), io: Some(vec![io; 20]), ..Cgroup::default() };
         let cgroups = (0..64).map(|_| group()).collect();
         history.push(Sample { cgroups, ..sample(0, 0) }, POINT);

@@ -28,7 +28,9 @@ pub fn sentence(landing: &Landing, diagnosis: Option<&Diagnosis>) -> String {
 pub fn of_one(remaining: &Remaining, landing: &Landing, diagnosis: Option<&Diagnosis>) -> String {
     let signal = landing.signal;
     let who = format!("{} {}", remaining.name, remaining.id.pid);
-    let since = span(landing.at.duration_since(landing.sent_at).as_secs_f64());
+    // The landing is as old as its last change; what it says goes on.
+    let now = diagnosis.map_or(landing.at, |diagnosis| diagnosis.at.max(landing.at));
+    let since = span(now.duration_since(landing.sent_at).as_secs_f64());
     match &remaining.still {
         Still::Runs if signal == Signal::Kill => format!("{who} is on its way out"),
         Still::Runs => format!("{who} got {signal} {since} ago and still runs: it cleans up, or does not heed it"),

@@ -33,6 +33,7 @@
 //! | how samples become answers | [`monitor`] |
 //! | when a host has recovered | [`recovery`] |
 //! | what a pause has shown | [`proof`] |
+//! | how those who wait fared before the culprit came | [`analysis::earlier`] |
 //! | how a site is asked (`--probe`), and what is known of it | [`probe`]; [`site`] |
 //! | why a process is still there after its signal | [`landing`], `act::landing` |
 //! | what is known of a job before an action on it | [`subject`] |

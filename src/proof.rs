@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::action::Outcome;
-use crate::analysis::diagnosis::{Diagnosis, JobId};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Level, Resource};
 
 /// The numbers of a diagnosis are averages over the last seconds: before so many of them have passed they are still of the time
 /// before the pause. (`analysis::window` looks back three seconds and what is left of one interval.)
@@ -16,6 +16,15 @@ const SETTLE_SECONDS: f64 = 4.0;
 const CAUSE: f64 = 0.35;
 /// From this share on it is not.
 const NO_CAUSE: f64 = 0.75;
+/// A disk that its own site keeps busy has as many stuck in it as before, and they get ever so much more done: from so many times as much
+/// on the suspect is the cause, and from the lesser one on a part of it. (12 in the reference outage, where 40 stuck tasks became 25;
+/// what nobody keeps from working gets more or less by a half from one look to the next.)
+const MUCH_MORE: f64 = 3.0;
+const MORE: f64 = 1.75;
+/// More that wait than this share are not relieved, whatever they get.
+const NOT_LESS: f64 = 1.15;
+/// What waited before the suspect came comes back to about this share of that.
+const AS_BEFORE: f64 = 1.25;
 /// Fewer tasks than this that waited before, or that wait less, say nothing: that many come and go by themselves.
 const ENOUGH: f64 = 1.0;
 /// A writer's bytes are on their way to the disk for a while after it was stopped, so that a pause without effect says less.
@@ -40,6 +49,8 @@ pub struct Proof {
     pub waiting_before: f64,
     /// Tasks of the same jobs that wait by the newest look.
     pub waiting_now: f64,
+    /// What is short.
+    pub short: Resource,
     victims: Vec<Victim>,
     /// Somebody who waited has ended before the pause had.
     lost: bool,
@@ -50,9 +61,11 @@ pub struct Proof {
 #[derive(Clone, Debug, PartialEq)]
 struct Victim {
     job: JobId,
-    before: f64,
+    before: Level,
+    /// How it fared before the suspect came.
+    earlier: Option<Level>,
     /// By the looks at the paused job, once the numbers are of the pause alone.
-    during: Vec<f64>,
+    during: Vec<Level>,
 }
 
 /// What it has shown.
@@ -72,18 +85,21 @@ impl Proof {
     /// Begins with the outcome that says that the job stands still; `before` is the diagnosis that the operator acted on. `picked`: only
     /// some processes of the job were meant.
     pub fn begin(job: JobId, outcome: &Outcome, picked: bool, seconds: u32, before: &Diagnosis) -> Self {
-        let ids: Vec<&JobId> = if before.verdict.victims.is_empty() {
+        let (short, accusers, is_suspect) = before.verdict.against(&job);
+        let ids: Vec<&JobId> = if accusers.is_empty() {
             before.jobs.iter().filter(|other| other.usage.waiting() > 0.0).map(|other| &other.facts.id).collect()
         } else {
-            before.verdict.victims.iter().collect()
+            accusers.iter().collect()
         };
         let others = ids.into_iter().filter(|id| **id != job);
         let victim = |id: &JobId| {
-            let waiting = before.job(id)?.usage.waiting();
-            Some(Victim { job: id.clone(), before: waiting, during: Vec::new() })
+            let found = before.job(id)?;
+            // What it was like before the culprit came says nothing of another one.
+            let earlier = found.earlier.filter(|_| is_suspect);
+            Some(Victim { job: id.clone(), before: Level::of(found, short), earlier, during: Vec::new() })
         };
         let victims: Vec<Victim> = others.filter_map(victim).collect();
-        let waiting = victims.iter().map(|victim| victim.before).sum();
+        let waiting = victims.iter().map(|victim| victim.before.waiting).sum();
         let wrote = before.job(&job).and_then(|job| job.usage.write_bytes).is_some_and(|bytes| bytes >= WRITES);
         Self {
             job,
@@ -94,6 +110,7 @@ impl Proof {
             whole: outcome.worked_wholly() && !picked,
             waiting_before: waiting,
             waiting_now: waiting,
+            short,
             victims,
             lost: false,
             wrote,
@@ -102,19 +119,21 @@ impl Proof {
 
     /// Takes in the next diagnosis.
     pub fn observe(&mut self, now: &Diagnosis) {
-        let waiting: HashMap<&JobId, f64> = now.jobs.iter().map(|job| (&job.facts.id, job.usage.waiting())).collect();
+        let jobs: HashMap<&JobId, &Job> = now.jobs.iter().map(|job| (&job.facts.id, job)).collect();
+        let level = |victim: &Victim| Some(Level::of(jobs.get(&victim.job)?, self.short));
         if self.gone_on_at.is_none_or(|gone_on| now.at <= gone_on) {
             // Whoever has ended waits no longer, whatever the suspect does: that is neither for it nor against it.
             let all = self.victims.len();
-            self.victims.retain(|victim| waiting.contains_key(&victim.job));
+            self.victims.retain(|victim| jobs.contains_key(&victim.job));
             self.lost |= self.victims.len() < all;
-            self.waiting_before = self.victims.iter().map(|victim| victim.before).sum();
+            self.waiting_before = self.victims.iter().map(|victim| victim.before.waiting).sum();
             let is_settled = now.at.duration_since(self.stopped_at).as_secs_f64() >= SETTLE_SECONDS;
             for victim in self.victims.iter_mut().filter(|_| is_settled) {
-                victim.during.extend(waiting.get(&victim.job));
+                let level = level(victim);
+                victim.during.extend(level);
             }
         }
-        self.waiting_now = self.victims.iter().filter_map(|victim| waiting.get(&victim.job)).sum();
+        self.waiting_now = self.victims.iter().filter_map(level).map(|level| level.waiting).sum();
     }
 
     /// The suspect goes on.
@@ -132,11 +151,35 @@ impl Proof {
 
     /// Tasks of the victims that waited while it stood still: the middle one of the looks. `None`: there was none yet.
     pub fn waiting_during(&self) -> Option<f64> {
-        let looks = self.victims.first()?.during.len();
-        let look = |at: usize| self.victims.iter().filter_map(|victim| victim.during.get(at)).sum();
-        let mut during: Vec<f64> = (0..looks).map(look).collect();
-        during.sort_by(f64::total_cmp);
-        during.get(during.len() / 2).copied()
+        let look = |at: usize| self.victims.iter().filter_map(|victim| victim.during.get(at)).map(|level| level.waiting).sum();
+        middle((0..self.looks()).map(|at| Some(look(at))))
+    }
+
+    /// What those who waited most got of what is short, before and while it stood still. `None`: not known, or it comes in no measure.
+    pub fn gets(&self) -> Option<(f64, f64)> {
+        let before = Level::gets_of_most(self.victims.iter().map(|victim| (victim.before, victim.before)));
+        let look = |at: usize| {
+            let levels = self.victims.iter().filter_map(move |victim| Some((victim.before, *victim.during.get(at)?)));
+            Level::gets_of_most(levels)
+        };
+        before.zip(middle((0..self.looks()).map(look)))
+    }
+
+    /// Tasks of the victims that waited before the suspect came. `None`: whytop did not watch then.
+    pub fn waiting_earlier(&self) -> Option<f64> {
+        let earlier: Option<Vec<Level>> = self.victims.iter().map(|victim| victim.earlier).collect();
+        earlier.filter(|earlier| !earlier.is_empty()).map(|earlier| Level::sum(earlier).waiting)
+    }
+
+    fn looks(&self) -> usize {
+        self.victims.first().map_or(0, |victim| victim.during.len())
+    }
+
+    /// How many times as much they got while it stood still, where no more of them waited.
+    fn times(&self, left: f64) -> f64 {
+        let level = |gets: f64| Level { waiting: 0.0, gets: Some(gets) };
+        let gets = self.gets().filter(|_| left <= NOT_LESS);
+        gets.and_then(|(before, during)| level(during).times(&level(before), self.short)).unwrap_or_default()
     }
 
     /// What it has shown so far.
@@ -160,11 +203,13 @@ impl Proof {
         if is_less && self.waiting_before - during < ENOUGH {
             return Shown::Nothing("so few waited that some less may be chance");
         }
-        match (left <= CAUSE, self.whole) {
+        let as_earlier = self.waiting_earlier().is_some_and(|earlier| is_less && during <= earlier * AS_BEFORE);
+        let times = self.times(left);
+        match (left <= CAUSE || as_earlier || times >= MUCH_MORE, self.whole) {
             (true, _) => Shown::Cause,
             // The others may wait for the part that ran on.
             (false, false) => Shown::Nothing("only a part of it stood still, and others went on waiting"),
-            (false, true) if is_less => Shown::Part,
+            (false, true) if is_less || times >= MORE => Shown::Part,
             (false, true) => Shown::NotTheCause,
         }
     }
@@ -174,19 +219,45 @@ impl Proof {
         if self.whole { self.name.clone() } else { format!("a part of {}", self.name) }
     }
 
-    /// `waiting tasks 38 → 2 while nightly.sh stood still: it is the cause`
+    /// `waiting tasks 38 → 2 while nightly.sh stood still: it is the cause`; where they wait on for their own work, what they got of it:
+    /// `waiting tasks 40 → 29 while nightly.sh stood still, and they moved 8.4 MB/s instead of 0.7 MB/s: it is the cause; …`
     pub fn sentence(&self) -> String {
         let shown = self.shown();
         let Some(during) = self.waiting_during().filter(|_| !matches!(shown, Shown::Nothing(_))) else {
             let Shown::Nothing(why) = shown else { return String::new() };
             return format!("pausing {} shows nothing: {why}", self.name);
         };
-        let said = match shown {
-            Shown::Cause => "it is the cause",
-            Shown::Part => "it is a part of the cause, and there is another",
-            _ if self.wrote => "it is not the cause, unless what it wrote before is still on its way to the disk",
-            _ => "it is not the cause",
-        };
-        format!("waiting tasks {:.0} → {during:.0} while {} stood still: {said}", self.waiting_before, self.who())
+        let is_rest = matches!(shown, Shown::Cause) && during > self.waiting_before * CAUSE;
+        let gets = self.gets().filter(|_| is_rest || !matches!(shown, Shown::Cause));
+        let gets = gets.and_then(|(before, during)| self.short.instead(during, before));
+        let gets = gets.map(|gets| format!(", and they {gets}")).unwrap_or_default();
+        let (who, said) = (self.who(), self.judgement());
+        format!("waiting tasks {:.0} → {during:.0} while {who} stood still{gets}: {said}", self.waiting_before)
     }
+
+    /// `it is the cause`
+    pub fn judgement(&self) -> String {
+        let shown = self.shown();
+        let is_rest = self.waiting_during().is_some_and(|during| during > self.waiting_before * CAUSE);
+        match shown {
+            Shown::Nothing(why) => why.to_owned(),
+            Shown::Cause if is_rest => match self.waiting_earlier() {
+                Some(earlier) => format!("it is the cause; before it came {earlier:.0} waited too"),
+                None => "it is the cause; those who still wait, wait for their own work".to_owned(),
+            },
+            Shown::Cause => "it is the cause".to_owned(),
+            Shown::Part => "it is a part of the cause, and there is another".to_owned(),
+            Shown::NotTheCause if self.wrote => {
+                "it is not the cause, unless what it wrote before is still on its way to the disk".to_owned()
+            }
+            Shown::NotTheCause => "it is not the cause".to_owned(),
+        }
+    }
+}
+
+/// The look in the middle. `None`: there is none, or one of them does not know.
+fn middle(looks: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let mut looks: Vec<f64> = looks.collect::<Option<_>>()?;
+    looks.sort_by(f64::total_cmp);
+    looks.get(looks.len() / 2).copied()
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::{Action, Outcome, Signal};
-use crate::analysis::diagnosis::{Diagnosis, Job, JobId};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Level, Resource};
 use crate::site::Condition;
 use crate::units::ProcessId;
 
@@ -18,6 +18,11 @@ pub const PATIENCE_SECONDS: f64 = 10.0;
 /// Recovered means that at most this share of the tasks that waited still does. Not zero: a disk that is busy again with its
 /// own site's work has a few tasks in D at any instant (5 to 11 of 40 workers in the reference outage before its backup).
 const RESIDUE: f64 = 0.35;
+/// Or that they wait as they did before the culprit came, but for this much: the disk is busy with its own site's work then and now.
+const AS_BEFORE: f64 = 1.25;
+/// Or that they get so many times as much of what is short, no more of them wait, and nobody else is accused: what still waits then waits
+/// for its own work (40 → 25 stuck tasks and 12 times as much in the reference outage, whose workers alone fill the disk in the end).
+const MUCH_MORE: f64 = 3.0;
 /// How many diagnoses in a row must agree before the word "recovered" is said.
 const AGREEING: u32 = 2;
 /// Time constant of the one-minute load average, in seconds (`kernel/sched/loadavg.c`).
@@ -36,6 +41,12 @@ pub struct Recovery {
     pub waiting_now: f64,
     /// The same by job: those that waited most first.
     pub victims: Vec<Victim>,
+    /// What is short.
+    pub short: Resource,
+    /// What those who waited most got of it when it was done, and get now. `None`: not known, or it comes in no measure.
+    pub gets: Option<(f64, f64)>,
+    /// Tasks of theirs that waited before the culprit came. `None`: whytop did not watch then.
+    pub waiting_earlier: Option<f64>,
     /// The one-minute load average when it was done.
     pub load_before: Option<f64>,
     /// The load average now.
@@ -60,10 +71,10 @@ pub struct Victim {
     pub job: JobId,
     /// Its name, which outlives it.
     pub name: String,
-    /// How many of its tasks waited.
-    pub before: f64,
-    /// How many wait now.
-    pub now: f64,
+    /// How it fared.
+    pub before: Level,
+    /// How it fares now.
+    pub now: Level,
 }
 
 /// The web site under probe, before and after.
@@ -96,21 +107,25 @@ pub struct Forecast {
 impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
     pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
-        let ids: Vec<JobId> = if before.verdict.victims.is_empty() {
+        let (short, accusers, is_culprit) = before.verdict.against(&job);
+        let ids: Vec<JobId> = if accusers.is_empty() {
             before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
-            before.verdict.victims.iter().filter(|id| **id != job).cloned().collect()
+            accusers.iter().filter(|id| **id != job).cloned().collect()
         };
+        // What it was like before the culprit came says nothing of another one.
+        let earlier: Option<Vec<Level>> = ids.iter().map(|id| before.job(id)?.earlier).collect();
+        let earlier = earlier.filter(|earlier| is_culprit && !earlier.is_empty());
         let mut victims: Vec<Victim> = ids
             .into_iter()
             .filter_map(|id| {
                 let job = before.job(&id)?;
-                let waiting = job.usage.waiting();
-                Some(Victim { job: id, name: job.facts.name.clone(), before: waiting, now: waiting })
+                let level = Level::of(job, short);
+                Some(Victim { job: id, name: job.facts.name.clone(), before: level, now: level })
             })
             .collect();
-        victims.sort_by(|a, b| b.before.total_cmp(&a.before));
-        let waiting = victims.iter().map(|victim| victim.before).sum();
+        victims.sort_by(|a, b| b.before.waiting.total_cmp(&a.before.waiting));
+        let waiting = victims.iter().map(|victim| victim.before.waiting).sum();
         let load = before.load.averages.map(|averages| averages.avg1);
         let alive = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
         Self {
@@ -118,6 +133,9 @@ impl Recovery {
             outcome,
             waiting_before: waiting,
             waiting_now: waiting,
+            short,
+            gets: gets(&victims),
+            waiting_earlier: earlier.map(|earlier| Level::sum(earlier).waiting),
             alive,
             elapsed: 0.0,
             recovered_after: None,
@@ -139,9 +157,10 @@ impl Recovery {
         // Over the last seconds, not at this instant: a disk that is throttled or flushed in bursts has all of its readers stuck in one
         // moment and none in the next.
         for victim in &mut self.victims {
-            victim.now = now.job(&victim.job).map_or(0.0, |job| job.usage.waiting());
+            victim.now = now.job(&victim.job).map_or_else(Level::default, |job| Level::of(job, self.short));
         }
-        self.waiting_now = self.victims.iter().map(|victim| victim.now).sum();
+        self.waiting_now = self.victims.iter().map(|victim| victim.now.waiting).sum();
+        self.gets = gets(&self.victims);
         self.load_now = now.load.averages.map(|averages| averages.avg1);
         let left = now.job(&self.job);
         let living: HashSet<ProcessId> =
@@ -153,12 +172,30 @@ impl Recovery {
                 self.alive.push((member.id, member.name.to_string()));
             }
         }
-        let calm = self.waiting_now <= (self.waiting_before * RESIDUE).max(1.0);
+        let nobody_else = now.verdict.culprit.as_ref().is_none_or(|culprit| *culprit == self.job);
+        let level = |gets: f64| Level { waiting: 0.0, gets: Some(gets) };
+        let times = self.gets.and_then(|(before, now)| level(now).times(&level(before), self.short));
+        let times = times.filter(|_| nobody_else && self.waiting_now <= self.waiting_before);
+        // What waited all the same before is nothing to be recovered from.
+        let earlier = self.waiting_earlier.filter(|earlier| earlier * AS_BEFORE < self.waiting_before);
+        let calm = self.waiting_now <= (self.waiting_before * RESIDUE).max(1.0)
+            || earlier.is_some_and(|earlier| self.waiting_now <= earlier * AS_BEFORE)
+            || times.is_some_and(|times| times >= MUCH_MORE);
         self.agreeing = if calm { self.agreeing + 1 } else { 0 };
         if self.agreeing >= AGREEING && self.recovered_after.is_none() && self.waiting_before >= 1.0 {
             self.recovered_after = Some(self.elapsed);
         }
         self.forecast = forecast(now);
+    }
+
+    /// Why those who still wait are no sign of trouble: `the disk is theirs again; before it came 24 waited too`. `None`: nobody does,
+    /// or it has not recovered.
+    pub fn rest(&self) -> Option<String> {
+        self.recovered_after.filter(|_| self.waiting_now > (self.waiting_before * RESIDUE).max(1.0))?;
+        Some(match self.waiting_earlier {
+            Some(earlier) => format!("they wait for their own work: {earlier:.0} did before it came"),
+            None => "they wait for their own work: nobody else is to blame for it".to_owned(),
+        })
     }
 
     /// Takes in how the site under probe stands.
@@ -187,6 +224,12 @@ impl Recovery {
     pub fn complete(&self) -> bool {
         self.recovered_after.is_some() && !self.site_is_down() && (self.alive.is_empty() || !self.outcome.action.ends())
     }
+}
+
+/// What those who waited most got, and get.
+fn gets(victims: &[Victim]) -> Option<(f64, f64)> {
+    let before = Level::gets_of_most(victims.iter().map(|victim| (victim.before, victim.before)));
+    before.zip(Level::gets_of_most(victims.iter().map(|victim| (victim.before, victim.now))))
 }
 
 /// The job is the action's target as a whole (a unit keeps its name when only a part of it was hit).

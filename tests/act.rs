@@ -422,7 +422,7 @@ fn another_users_process_is_refused_with_the_line_that_would_do_it() {
     let pid = theirs.pid;
     assert!(output.contains("\nCHECK Err(NotPermitted)\n"), "{output}");
     assert!(output.contains(&format!("\nSUDO Some(\"sudo kill -TERM {pid}\")\n")), "{output}");
-    let said = format!("\nOUTCOME SIGTERM not sent to nightly; theirs {pid} belongs to another user\n");
+    let said = format!("\nOUTCOME SIGTERM not sent to nightly; theirs {pid} belongs to another user: sudo whytop reaches it\n");
     assert!(output.contains(&said), "{output}");
     assert!(lives(theirs));
 }

@@ -60,6 +60,7 @@ impl Actor {
             uid: Some(0),
             user: Some("root".to_owned()),
             cgroup: Some(self.cgroup.to_owned()),
+            ..Identity::default()
         })
     }
 }

@@ -514,6 +514,7 @@ fn an_identity_comes_once_and_again_when_it_changes() {
         uid: Some(0),
         user: Some("root".to_owned()),
         cgroup: Some("/system.slice/cron.service".to_owned()),
+        ..Identity::default()
     };
     assert_eq!(sample.identities, [(shell.id(), Arc::new(expected))]);
     shell.ran(1).flags(0).comm("tar").cmdline(&["tar", "cf"]).write();

@@ -41,21 +41,26 @@ use truth::Truth;
 type Scene = fn(&mut Stage) -> Result<Truth, String>;
 
 /// Every scene there is.
-const SCENES: [(&str, Scene); 16] = [
+const SCENES: [(&str, Scene); 21] = [
     ("cpu_hog_beside_a_busy_service", cpu::hog),
     ("cpu_hog_seen_by_an_ordinary_user", cpu::hog_for_nobody),
     ("fork_storm", cpu::storm),
     ("cpu_quota_of_its_own", cpu::quota),
+    ("cpu_quota_of_the_slice_above", cpu::quota_above),
+    ("cpu_hog_within_a_quota", cpu::hog_within_a_quota),
     ("disk_hog_on_a_throttled_disk", disk::hog),
     ("two_hogs_on_two_disks", disk::two_hogs),
+    ("disk_limit_of_its_own", disk::limit_of_its_own),
     ("fsync_storm_against_a_journal", disk::fsync_storm),
     ("two_hundred_threads_of_one_process", disk::two_hundred_threads),
     ("frozen_filesystem", silent::frozen),
     ("stopped_fuse_daemon", silent::stopped_daemon),
     ("reclaim_in_a_limited_control_group", memory::reclaim),
+    ("memory_hog_in_a_limited_control_group", memory::hog),
     ("stuck_in_vfork_through_nobodys_fault", cpu::vfork),
     ("stuck_in_vfork_seen_by_an_ordinary_user", cpu::vfork_for_nobody),
     ("busy_and_nobody_waits", cpu::busy),
+    ("busy_server_beside_a_harmless_hog", disk::busy),
     ("backup_that_hurts_nobody", cpu::harmless_backup),
     ("idle_host", cpu::idle),
 ];

@@ -8,7 +8,7 @@ use common::stage::{Call, Ended, Play, outcome};
 use whytop::action::{
     Action, Deed, Hit, Landing, Offer, Offers, Outcome, PROOF_SECONDS, Refusal, Remaining, Report, Signal, Standing, Still,
 };
-use whytop::analysis::diagnosis::{Diagnosis, JobId};
+use whytop::analysis::diagnosis::{Diagnosis, JobId, Resource, Severity};
 use whytop::site::{Failure, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
@@ -393,7 +393,8 @@ fn a_signal_that_cannot_land_says_what_it_waits_for() {
     (task.pid, task.tid) = (4712, 4712);
     let pending = Still::Pending { tid: 4712, wchan: Some("folio_wait_bit_common".into()) };
     let ended = killed().reports(Report::Landing(left(pending.clone(), 40))).sees(stuck).ends();
-    ended.shows("tar 4712: SIGKILL is pending for 39 s; it waits for the disk for 9.4 s");
+    // Until now, not until somebody last saw a change.
+    ended.shows("tar 4712: SIGKILL is pending for 40 s; it waits for the disk for 9.4 s");
     let hidden = killed().reports(Report::Landing(left(Still::Pending { tid: 1, wchan: None }, 5))).ends();
     hidden.shows("tar 4712: SIGKILL is pending for 4 s; it is in a system call that does not return");
     let parent = Still::Zombie { parent: member(4700), parent_name: "cron".into() };
@@ -410,9 +411,43 @@ fn it_is_watched_until_it_is_gone_also_behind_other_screens() {
     dismissed()
         .ends()
         .shows("SIGKILL  1 process of nightly.sh left: tar 4712: SIGKILL is pending for 4 s; it waits for the disk");
-    let gone = dismissed().reports(Report::Landing(Landing { left: vec![], ..left(pending(), 42) })).ends();
-    gone.hides("is pending");
-    gone.shows("nightly.sh is gone, 41 s after SIGKILL");
+    let gone = |before: Play| {
+        let gone = before.reports(Report::Landing(Landing { left: vec![], ..left(pending(), 42) })).ends();
+        gone.hides("is pending");
+        gone.shows("nightly.sh is gone, 41 s after SIGKILL");
+    };
+    gone(dismissed());
+    // The next Esc takes the line away; that it is gone is told all the same.
+    dismissed().types("<esc>").ends().hides("is pending");
+    gone(dismissed().types("<esc>"));
+}
+
+#[test]
+fn a_zombie_does_not_stay_on_the_screen_for_ever() {
+    let parent = Still::Zombie { parent: member(4700), parent_name: "cron".into() };
+    let dead = || killed().reports(Report::Landing(left(parent.clone(), 5))).types("<esc>");
+    dead().sees(after(60, 0, &[])).ends().shows("tar 4712 has ended and is a zombie");
+    dead().sees(after(66, 0, &[])).ends().hides("zombie");
+    let stuck = Still::Pending { tid: 4712, wchan: None };
+    let pending = killed().reports(Report::Landing(left(stuck, 5))).types("<esc>").sees(after(7201, 0, &[4712]));
+    pending.ends().shows("SIGKILL is pending for 2 h 00 m");
+}
+
+/// Nobody is known to have frozen it, so nobody is accused; to thaw it takes no selection.
+#[test]
+fn a_filesystem_is_thawed_though_nobody_is_to_blame() {
+    let frozen = || {
+        let mut scene = after(4, 30, &[]);
+        (scene.verdict.resource, scene.verdict.severity) = (Resource::FrozenFilesystem, Severity::Contention);
+        (scene.waits[0].resource, scene.waits[0].mount) = (Some(Resource::FrozenFilesystem), Some("/srv".into()));
+        scene
+    };
+    play().sees(frozen()).ends().shows("t thaw");
+    let menu = play().sees(frozen()).types("t").ends();
+    menu.shows("Thaw for site-worker");
+    let none = play().sees(after(4, 30, &[])).types("t").ends();
+    none.shows("no filesystem is frozen, as far as anybody waits for one");
+    none.hides("t thaw");
 }
 
 #[test]
@@ -450,7 +485,7 @@ fn a_signal_that_hit_nobody_takes_nothing_back() {
     let denied = Hit { id: member(4712), name: "tar".into(), result: Err(Refusal::NotPermitted) };
     let refused = Outcome { ticket: 2, hits: vec![denied], ..outcome(Signal::Kill, 13, &[]) };
     let first = killed().reports(Report::Landing(left(Still::Runs, 5))).types("<esc>K<enter>");
-    first.hears(refused).types("<esc>").ends().shows("tar 4712 is on its way out");
+    first.hears(refused).ends().shows("tar 4712 is on its way out");
 }
 
 /// The same name, of another user.

@@ -113,6 +113,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/jobs/0/user", "s?"),
     ("/jobs/0/root_pid", "n?"),
     ("/jobs/0/pids", "a"),
+    ("/jobs/0/carried_pids", "a"),
     ("/jobs/0/started_at", "s?"),
     ("/jobs/0/role", "s"),
     ("/jobs/0/cpu_cores", "n?"),

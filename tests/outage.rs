@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         test("the_terminal_is_given_back_at_the_end", quits),
         test("the_terminal_is_given_back_on_signals", signals),
         test("the_terminal_is_given_back_on_a_panic", panics),
+        test("whoever_leaves_a_job_paused_is_told_how_it_goes_on", leaves_a_paused_job),
         test("a_lost_terminal_ends_the_program_within_a_second", hang_up),
         test("stopping_and_going_on", stop_and_continue),
         test("any_size_and_back", sizes),
@@ -251,6 +252,30 @@ fn quits() {
         assert!(terminal.end().success());
         assert_given_back(&terminal);
     }
+}
+
+fn leaves_a_paused_job() {
+    let mut stage = Stage::new();
+    let job = stage.script("nightly.sh", "sleep 600");
+    let id = || Some(format!("tree:{job}@{}", stat_field(job, 19)?));
+    wait_until("the script sleeps", || session(job).len() == 2);
+    let trace = stage.path("actions.log");
+    let here = format!("WHYTOP_RUNTIME_DIR={}", stage.folder.path().display());
+    let whytop = |arguments: &[&str]| [&[&*here, WHYTOP, "--trace", trace.to_str().unwrap()], arguments].concat().join(" ");
+    let run = |arguments: &[&str]| Command::new("sh").args(["-c", &format!("env {}", whytop(arguments))]).output().unwrap();
+    let paused = run(&["pause", "--yes", "--job", &id().unwrap()]);
+    assert!(paused.status.success(), "{}", String::from_utf8_lossy(&paused.stderr));
+    let mut terminal = Terminal::start(Path::new("/bin/sh"), &["-c", &format!("exec env {}", whytop(&[]))], 120, 40);
+    terminal.wait_for(&["LOAD", "PAUSED", "nightly.sh"]);
+    terminal.send("q");
+    assert!(terminal.end().success());
+    let told = format!("whytop: nightly.sh is still paused (2 processes): whytop resume --job '{}' lets it go on", id().unwrap());
+    terminal.wait("whoever leaves is told", |screen| {
+        !screen.alternate_screen() && screen.contents().replace('\n', "").contains(&told)
+    });
+    let resumed = run(&["resume", "--yes", "--job", &id().unwrap()]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    wait_until("it goes on", || stat_field(job, 0).as_deref() == Some("S"));
 }
 
 fn signal(terminal: &Terminal, signal: rustix::process::Signal) {

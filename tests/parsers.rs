@@ -494,7 +494,8 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
         let task = TaskId { tid: id.pid, start: id.start };
         sample.tasks.push(Task { id: task, pid: id.pid, state: stranger.state, cpu, run_delay: Some(delay), wait });
         if let Some((argv, exe, cgroup)) = stranger.identity.clone() {
-            let identity = Arc::new(Identity { argv, exe, uid: Some(0), user: Some(stranger.comm.clone()), cgroup });
+            let identity =
+                Arc::new(Identity { argv, exe, uid: Some(0), user: Some(stranger.comm.clone()), cgroup, ..Identity::default() });
             sample.identities.push((id, identity));
         }
     }

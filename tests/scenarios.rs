@@ -20,15 +20,16 @@
 //! age, ends                   seconds it is older than the first sample; gone from this second on
 //! cpu, wait                   CPUs in use, run delay in seconds a second         runs_during = [from, to]
 //! read_mb, write_mb           a second, on `disk` (the first)                    moves_during = [from, to]
-//! io_hidden, files = ["r /a", "w /b @/mount/point"], resident_mb, shared_mb (beside it), stopped
+//! io_hidden, files = ["r /a", "w /b @/mount/point"], resident_mb, grows_mb (a second), shared_mb (beside it), stopped
 //! runnable, stuck             tasks, or one number for each sample, over and over; stuck_during = [from, to]
 //! wchan or stack = "innermost first", call = "pread64", on = "/file", stuck_for = seconds before the first sample
 //! storm = 200, lives = 0.04   so many children a second, which live so long and use its `cpu` and `wait`
 //!
-//! [[cgroup]]                  what the control group of a unit says of it
-//! unit, on, read_mb, write_mb a second, on a device; partly: version 1 does not count all of it
+//! [[cgroup]]                  what the control group of a unit, or at a path, says of it
+//! unit or path, on, read_mb, write_mb a second, on a device; partly: version 1 does not count all of it
 //! cpu, io, memory             parts of the time in which it was held up
 //! throttled, limited          seconds a second at its own CPU limit, times a second at its own memory limit
+//! most_mb, memory_mb          what it may move a second on that device, each way, and hold
 //!
 //! [expect]                    or [[expect]] for parts of the time: at every sample from `by` (the last) to `until`
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none

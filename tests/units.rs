@@ -12,7 +12,7 @@ use rustix::param::page_size;
 use tempfile::TempDir;
 use whytop::{
     kernel::{ProcRoot, Reader},
-    sample::{Cgroup, CgroupIo, Resident, Sample},
+    sample::{Cgroup, CgroupIo, IoLimit, Resident, Sample},
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -119,18 +119,23 @@ fn version_2_says_how_a_unit_was_held_up() {
         ("memory.pressure", PRESSURE),
         ("cpu.stat", "usage_usec 9\nnr_throttled 2\nthrottled_usec 33\n"),
         ("memory.events", "low 0\nhigh 4\nmax 3\noom 0\noom_kill 0\n"),
+        ("memory.max", "8192\n"),
+        ("memory.high", "4096\n"),
+        ("io.max", "8:0 rbps=max wbps=5 riops=max wiops=max\n"),
     ];
     cgroup(&sys, "system.slice/web.service", &files);
     let expected = Cgroup {
         path: "/system.slice/web.service".into(),
-        // Its processes tell what they move themselves.
-        io: None,
-        io_whole: false,
+        // Its processes tell what they move themselves, but there is a limit of it.
+        io: Some(vec![CgroupIo { device: (8, 0), read: 1, written: 2, ..CgroupIo::default() }]),
+        io_whole: true,
         cpu_stalled: Some(700_000),
         io_stalled: Some(700_000),
         memory_stalled: Some(700_000),
         throttled: Some(33_000),
         limited: Some(7),
+        io_limits: vec![IoLimit { device: (8, 0), written: Some(5), ..IoLimit::default() }],
+        memory_limit: Some(4096),
     };
     assert_eq!(groups(&proc, sys.path(), worker), [expected]);
 }
@@ -145,12 +150,13 @@ fn what_processes_hide_their_unit_tells_in_either_version() {
         let groups = groups(&proc, sys.path(), |proc| worker(proc).no_io());
         groups.into_iter().map(|group| (group.io, group.io_whole)).collect::<Vec<_>>()
     };
-    let io = |read, written| Some(vec![CgroupIo { device: (8, 0), read, written }]);
+    let io = |read, written| Some(vec![CgroupIo { device: (8, 0), read, written, reads: 1, writes: 1 }]);
     let new = |sys: &TempDir| {
         cgroup(sys, "", &[("cgroup.controllers", "io")]);
         cgroup(sys, "system.slice/web.service", &[("io.stat", "8:0 rbytes=11 wbytes=12 rios=1 wios=1 dbytes=0 dios=0\n")]);
     };
     assert_eq!(told(&new), [(io(11, 12), true)]);
+    let io = |read, written| Some(vec![CgroupIo { device: (8, 0), read, written, ..CgroupIo::default() }]);
     // A hybrid host: version 2 is there, without the controllers.
     let hybrid = |sys: &TempDir| {
         cgroup(sys, "unified", &[("cgroup.controllers", "")]);
@@ -159,7 +165,7 @@ fn what_processes_hide_their_unit_tells_in_either_version() {
         cgroup(sys, "blkio/system.slice/web.service", &[("blkio.throttle.io_service_bytes", bytes)]);
     };
     assert_eq!(told(&hybrid), [(io(21, 22), false)]);
-    assert_eq!(told(&|_| {}), [(None, false)], "no such hierarchies here");
+    assert_eq!(told(&|_| {}), [], "no such hierarchies here");
 }
 
 #[test]
@@ -175,4 +181,68 @@ fn version_1_counts_limits_too() {
         found.iter().map(|group| (group.limited, group.throttled, group.cpu_stalled)).collect::<Vec<_>>(),
         [(Some(17), Some(44), None)]
     );
+}
+
+/// A limit holds for all that are below it: of a slice, of a pod.
+#[test]
+fn limits_above_a_unit_are_asked_for_too() {
+    let (proc, sys) = (host(), tempfile::tempdir().unwrap());
+    for name in ["cpu", "io", "memory"] {
+        proc.file(&format!("pressure/{name}"), HELD_UP);
+    }
+    cgroup(&sys, "", &[("cgroup.controllers", "io memory cpu")]);
+    let slice = [
+        ("cpu.stat", "usage_usec 9\nnr_throttled 2\nthrottled_usec 33\n"),
+        // Its own comes first: the other one counts for those below it too.
+        ("memory.events.local", "high 0\nmax 3\n"),
+        ("memory.events", "high 90\nmax 90\n"),
+        ("memory.max", "max\n"),
+        ("io.max", "8:0 rbps=5 wbps=max riops=max wiops=max\n"),
+        ("io.stat", "8:0 rbytes=1 wbytes=2\n"),
+    ];
+    cgroup(&sys, "shop.slice", &slice);
+    cgroup(&sys, "shop.slice/web.slice/web.service", &[("cpu.stat", "usage_usec 9\n")]);
+    let worker = |proc: &FakeProc| proc.process(50, "worker").start(900).cgroup("0::/shop.slice/web.slice/web.service\n");
+    let expected = Cgroup {
+        path: "/shop.slice".into(),
+        io: Some(vec![CgroupIo { device: (8, 0), read: 1, written: 2, ..CgroupIo::default() }]),
+        io_whole: true,
+        throttled: Some(33_000),
+        limited: Some(3),
+        io_limits: vec![IoLimit { device: (8, 0), read: Some(5), ..IoLimit::default() }],
+        ..Cgroup::default()
+    };
+    assert_eq!(groups(&proc, sys.path(), worker), [expected], "those that say nothing are left out");
+}
+
+/// Each hierarchy of version 1 has groups of its own, and a process may be in another one in each.
+#[test]
+fn limits_of_version_1_are_found_where_the_process_is_in_that_hierarchy() {
+    let (proc, sys) = (host(), tempfile::tempdir().unwrap());
+    for name in ["cpu", "io", "memory"] {
+        proc.file(&format!("pressure/{name}"), HELD_UP);
+    }
+    cgroup(&sys, "cpu/small", &[("cpu.stat", "nr_periods 3\nnr_throttled 2\nthrottled_time 44\n")]);
+    cgroup(&sys, "memory/pod", &[("memory.failcnt", "17\n"), ("memory.limit_in_bytes", "4096\n")]);
+    cgroup(&sys, "memory/pod/one", &[("memory.failcnt", "0\n"), ("memory.limit_in_bytes", "9223372036854771712\n")]);
+    let slow = [
+        ("blkio.throttle.read_bps_device", "8:0 5\n"),
+        ("blkio.throttle.io_service_bytes", "8:0 Read 1\nTotal 1\n"),
+        ("blkio.throttle.io_service_bytes_recursive", "8:0 Read 9\nTotal 9\n"),
+        ("blkio.throttle.io_serviced_recursive", "8:0 Read 2\nTotal 2\n"),
+    ];
+    cgroup(&sys, "blkio/slow", &slow);
+    let lines = "4:cpu,cpuacct:/small\n3:memory:/pod/one\n2:blkio:/slow\n1:name=systemd:/system.slice/web.service\n";
+    let found = groups(&proc, sys.path(), |proc| proc.process(50, "worker").start(900).cgroup(lines));
+    let paths: Vec<&str> = found.iter().map(|group| group.path.as_str()).collect();
+    assert_eq!(paths, ["/pod", "/pod/one", "/slow", "/small"]);
+    let memory = |at: usize| (found[at].limited, found[at].memory_limit);
+    assert_eq!((memory(0), memory(1)), ((Some(17), Some(4096)), (Some(0), None)));
+    assert_eq!(found[2].io_limits, [IoLimit { device: (8, 0), read: Some(5), ..IoLimit::default() }]);
+    assert_eq!(
+        found[2].io,
+        Some(vec![CgroupIo { device: (8, 0), read: 9, reads: 2, ..CgroupIo::default() }]),
+        "all that are below it"
+    );
+    assert_eq!(found[3].throttled, Some(44));
 }

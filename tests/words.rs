@@ -5,11 +5,13 @@
 
 mod common;
 
-use common::diagnosis::{after, at, calm, database_id, nightly_id, outage, site_id};
+use common::diagnosis::{after, at, calm, database_id, facts, nightly_id, outage, site_id};
 use common::stage::outcome;
 use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
-use whytop::analysis::diagnosis::{Diagnosis, Resource};
+use whytop::analysis::diagnosis::{Diagnosis, Level, Resource};
+use whytop::analysis::earlier::Earlier;
 use whytop::proof::{Proof, Shown};
+use whytop::recovery::Recovery;
 use whytop::units::ProcessId;
 use whytop::{landing, subject};
 
@@ -69,6 +71,119 @@ fn a_pause_shows_the_cause_a_part_of_it_or_none() {
     let said = "waiting tasks 38 → 36 while nightly.sh stood still: it is not the cause, unless what it wrote before is still on \
                 its way to the disk";
     assert_eq!(after_a_pause(36), (Shown::NotTheCause, said.to_owned()));
+}
+
+/// A disk that the site's own work fills: as many wait as before, and they get more of it.
+fn busy(seconds: i64, stuck: f64, moved: f64) -> Diagnosis {
+    let mut scene = waiting(seconds, stuck, 0.0);
+    let site = scene.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap();
+    (site.usage.read_bytes, site.usage.write_bytes) = (Some(moved), Some(0.0));
+    scene
+}
+
+#[test]
+fn a_disk_that_its_own_site_keeps_busy_tells_the_cause_by_what_the_site_gets() {
+    let shown = |stuck: f64, moved: f64, earlier: Option<f64>| {
+        let mut before = busy(0, 40.0, 0.7e6);
+        for job in before.jobs.iter_mut().filter(|job| job.facts.id == site_id() || job.facts.id == database_id()) {
+            job.earlier = earlier
+                .filter(|_| job.facts.id == site_id())
+                .or(earlier.map(|_| 0.0))
+                .map(|waiting| Level { waiting, gets: None });
+        }
+        let mut proof = proof(&before);
+        look(&mut proof, [5, 7, 9].map(|seconds| busy(seconds, stuck, moved)));
+        (proof.shown(), proof.sentence())
+    };
+    // As in the reference outage: whose 40 workers fill a disk of 8 MB/s alone.
+    let moved =
+        "waiting tasks 40 → 29 while nightly.sh stood still, and they moved 8.4 MB/s instead of 700 kB/s: it is the cause; ";
+    assert_eq!(shown(29.0, 8.4e6, None), (Shown::Cause, format!("{moved}those who still wait, wait for their own work")));
+    assert_eq!(shown(29.0, 8.4e6, Some(24.0)), (Shown::Cause, format!("{moved}before it came 24 waited too")));
+    assert_eq!(shown(29.0, 0.7e6, Some(24.0)).0, Shown::Cause);
+    assert_eq!(shown(29.0, 0.7e6, Some(10.0)).0, Shown::Part);
+    assert_eq!(shown(40.0, 8.4e6, None).0, Shown::Cause);
+    assert_eq!(shown(40.0, 1.4e6, None).0, Shown::Part);
+    assert_eq!(shown(40.0, 0.8e6, None).0, Shown::NotTheCause);
+    // Whoever gets much more, and waits more than before, does other work.
+    assert_eq!(shown(50.0, 8.4e6, None).0, Shown::NotTheCause);
+}
+
+/// So many seconds before the outage: the site's own work alone, so much of it.
+fn before_the_backup(seconds: i64, stuck: f64) -> Diagnosis {
+    let mut scene = busy(0, stuck, 8.3e6);
+    scene.at = at(-seconds);
+    scene.jobs.retain(|job| job.facts.id != nightly_id());
+    (scene.verdict.culprit, scene.verdict.victims, scene.verdict.since) = (None, vec![], None);
+    scene
+}
+
+/// The outage, so many seconds later; the backup began twelve seconds before it, and was accused two seconds later.
+fn during(seconds: i64) -> Diagnosis {
+    let mut scene = busy(0, 40.0, 0.7e6);
+    scene.at = at(seconds);
+    scene
+}
+
+#[test]
+fn how_the_site_fared_before_the_backup_came_is_known_as_long_as_that_goes_on() {
+    let told = |earlier: &mut Earlier, mut scene: Diagnosis| {
+        earlier.update(&mut scene);
+        scene.job(&site_id()).unwrap().earlier
+    };
+    let watched = |from: i64| {
+        let mut earlier = Earlier::default();
+        for second in (12..=from).rev() {
+            // A throttled disk: all of them in one moment and few in the next.
+            told(&mut earlier, before_the_backup(second, if second % 2 == 0 { 38.0 } else { 10.0 }));
+        }
+        earlier
+    };
+    let is_mean = |level: Option<Level>| {
+        let level = level.unwrap();
+        (level.waiting - 24.0).abs() < 1.0 && (level.gets.unwrap() - 8.3e6).abs() < 1.0
+    };
+    let mut earlier = watched(60);
+    assert!(is_mean(told(&mut earlier, during(0))));
+    assert_eq!(during(0).job(&site_id()).unwrap().earlier, None);
+    // An hour later, though nothing of that time is kept, and though nobody was accused for a while.
+    for second in (1..3600).step_by(10).filter(|second| !(1000..1060).contains(second)) {
+        assert!(is_mean(told(&mut earlier, during(second))), "{second}");
+    }
+    // Whoever opens whytop in the outage does not know, and neither who opened it a moment before it.
+    assert_eq!(told(&mut Earlier::default(), during(0)), None);
+    assert_eq!(told(&mut watched(14), during(0)), None);
+    // A culprit that had been there for days came when it was accused.
+    let mut old = during(0);
+    let accused = old.jobs.iter_mut().find(|job| job.facts.id == nightly_id()).unwrap();
+    facts(accused).started_at = Some(at(-86_400));
+    assert!(is_mean(told(&mut watched(60), old)));
+}
+
+#[test]
+fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_its_own_again() {
+    let recover = |earlier: Option<f64>, looks: &[(f64, f64)], culprit: bool| {
+        let mut before = busy(0, 40.0, 0.7e6);
+        before.verdict.victims = vec![site_id()];
+        before.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap().earlier =
+            earlier.map(|waiting| Level { waiting, gets: None });
+        let mut recovery = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &before, None);
+        for (seconds, (stuck, moved)) in (1..).zip(looks) {
+            let mut now = busy(seconds, *stuck, *moved);
+            now.verdict.culprit = culprit.then(database_id);
+            recovery.observe(&now);
+        }
+        (recovery.recovered_after, recovery.rest())
+    };
+    let own = "they wait for their own work: nobody else is to blame for it";
+    assert_eq!(recover(None, &[(38.0, 2.0e6), (30.0, 6.0e6), (29.0, 8.4e6)], false), (Some(3.0), Some(own.to_owned())));
+    let before = "they wait for their own work: 24 did before it came";
+    assert_eq!(recover(Some(24.0), &[(40.0, 0.7e6), (29.0, 0.7e6), (29.0, 0.7e6)], false), (Some(3.0), Some(before.to_owned())));
+    assert_eq!(recover(None, &[(5.0, 0.3e6), (5.0, 0.3e6)], false), (Some(2.0), None));
+    // Somebody else takes it now; as many wait, and get as little; and what it was like before was no better.
+    assert_eq!(recover(None, &[(29.0, 8.4e6), (29.0, 8.4e6)], true), (None, None));
+    assert_eq!(recover(None, &[(29.0, 0.9e6), (29.0, 0.9e6)], false), (None, None));
+    assert_eq!(recover(Some(39.0), &[(39.0, 0.9e6), (39.0, 0.9e6)], false), (None, None));
 }
 
 #[test]

@@ -20,6 +20,8 @@ const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const GROUPS: usize = 512;
 /// What stops a group, and tells whether it was told to stop.
 const FREEZE: &str = "cgroup.freeze";
+/// What weighs a group against those beside it.
+const WEIGHTS: [&str; 3] = ["cpu.weight", "io.weight", "io.bfq.weight"];
 /// The smallest weights there are (`cgroup-v2.rst`: 1 to 10,000, by default 100).
 const SMALLEST: &str = "1";
 
@@ -136,14 +138,15 @@ impl Group {
     }
 
     fn weight_files(&self) -> impl Iterator<Item = PathBuf> {
-        ["cpu.weight", "io.weight", "io.bfq.weight"].into_iter().map(|name| self.0.join(name)).filter(|file| file.exists())
+        WEIGHTS.into_iter().map(|name| self.0.join(name)).filter(|file| file.exists())
     }
 }
 
 impl GroupWeights {
     /// Puts them back. Whether all could be.
     pub fn restore(&self) -> bool {
-        self.files.iter().fold(true, |all, (file, had)| fs::write(file, had).is_ok() && all)
+        let is_weight = |file: &Path| file.file_name().is_some_and(|name| WEIGHTS.iter().any(|weight| name == *weight));
+        self.files.iter().fold(true, |all, (file, had)| is_weight(file) && fs::write(file, had).is_ok() && all)
     }
 
     /// Whether there were none.

@@ -22,43 +22,52 @@ use crate::units::{Pid, ProcessId, clean};
 
 /// A process that is gone within this is not worth a word: most end in milliseconds, and their parents wait for them.
 const GRACE: Duration = Duration::from_millis(800);
-/// Between two looks.
+/// Between two looks: soon at first, and ever more seldom. Whoever is still there after an hour may be so for days, and is told of all the
+/// same when he goes.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A look at a crowd of stuck processes costs; it may take one part in so many of a CPU, but comes at least this often.
+const SELDOM: Duration = Duration::from_secs(10);
+/// The part of the time gone by that lies between two looks.
+const PART: u32 = 40;
+/// A look at a crowd of stuck processes costs; it may take one part in so many of a CPU.
 const SHARE: u32 = 20;
-const SELDOM: Duration = Duration::from_secs(2);
-/// Whoever is still there after this is on the screen anyway.
-const PATIENCE: Duration = Duration::from_mins(30);
 /// Most threads of a process that are looked at.
 const THREADS: usize = 256;
 
 /// Looks until all whom the signal was sent to are gone, or `stop` says so. Reports each change.
 pub fn watch(outcome: &Outcome, signal: Signal, stop: &AtomicBool, mut report: impl FnMut(Landing)) {
-    let hit: Vec<(ProcessId, String)> =
-        outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
+    let hit = outcome.hits.iter().filter(|hit| hit.result.is_ok());
+    let mut left: Vec<Remaining> = hit.map(|hit| Remaining { id: hit.id, name: hit.name.clone(), still: Still::Runs }).collect();
     // Born of a thread that goes before everybody else, which watching is not worth.
     let _ = setpriority_process(None, 0);
     let begun = Instant::now();
-    let mut told: Option<Vec<Remaining>> = None;
-    while !stop.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
+    let mut is_news = true;
+    while !stop.load(Ordering::Relaxed) {
         let looked = Instant::now();
-        let left = look(&hit, signal);
+        is_news |= look(&mut left, signal);
         let cost = looked.elapsed();
-        if (left.is_empty() || begun.elapsed() >= GRACE) && told.as_ref() != Some(&left) {
+        if is_news && (left.is_empty() || begun.elapsed() >= GRACE) {
             let (ticket, sent_at, id, job) = (outcome.ticket, outcome.at, outcome.id.clone(), outcome.job.clone());
             report(Landing { ticket, at: Timestamp::now(), sent_at, id, job, signal, left: left.clone() });
-            told = Some(left.clone());
+            is_news = false;
         }
         if left.is_empty() {
             return;
         }
-        sleep((cost * SHARE).clamp(PAUSE, SELDOM));
+        sleep((begun.elapsed() / PART).clamp(PAUSE, SELDOM).max((cost * SHARE).min(SELDOM)));
     }
 }
 
-/// Who of them is still there.
-pub fn look(hit: &[(ProcessId, String)], signal: Signal) -> Vec<Remaining> {
-    hit.iter().filter_map(|(id, name)| Some(Remaining { id: *id, name: name.clone(), still: still(*id, signal)? })).collect()
+/// Leaves those who are still there, with why as of now; whether anything has changed.
+fn look(left: &mut Vec<Remaining>, signal: Signal) -> bool {
+    let before = left.len();
+    let mut has_changed = false;
+    left.retain_mut(|remaining| {
+        let Some(still) = still(remaining.id, signal) else { return false };
+        has_changed |= still != remaining.still;
+        remaining.still = still;
+        true
+    });
+    has_changed || left.len() < before
 }
 
 fn still(id: ProcessId, signal: Signal) -> Option<Still> {
@@ -69,15 +78,10 @@ fn still(id: ProcessId, signal: Signal) -> Option<Still> {
     }
     let number = kernel_signal(signal).as_raw();
     let process = Signals::read(&format!("/proc/{}", id.pid)).unwrap_or_default();
-    for tid in tasks(id.pid) {
-        let path = format!("/proc/{}/task/{tid}", id.pid);
-        let is_stuck =
-            fs::read(format!("{path}/stat")).ok().and_then(|text| Stat::parse(&text)).is_some_and(|task| task.is_stuck());
-        let is_pending = || process.is_pending(number) || Signals::read(&path).is_some_and(|own| own.is_pending(number));
-        if is_stuck && is_pending() {
-            let wchan = fs::read_to_string(format!("{path}/wchan")).ok().filter(|name| !matches!(name.as_str(), "" | "0"));
-            return Some(Still::Pending { tid, wchan: wchan.map(|name| clean(&name)) });
-        }
+    if let Some(tid) = stuck_with(&stat, process, number) {
+        let wchan = fs::read_to_string(format!("/proc/{}/task/{tid}/wchan", id.pid)).ok();
+        let wchan = wchan.filter(|name| !matches!(name.as_str(), "" | "0")).map(|name| clean(&name));
+        return Some(Still::Pending { tid, wchan });
     }
     if stat.is_stopped()
         || cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.frozen().is_some())
@@ -89,6 +93,24 @@ fn still(id: ProcessId, signal: Signal) -> Option<Still> {
         _ if process.is_ignored(number) => Still::Ignores,
         _ if process.is_blocked(number) => Still::Blocks,
         _ => Still::Runs,
+    })
+}
+
+/// A task of it that is in uninterruptible sleep with the signal pending, for the process or for that task.
+fn stuck_with(stat: &Stat, process: Signals, number: i32) -> Option<Pid> {
+    if stat.is_stuck() && process.is_pending(number) {
+        return Some(stat.id.pid);
+    }
+    // The first of them is what has been looked at.
+    if stat.is_single() {
+        return None;
+    }
+    let is_stuck = |path: &str| {
+        fs::read(format!("{path}/stat")).ok().and_then(|text| Stat::parse(&text)).is_some_and(|task| task.is_stuck())
+    };
+    tasks(stat.id.pid).into_iter().find(|tid| {
+        let path = format!("/proc/{}/task/{tid}", stat.id.pid);
+        is_stuck(&path) && (process.is_pending(number) || Signals::read(&path).is_some_and(|own| own.is_pending(number)))
     })
 }
 

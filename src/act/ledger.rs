@@ -2,21 +2,23 @@
 //!
 //! The file is on a filesystem in memory (`/run`), so writing it waits for no disk; it names the boot it belongs to. Several whytops
 //! share it: each change reads it anew under a lock. What it says of a process counts only as long as that very process lives, and of
-//! a pause only as long as something of the job is stopped: whoever let it go by other means has undone it.
+//! a pause only as long as something of the job is stopped: whoever let it go by other means has undone it. What it says is done by
+//! this user, root perhaps: so nothing is read or written that another user could have put there.
 //!
 //! Tested by `tests/act/pause.rs` and `tests/act/deprioritise.rs`.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
+use super::autogroup::Autogroup;
 use super::cgroup::{self, Group, GroupWeights};
 use super::held::kernel_signal;
 use super::stat::{Signals, Stat};
@@ -47,6 +49,8 @@ pub struct Former {
     pub before: Vec<Before>,
     /// What their control group had.
     pub weights: GroupWeights,
+    /// What their sessions had.
+    pub sessions: Vec<Autogroup>,
     /// The control groups that were not frozen.
     pub frozen: Vec<Group>,
     /// Who stood still already.
@@ -117,6 +121,7 @@ impl Ledger {
                 Some(old) => {
                     let (Entry { standing, former }, had) = (entry, &mut old.former);
                     had.before.extend(without(former.before, &had.before));
+                    had.sessions.extend(without(former.sessions, &had.sessions));
                     had.frozen.extend(without(former.frozen, &had.frozen));
                     had.stood.extend(without(former.stood, &had.stood));
                     old.standing.processes.extend(without(standing.processes, &old.standing.processes));
@@ -183,20 +188,37 @@ fn without<T: PartialEq>(all: Vec<T>, known: &[T]) -> Vec<T> {
 fn locked(file: &Path) -> io::Result<File> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if !is_ours(&fs::symlink_metadata(folder)?) {
+        return Err(io::Error::other(format!("{} is another user's, or open to others", clean(&folder.to_string_lossy()))));
+    }
     let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(folder.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     Ok(lock)
 }
 
 fn read(file: &Path) -> io::Result<Vec<Entry>> {
-    let text = match fs::read(file) {
-        Ok(text) => text,
+    // Neither a link to elsewhere, nor a pipe that nobody writes to.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut page = match File::options().read(true).custom_flags(flags).open(file) {
+        Ok(page) => page,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    let meta = page.metadata()?;
+    let folder = file.parent().map(fs::symlink_metadata).transpose()?;
+    if !meta.is_file() || !is_ours(&meta) || !folder.is_none_or(|folder| is_ours(&folder)) {
+        return Ok(Vec::new());
+    }
+    let mut text = Vec::new();
+    page.read_to_end(&mut text)?;
     // A page that makes no sense, or of another boot, says nothing of the processes of now.
     let page: Page = serde_json::from_slice(&text).unwrap_or_default();
     Ok(if page.boot == boot() { page.entries } else { Vec::new() })
+}
+
+/// Nobody else could have written there.
+fn is_ours(meta: &Metadata) -> bool {
+    meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0 && !meta.is_symlink()
 }
 
 /// In one stroke: a reader sees the old page or the new one.

@@ -48,6 +48,7 @@
 
 #![forbid(unsafe_code)]
 
+mod autogroup;
 mod cgroup;
 mod cron;
 mod family;
@@ -73,4 +74,4 @@ mod worker;
 pub use hand::{Armed, Hand};
 pub use salvo::Blow;
 pub use survey::Tools;
-pub use worker::Worker;
+pub use worker::{Left, Worker};

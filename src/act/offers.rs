@@ -87,11 +87,14 @@ impl Menu<'_> {
         } else {
             ""
         };
-        let does = format!("niceness 19 and the idle I/O class for all threads of {}{weights}", self.whom());
+        let (has_session, is_shared) = self.survey.and_then(|survey| survey.sessions).unwrap_or_default();
+        let session = if has_session { ", niceness 19 for its session as a whole" } else { "" };
+        let does = format!("niceness 19 and the idle I/O class for all threads of {}{session}{weights}", self.whom());
         let why_not = self.out_of_reach().or_else(|| {
             self.stands(Deed::Deprioritised).then(|| "it goes behind everybody else already; undo puts it back".to_owned())
         });
         let mut beware: Vec<String> = without_effect(self.subject);
+        beware.extend(is_shared.then(|| SHARED_SESSION.to_owned()));
         if self.survey.is_some_and(|survey| !survey.is_root) {
             beware.push("It cannot be put back without root: an ordinary user may only lower a priority.".to_owned());
         }
@@ -135,10 +138,12 @@ impl Menu<'_> {
             },
         };
         if self.subject.frozen.mounts.is_empty() {
-            let why = if self.subject.frozen.elsewhere {
-                "which filesystem is frozen is seen by root only: sudo whytop"
-            } else {
-                "no filesystem is frozen, as far as anybody waits for one"
+            let is_root = self.survey.is_some_and(|survey| survey.is_root);
+            let why = match (self.subject.frozen.elsewhere, is_root) {
+                (true, false) => "which filesystem is frozen is seen by root only: sudo whytop",
+                // Who opens a file has none in hand yet.
+                (true, true) => "which one is frozen does not show in what waits for it: fsfreeze --unfreeze MOUNT thaws it",
+                (false, _) => "no filesystem is frozen, as far as anybody waits for one",
             };
             return vec![offer("", Some(why.to_owned()))];
         }
@@ -278,6 +283,10 @@ impl Menu<'_> {
         Some(format!("{} {} {}", first.0.candidate.name, first.0.candidate.id.pid, first.1))
     }
 }
+
+/// Where niceness ends.
+pub const SHARED_SESSION: &str =
+    "It shares its session with others: niceness counts among those, and not against other sessions (sched_autogroup).";
 
 /// The disks on which the I/O class says nothing, each a sentence.
 pub fn without_effect(subject: &Subject) -> Vec<String> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::process::geteuid;
 
+use super::autogroup;
 use super::cgroup::{self, Group};
 use super::hand::{Armed, Hand};
 use super::landing;
@@ -128,10 +129,23 @@ fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let hit = |pid: &Pid| outcome.hits.iter().any(|hit| hit.id.pid == *pid && hit.result.is_ok());
     let is_own = |group: &Group| group.processes().is_ok_and(|inside| !inside.is_empty() && inside.iter().all(hit));
     let weights = group.filter(is_own).map(|group| group.lower()).unwrap_or_default();
+    let mut sessions = Vec::new();
     if outcome.worked() {
+        let hit: Vec<Pid> = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| hit.id.pid).collect();
+        let groups = autogroup::of(&hit);
+        if groups.shared {
+            outcome.notes.push(offers::SHARED_SESSION.trim_end_matches('.').to_owned());
+        }
+        sessions = groups.lower();
         outcome.notes.extend(offers::without_effect(&subject).into_iter().map(|note| note.trim_end_matches('.').to_owned()));
     }
-    write_down(shared, &subject, &mut outcome, Deed::Deprioritised, Former { at, before, weights, ..Former::default() });
+    write_down(
+        shared,
+        &subject,
+        &mut outcome,
+        Deed::Deprioritised,
+        Former { at, before, weights, sessions, ..Former::default() },
+    );
     outcome
 }
 
@@ -161,6 +175,10 @@ fn restore(shared: &Shared, ticket: u64, armed: &Armed, former: &Former) -> Outc
     let mut restored = again.strike(ticket, Action::Undo, Blow::Restore(former));
     if !picked && !former.weights.restore() {
         restored.notes.push("the weights of its control group could not be put back".to_owned());
+    }
+    let hit = restored.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| hit.id.pid);
+    if !picked && !autogroup::restore(&former.sessions, hit) {
+        restored.notes.push("the niceness of its session could not be put back".to_owned());
     }
     let is_missing = |hit: &Hit| hit.result.as_ref().is_err_and(|refusal| !refusal.is_no_loss());
     if restored.hits.iter().any(is_missing) {
@@ -230,11 +248,16 @@ fn write_down(shared: &Shared, subject: &Subject, outcome: &mut Outcome, deed: D
     }
 }
 
-/// Who gives the order, as far as the environment tells.
+/// Who gives the order, as far as that is known without a look into a file: `ann (as root)`.
 fn user() -> String {
     let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| format!("user {}", geteuid().as_raw()));
-    name("SUDO_USER").filter(|sudo| *sudo != user).map_or(user.clone(), |sudo| format!("{sudo} (as {user})"))
+    let by_environment = || name("USER").or_else(|| name("LOGNAME"));
+    let uid = geteuid();
+    if !uid.is_root() {
+        return by_environment().unwrap_or_else(|| format!("user {}", uid.as_raw()));
+    }
+    let before = name("SUDO_USER").or_else(by_environment);
+    before.filter(|before| before != "root").map_or_else(|| "root".to_owned(), |before| format!("{before} (as root)"))
 }
 
 /// Cuts a proof of this job short, if there is one.
@@ -304,7 +327,10 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
             _ => Err("it is done by no other program".to_owned()),
         };
         outcome.at = Timestamp::now();
-        outcome.error = done.err();
+        outcome.error = done.err().map(|why| match action {
+            Action::Thaw { .. } => format!("{why} (it may be thawed already)"),
+            _ => format!("{why}; end the job instead"),
+        });
         hands.report(Report::Outcome(outcome));
     });
 }

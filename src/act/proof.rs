@@ -70,12 +70,16 @@ impl Proof {
         let (name, processes) = (subject.name.clone(), all.clone());
         let (stood, held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| stands(*id));
         let stood = stood.into_iter().map(|(id, _)| id).collect();
-        let watch = Watch { name, processes, seen: subject.seen, only, seconds };
+        let watch = Watch { ticket, name, processes, seen: subject.seen, only, seconds };
         let failed = |error: &dyn std::fmt::Display| format!("the watchdog that would end the pause did not start: {error}");
         let mut line = serde_json::to_vec(&watch).map_err(|error| failed(&error))?;
         line.push(b'\n');
         let mut command = Command::new(&tools.own);
-        command.arg("watchdog").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("watchdog");
+        if let Some(trace) = &tools.trace {
+            command.arg("--trace").arg(trace);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| failed(&error))?;
         let (Some(mut pipe), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(&"no pipe to it"));
@@ -154,7 +158,9 @@ impl Proof {
             outcome.error = answer.error;
             self.pipe = None;
             // It has nothing left to do but to end.
-            while let (false, Ok(word)) = (self.is_lost, self.words.recv_timeout(GRACE)) {
+            while !self.is_lost
+                && let Ok(word) = self.words.recv_timeout(GRACE)
+            {
                 self.is_lost = matches!(word, Word::Lost);
             }
         } else {

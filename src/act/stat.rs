@@ -77,6 +77,11 @@ impl Stat {
         self.state == b'T'
     }
 
+    /// It has one thread.
+    pub fn is_single(&self) -> bool {
+        self.threads <= 1
+    }
+
     /// In uninterruptible sleep, so that it takes no signal at all.
     pub fn is_stuck(&self) -> bool {
         self.state == b'D'

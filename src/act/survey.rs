@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use rustix::process::geteuid;
 
+use super::autogroup;
 use super::cgroup::{self, Group};
 use super::cron;
 use super::guard::Guard;
@@ -38,6 +39,8 @@ pub struct Tools {
     pub own: PathBuf,
     /// Where what stands is written down. `None`: nowhere, it is forgotten with this process.
     pub ledger: Option<PathBuf>,
+    /// Where a watchdog writes down that it was left alone. `None`: nowhere.
+    pub trace: Option<PathBuf>,
 }
 
 impl Tools {
@@ -54,6 +57,7 @@ impl Tools {
             crontabs: PathBuf::from("/"),
             own: PathBuf::from("/proc/self/exe"),
             ledger: super::ledger::place(),
+            trace: None,
         }
     }
 }
@@ -78,6 +82,8 @@ pub struct Survey {
     pub stopped: usize,
     /// What whytop did to it that can be put back.
     pub standing: Vec<Deed>,
+    /// Whether the scheduler weighs a session of its own as one, and whether one that it shares with others. `None`: not looked yet.
+    pub sessions: Option<(bool, bool)>,
     /// It has a control group of its own with weights.
     pub has_weights: bool,
     /// Whether systemd is the service manager.
@@ -115,6 +121,7 @@ impl Survey {
             ports: ports::of(held),
             stopped: held.iter().filter(stopped).count(),
             standing,
+            sessions: None,
             has_weights: group.is_some_and(|group| is_own(&group) && group.has_weights()),
             has_systemd: tools.has_systemd,
             user_manager: user_manager(&subject.job),
@@ -127,7 +134,10 @@ impl Survey {
 
     /// What programs and files tell: the service manager, cron's tables.
     #[must_use]
-    pub fn ask(mut self, subject: &Subject, tools: &Tools) -> Self {
+    pub fn ask(mut self, subject: &Subject, held: &[ProcessId], tools: &Tools) -> Self {
+        let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
+        let sessions = autogroup::of(&pids);
+        self.sessions = Some((sessions.has_own(), sessions.shared));
         if let Some(unit) = subject.unit.as_ref().filter(|_| self.has_systemd && self.user_manager.is_none()) {
             self.unit = Some(unit::ask(unit, tools));
         }
@@ -158,7 +168,7 @@ fn user_manager(job: &str) -> Option<String> {
     let (_, rest) = job.split_once("/user@")?;
     let (user, below) = rest.split_once(".service")?;
     // The manager itself is a unit of the host's.
-    below.starts_with('/').then(|| format!("user {user}"))
+    below.starts_with('/').then(|| if user == "0" { "root".to_owned() } else { format!("user {user}") })
 }
 
 #[cfg(test)]
@@ -169,6 +179,7 @@ mod tests {
     fn a_users_own_units_are_told_from_the_hosts() {
         let of = |job: &str| user_manager(job);
         assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service/app.slice/b.service").as_deref(), Some("user 7"));
+        assert_eq!(of("unit:/user.slice/user-0.slice/user@0.service/app.slice/b.service").as_deref(), Some("root"));
         assert_eq!(of("unit:/system.slice/nginx.service"), None);
         assert_eq!(of("tree:12@77"), None);
     }

@@ -3,7 +3,8 @@
 //! It is whytop once more, in a session of its own, so that neither a lost terminal nor Ctrl-C reaches it. It is told what to do
 //! through a pipe and *does the stopping itself*: at no instant is anybody stopped whom only whytop knows of. When the pipe closes
 //! (whytop ended, was killed, or changed its mind), when it is told to end, or when the time is over, all go on. Its parent, as long as
-//! it lives, looks whether that has happened, and else does it itself ([`super::proof`]).
+//! it lives, looks whether that has happened, and else does it itself ([`super::proof`]). Of a parent that lives no longer, whoever started
+//! this is told, once all go on: there is a line of the trace that nobody else would write.
 //!
 //! Only a SIGKILL to both at once, or the end of the host's power, leaves a job stopped; the ledger then names it at the next start.
 //! One of the homes of clocks. Tested by `tests/act/pause.rs`.
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::setsid;
+use rustix::process::{getppid, setsid};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -30,6 +31,8 @@ use crate::units::{Nanos, ProcessId};
 /// What a watchdog is told, as one line.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Watch {
+    /// Of the order.
+    pub ticket: u64,
     /// The job's name.
     pub name: String,
     /// Whom to stop, root first, with their short names.
@@ -59,8 +62,9 @@ pub struct Answer {
     pub notes: Vec<String>,
 }
 
-/// Reads what to do from `input`, does it, and answers to `output`.
-pub fn run(input: impl Read + AsFd, mut output: impl Write) -> io::Result<()> {
+/// Reads what to do from `input`, does it, and answers to `output`. Where nobody hears that all go on, `alone` is told what became of it.
+pub fn run(input: impl Read + AsFd, mut output: impl Write, alone: impl FnOnce(Outcome)) -> io::Result<()> {
+    let parent = getppid();
     // Fails only where it is so already.
     let _ = setsid();
     let told = Arc::new(AtomicBool::new(false));
@@ -80,8 +84,13 @@ pub fn run(input: impl Read + AsFd, mut output: impl Write) -> io::Result<()> {
     }
     let hit: Vec<(ProcessId, String)> =
         stopped.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
-    let gone_on = hold(&watch, &hit).paused_by(frozen).sparing(stopped.stood()).strike(0, Action::Resume, Blow::Continue);
-    answer(&mut output, &gone_on, &[])
+    let go_on = hold(&watch, &hit).paused_by(frozen).sparing(stopped.stood());
+    let mut gone_on = go_on.strike(watch.ticket, Action::Resume, Blow::Continue);
+    if answer(&mut output, &gone_on, &[]).is_err() || getppid() != parent {
+        gone_on.notes.push("its watchdog did it, as whytop was gone".to_owned());
+        alone(gone_on);
+    }
+    Ok(())
 }
 
 fn hold(watch: &Watch, processes: &[(ProcessId, String)]) -> Armed {

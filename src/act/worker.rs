@@ -20,7 +20,7 @@ use super::offers;
 use super::orders;
 use super::proof::Word;
 use super::survey::{Survey, Tools};
-use crate::action::{Aim, Deed, Order, Report, Subject};
+use crate::action::{Aim, Deed, Order, Report, Standing, Subject};
 use crate::units::ProcessId;
 
 /// The nice value that goes first.
@@ -39,6 +39,15 @@ pub struct Worker {
     /// Disconnected once the thread that carries out orders has ended. `None`: there is none.
     over: Option<Receiver<()>>,
     standing: Option<Sender<()>>,
+}
+
+/// What a worker leaves behind when it has finished.
+#[derive(Debug)]
+pub struct Left {
+    /// What was not waited for longer.
+    pub busy: Vec<String>,
+    /// What was done and stands.
+    pub standing: Vec<Standing>,
 }
 
 /// A thread with something to do that others should know of when it is left behind.
@@ -134,7 +143,8 @@ impl Worker {
             let mut known = offers::of(&subject, &aim.targets, Some(&survey));
             known.complete = false;
             shared.report(Report::Offers(known));
-            let survey = survey.ask(&subject, &shared.tools);
+            let held: Vec<ProcessId> = aim.reachable().map(|candidate| candidate.id).collect();
+            let survey = survey.ask(&subject, &held, &shared.tools);
             shared.report(Report::Offers(offers::of(&subject, &aim.targets, Some(&survey))));
             shared.surveys.fetch_sub(1, Ordering::SeqCst);
         };
@@ -171,9 +181,10 @@ fn watch_standing(shared: &Arc<Shared>) -> Option<Sender<()>> {
 
 impl Worker {
     /// Waits a while for what is under way: whoever quits right after the key still ends the job. A proof under way is cut short, and
-    /// its suspect goes on before this process ends. Answers what was not waited for longer.
-    pub fn finish(mut self) -> Vec<String> {
-        self.wind_up()
+    /// its suspect goes on before this process ends.
+    pub fn finish(mut self) -> Left {
+        let busy = self.wind_up();
+        Left { busy, standing: self.shared.ledger.standing() }
     }
 
     fn wind_up(&mut self) -> Vec<String> {

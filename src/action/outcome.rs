@@ -139,6 +139,9 @@ impl fmt::Display for Outcome {
         if untold > 0 {
             write!(f, "; and {untold} more not")?;
         }
+        if self.hits.iter().any(|hit| hit.result == Err(Refusal::NotPermitted)) {
+            f.write_str(": sudo whytop reaches it")?;
+        }
         for note in &self.notes {
             write!(f, "; {note}")?;
         }

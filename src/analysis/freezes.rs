@@ -96,7 +96,12 @@ impl Freezes {
     /// not seen, and it is somebody else's freeze that is felt now.
     pub fn last(&self, mount: Option<&str>) -> Option<&Freeze> {
         let felt_late = |freeze: &Freeze| freeze.felt.is_some_and(|felt| felt.saturating_sub(freeze.at) > FELT_WITHIN);
-        self.seen.iter().rev().find(|freeze| mount.is_none_or(|mount| freeze.mount == mount)).filter(|freeze| !felt_late(freeze))
+        self.last_seen(mount).filter(|freeze| !felt_late(freeze))
+    }
+
+    /// The last one that froze this mount point and was not seen to be thawed, however long nobody felt it.
+    pub fn last_seen(&self, mount: Option<&str>) -> Option<&Freeze> {
+        self.seen.iter().rev().find(|freeze| mount.is_none_or(|mount| freeze.mount == mount))
     }
 }
 

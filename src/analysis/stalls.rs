@@ -12,13 +12,16 @@ use compact_str::CompactString;
 use crate::analysis::diagnosis::Stalls;
 use crate::analysis::storage::{Layers, is_stacked};
 use crate::analysis::window::WINDOW_SECONDS;
-use crate::sample::{Cgroup, CgroupIo};
+use crate::sample::{Cgroup, CgroupIo, IoLimit};
 use crate::units::{Nanos, SECOND};
 
 /// Readings that are further apart say nothing of now.
 const APART: Nanos = 10 * SECOND;
 /// The same seconds as those of [`super::window`].
 const SPAN: Nanos = WINDOW_SECONDS as Nanos * SECOND;
+
+/// A group is at a limit of what it may move when it moves this much of it: the kernel lets requests through in bursts.
+const FULL: f64 = 0.85;
 
 /// The control groups that were asked for lately.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ pub struct Rates {
     pub moved: Option<Vec<(CompactString, f64, f64)>>,
     /// That is all of it.
     pub whole: bool,
+    /// The devices of which it moves as much as it may.
+    pub full: Vec<CompactString>,
 }
 
 impl Rates {
@@ -75,6 +80,11 @@ impl Cgroups {
         self.known.is_empty()
     }
 
+    /// The paths of all that are known.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(CompactString::as_str)
+    }
+
     /// Whether two readings say something of now: near to each other, or of the newest samples.
     fn is_near(&self, from: Nanos, at: Nanos) -> bool {
         at.saturating_sub(from) <= APART || from >= self.before
@@ -102,9 +112,8 @@ impl Cgroups {
         let read = earlier().find_map(|(from, old)| Some((*from, old.io.as_ref()?, old.io_whole)));
         let moved = new.io.as_ref().zip(read).and_then(|(new, (from, old, _))| {
             let device = |new: &CgroupIo| {
-                let zero = CgroupIo { device: new.device, read: 0, written: 0 };
-                let old = old.iter().find(|old| old.device == new.device).unwrap_or(&zero);
-                if new == old {
+                let old = of(old, new.device);
+                if (new.read, new.written) == (old.read, old.written) {
                     return None;
                 }
                 // One that is not known, or whose counters went back, leaves the sum unknown.
@@ -115,6 +124,38 @@ impl Cgroups {
             };
             new.iter().filter_map(device).collect()
         });
-        Some(Rates { stalls, moved, whole: new.io_whole && read.is_some_and(|(.., whole)| whole) })
+        // Over the window, or lately: it may have come to it just now.
+        let spans = earlier().next().into_iter().chain(earlier().next_back());
+        let is_full = |limit: &&IoLimit| {
+            let moved = spans.clone().filter_map(|(from, old)| {
+                Some((of(new.io.as_ref()?, limit.device), of(old.io.as_ref()?, limit.device), seconds(*from)))
+            });
+            moved.into_iter().any(|(new, old, seconds)| reaches(limit, new, old, seconds))
+        };
+        let full = new.io_limits.iter().filter(is_full);
+        let full = full.filter_map(|limit| layers.numbered(limit.device).map(|device| device.name.clone())).collect();
+        let whole = new.io_whole && read.is_some_and(|(.., whole)| whole);
+        Some(Rates { stalls, moved, whole, full })
     }
+
+    /// The newest reading of this group, if there was one lately.
+    pub fn newest(&self, path: &str) -> Option<&Cgroup> {
+        let newest = self.known.get(path)?.back();
+        newest.filter(|(at, _)| self.now.saturating_sub(*at) < SPAN).map(|(_, group)| group)
+    }
+}
+
+/// The counters of one device; one that is not told of moved nothing.
+fn of(io: &[CgroupIo], device: (u32, u32)) -> CgroupIo {
+    io.iter().find(|io| io.device == device).copied().unwrap_or(CgroupIo { device, ..CgroupIo::default() })
+}
+
+fn reaches(limit: &IoLimit, new: CgroupIo, old: CgroupIo, seconds: f64) -> bool {
+    let is = |most: Option<u64>, new: u64, old: u64| {
+        most.zip(new.checked_sub(old)).is_some_and(|(most, grown)| most > 0 && grown as f64 >= most as f64 * FULL * seconds)
+    };
+    is(limit.read, new.read, old.read)
+        || is(limit.written, new.written, old.written)
+        || is(limit.reads, new.reads, old.reads)
+        || is(limit.writes, new.writes, old.writes)
 }

@@ -11,8 +11,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::analysis::diagnosis::{Member, Stuck};
 use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind::{self, Catalogue};
+use crate::analysis::memory::Holding;
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Resident, Sample, Storage, Task, TaskState};
+use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// Who holds the memory is known for this long after the last look.
@@ -60,7 +61,7 @@ pub struct Entry {
     /// Its open files. `None`: nobody looked.
     pub files: Option<Files>,
     /// Memory in use. `None`: nobody looked.
-    pub resident: Option<Resident>,
+    pub resident: Option<Box<Holding>>,
     /// How it stands among jobs.
     pub standing: Standing,
     /// How strongly it alone says that a backup is at work, 0 to 1 (`kind::backup_strength`).
@@ -246,7 +247,10 @@ impl Table {
         for (id, resident) in &sample.resident {
             self.weighed = Some(sample.since_boot);
             if let Some(entry) = self.entries.get_mut(&id.pid).filter(|entry| entry.process.id == *id) {
-                entry.resident = Some(*resident);
+                let start = id.start.saturating_mul(tick);
+                let first = || Holding::first(*resident, sample.since_boot, start);
+                let holding = entry.resident.as_ref().map_or_else(first, |known| known.then(*resident, sample.since_boot));
+                entry.resident = Some(Box::new(holding));
             }
         }
         for pid in sample

@@ -48,7 +48,9 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     let facts = reader.facts()?;
     let before = once::look(&mut reader, &mut monitor)?;
     let (reports, inbox) = channel();
-    let worker = Worker::start(Tools::of_this_host(), move |report| {
+    let places = Places::usual(cli.trace.as_deref());
+    let tools = Tools { trace: Some(places.file.clone()), ..Tools::of_this_host() };
+    let worker = Worker::start(tools, move |report| {
         // Whoever listens may have heard enough.
         let _ = reports.send(report);
     });
@@ -81,7 +83,7 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     };
     let Some(armed) = hand.arm() else { bail!("nothing is held to act on") };
     let order = Order { ticket: TICKET, action: action.clone(), only, confirmed };
-    let trace = Trace::start(Places::usual(cli.trace.as_deref()), |_| ());
+    let trace = Trace::start(places, |_| ());
     trace.note(Entry::asked(Timestamp::now(), &order, &aim, Grounds::of(&subject.job, Some(&before), None)));
     let mut watching = Watching { reader, monitor, before, subject: &subject };
     let done = carry_out(&worker, &inbox, armed, order, &mut watching)?;

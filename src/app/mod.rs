@@ -46,7 +46,8 @@ pub fn run(cli: &Cli) -> Result<u8> {
         Some(Command::Watchdog) => {
             // What it needs to let a job go on must not have to come from a stuck disk.
             Own::secure().complete();
-            watchdog::run(stdin(), stdout()).map(|()| 0).context("watch over a pause")
+            let alone = |outcome| note::left_alone(&outcome, cli.trace.as_deref());
+            watchdog::run(stdin(), stdout(), alone).map(|()| 0).context("watch over a pause")
         }
         None => {
             let (reader, knowledge) = informed(cli)?;

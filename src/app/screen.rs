@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::note::{Landings, landed, shown};
+use super::note::{Landings, landed, left_paused, shown};
 use crate::act::{Hand, Tools, Worker};
 use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
@@ -89,7 +89,9 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         state.rights = Rights::Look;
     }
     let untraced = send.clone();
-    let trace = Arc::new(Trace::start(Places::usual(cli.trace.as_deref()), move |words| {
+    let places = Places::usual(cli.trace.as_deref());
+    let tools = Tools { trace: Some(places.file.clone()), ..Tools::of_this_host() };
+    let trace = Arc::new(Trace::start(places, move |words| {
         let _ = untraced.send(Event::Trace(words));
     }));
     let news = send.clone();
@@ -99,16 +101,18 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
         Probe::start(address, tell)
     });
     let _probe = probe.transpose()?;
-    let worker = worker(&send, &sampler, &trace);
+    let worker = worker(tools, &send, &sampler, &trace);
     let guard = Guard::enter()?;
     let world =
         Host { guard: &guard, hand: Hand::new(own_host), worker: &worker, trace: Arc::clone(&trace), cut_short, aim: None };
     let ran = show(Inbox(inbox), &send, world, state);
     // Before anything is waited for: nobody is kept on a screen that is dead.
     drop(guard);
-    for what in worker.finish() {
+    let left = worker.finish();
+    let busy = left.busy.iter().map(|what| format!("still under way, and left to itself: {what}"));
+    for words in busy.chain(left.standing.iter().filter(|standing| standing.is_paused()).map(left_paused)) {
         // Nobody may be there to read it any more.
-        let _ = writeln!(stderr(), "whytop: still under way, and left to itself: {what}");
+        let _ = writeln!(stderr(), "whytop: {words}");
     }
     if let Some(words) = trace.finish() {
         eprintln!("whytop: {words}");
@@ -137,10 +141,10 @@ fn show(mut inbox: Inbox, send: &Sender<Event>, mut world: Host, state: State) -
 }
 
 /// Starts what carries out orders; its answers go to the screen and into the trace.
-fn worker(send: &Sender<Event>, sampler: &Arc<Sampler>, trace: &Arc<Trace>) -> Worker {
+fn worker(tools: Tools, send: &Sender<Event>, sampler: &Arc<Sampler>, trace: &Arc<Trace>) -> Worker {
     let (reports, look_again, results) = (send.clone(), Arc::clone(sampler), Arc::clone(trace));
     let mut landings = Landings::default();
-    Worker::start(Tools::of_this_host(), move |report| {
+    Worker::start(tools, move |report| {
         let changed = matches!(report, Report::Outcome(_));
         match &report {
             Report::Outcome(outcome) => results.note(Entry::result(outcome)),

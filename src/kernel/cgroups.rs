@@ -1,6 +1,7 @@
 //! Counters of control groups: what a unit or container moved where its processes do not tell, and how long it was held up.
 //!
-//! Asks for nothing while nothing is hidden and nobody is held up, and then for the groups of processes at work, so many a sample. Files of
+//! Asks for nothing while nothing is hidden and nobody is held up, and then for the groups of processes at work, and while somebody is held up
+//! for those above them, which may have limits too, so many a sample. Files of
 //! a control group are made up by the kernel and answer at once; none of those read here takes the lock of all groups. Version 2 is asked
 //! first, then the hierarchies of version 1: a hybrid host has a part of each. Tested in place and by `tests/kernel.rs`.
 
@@ -8,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Read,
+    iter::successors,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,14 +25,16 @@ use super::{
     table::{Changes, Table},
 };
 use crate::{
-    sample::{Cgroup, CgroupIo, Identity, Process},
+    sample::{Cgroup, CgroupIo, Identity, IoLimit, Process},
     units::{Nanos, ProcessId},
 };
 
-/// Most groups read for one sample: at up to nine files each and 8 µs a file it takes 5 ms.
+/// Most groups read for one sample: at up to a dozen files each and 8 µs a file it takes 6 ms.
 const GROUPS: usize = 64;
 /// Most of a file that is read: a line of `io.stat` has a hundred bytes, and a group has one for each disk.
 const BYTES: u64 = 16 * 1024;
+/// Version 1 says that there is no limit of memory with the largest number of pages there can be.
+const NO_LIMIT: u64 = 1 << 62;
 
 /// Which group each process is in, and where groups are found.
 pub(super) struct Cgroups {
@@ -77,12 +81,18 @@ impl Cgroups {
         if !(changes.io_unknown || anybody) {
             return Vec::new();
         }
-        let path = |id: ProcessId| self.identities.get(&id).and_then(|identity| identity.cgroup.as_deref());
         // With whether some process in there hides what it moves.
         let mut paths: BTreeMap<&str, bool> = BTreeMap::new();
         for id in changes.active.iter().copied().chain(table.stuck()) {
-            if let Some(path) = path(id).filter(|path| is_plain(path)) {
+            let Some(identity) = self.identities.get(&id) else { continue };
+            if let Some(path) = identity.cgroup.as_deref().filter(|path| is_plain(path)) {
                 *paths.entry(path).or_default() |= table.get(id).is_some_and(Process::hides_io);
+            }
+            let limiting = [identity.cpu_group(), identity.memory_group(), identity.io_group()];
+            for path in limiting.into_iter().flatten().filter(|path| anybody && is_plain(path)) {
+                for path in successors(Some(path), |path| above(path)) {
+                    paths.entry(path).or_default();
+                }
             }
         }
         let worth = paths.into_iter().filter(|(_, hides)| *hides || anybody);
@@ -92,18 +102,32 @@ impl Cgroups {
         if let Some((last, _)) = chosen.last().filter(|_| chosen.len() >= GROUPS) {
             self.last = last.to_string();
         }
-        chosen.into_iter().map(|(path, bytes)| self.read(path, Wanted { bytes, held_up })).collect()
+        let read = chosen.into_iter().map(|(path, bytes)| self.read(path, Wanted { bytes, held_up }));
+        read.filter(|read| *read != Cgroup { path: read.path.clone(), ..Cgroup::default() }).collect()
     }
 
     fn read(&self, path: CompactString, wanted: Wanted) -> Cgroup {
         let trees = &self.trees;
         let file = |tree: &Option<PathBuf>, name: &str| read(tree.as_ref()?, &path, name);
         let mut cgroup = Cgroup::default();
-        if wanted.bytes {
+        if wanted.held_up.io {
+            cgroup.io_limits = file(&trees.unified, "io.max").map_or_else(
+                || old_limits(|name| file(&trees.block, &format!("blkio.throttle.{name}_device"))),
+                |text| io_max(&text),
+            );
+        }
+        let has_limits = !cgroup.io_limits.is_empty();
+        if wanted.bytes || has_limits {
             cgroup.io = file(&trees.unified, "io.stat").map(|text| io_stat(&text));
             cgroup.io_whole = cgroup.io.is_some();
             if cgroup.io.is_none() {
-                cgroup.io = file(&trees.block, "blkio.throttle.io_service_bytes").map(|text| service_bytes(&text));
+                // A limit is for all that are below it.
+                let counted = |name: &str| {
+                    let all = file(&trees.block, &format!("blkio.throttle.{name}_recursive")).filter(|_| has_limits);
+                    all.or_else(|| file(&trees.block, &format!("blkio.throttle.{name}")))
+                };
+                let requests = if has_limits { counted("io_serviced") } else { None };
+                cgroup.io = counted("io_service_bytes").map(|bytes| serviced(&bytes, requests.as_deref()));
             }
         }
         if wanted.held_up.cpu {
@@ -118,9 +142,16 @@ impl Cgroups {
         }
         if wanted.held_up.memory {
             cgroup.memory_stalled = file(&trees.unified, "memory.pressure").and_then(|text| total(&text));
-            cgroup.limited = file(&trees.unified, "memory.events").and_then(|text| limited(&text));
+            // Its own limit, as far as the kernel tells that from the limits of those below it.
+            let events = file(&trees.unified, "memory.events.local").or_else(|| file(&trees.unified, "memory.events"));
+            cgroup.limited = events.and_then(|text| limited(&text));
+            let limits: &[&str] =
+                if cgroup.limited.is_some() { &["memory.max", "memory.high"] } else { &["memory.limit_in_bytes"] };
+            let tree = if cgroup.limited.is_some() { &trees.unified } else { &trees.memory };
+            let number = |name: &str| file(tree, name).and_then(|text| parse::number(text.trim().as_bytes()));
+            cgroup.memory_limit = limits.iter().filter_map(|name| number(name)).min().filter(|bytes| *bytes < NO_LIMIT);
             if cgroup.limited.is_none() {
-                cgroup.limited = file(&trees.memory, "memory.failcnt").and_then(|text| parse::number(text.trim().as_bytes()));
+                cgroup.limited = number("memory.failcnt");
             }
         }
         Cgroup { path, ..cgroup }
@@ -143,6 +174,11 @@ impl Trees {
 /// A path that leads down: those of processes outside of this namespace begin with `/..`.
 fn is_plain(path: &str) -> bool {
     path.len() > 1 && !path.split('/').any(|part| part == "..")
+}
+
+/// The group that this one is in, but for the root, which has no limits.
+fn above(path: &str) -> Option<&str> {
+    path.trim_end_matches('/').rsplit_once('/').map(|(above, _)| above).filter(|above| !above.is_empty())
 }
 
 fn read(tree: &Path, group: &str, name: &str) -> Option<String> {
@@ -170,29 +206,76 @@ fn limited(text: &str) -> Option<u64> {
 fn io_stat(text: &str) -> Vec<CgroupIo> {
     let line = |line: &str| {
         let (device, rest) = line.split_once(' ')?;
-        let bytes = |name: &str| parse::number(rest.split(' ').find_map(|word| word.strip_prefix(name))?.as_bytes());
-        Some(CgroupIo { device: device_number(device)?, read: bytes("rbytes=")?, written: bytes("wbytes=")? })
+        let number = |name: &str| named(rest, name);
+        let (read, written) = (number("rbytes=")?, number("wbytes=")?);
+        let [reads, writes] = ["rios=", "wios="].map(|name| number(name).unwrap_or_default());
+        Some(CgroupIo { device: device_number(device)?, read, written, reads, writes })
     };
     text.lines().filter_map(line).collect()
 }
 
-/// `8:0 Read 1`, a line each.
-fn service_bytes(text: &str) -> Vec<CgroupIo> {
-    let mut found: Vec<CgroupIo> = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split(' ');
-        let (device, kind, bytes) = (words.next().and_then(device_number), words.next(), words.next());
-        let Some((device, bytes)) = device.zip(bytes.and_then(|bytes| parse::number(bytes.as_bytes()))) else { continue };
-        let at = found.iter().position(|known| known.device == device).unwrap_or_else(|| {
-            found.push(CgroupIo { device, read: 0, written: 0 });
-            found.len() - 1
-        });
-        match kind {
-            Some("Read") => found[at].read = bytes,
-            Some("Write") => found[at].written = bytes,
-            _ => {}
+/// `8:0 rbps=1048576 wbps=max riops=max wiops=100`
+fn io_max(text: &str) -> Vec<IoLimit> {
+    let line = |line: &str| {
+        let (device, rest) = line.split_once(' ')?;
+        let [read, written, reads, writes] = ["rbps=", "wbps=", "riops=", "wiops="].map(|name| named(rest, name));
+        Some(IoLimit { device: device_number(device)?, read, written, reads, writes })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The number behind this name, in a line of several.
+fn named(line: &str, name: &str) -> Option<u64> {
+    parse::number(line.split(' ').find_map(|word| word.strip_prefix(name))?.as_bytes())
+}
+
+/// Which of the limits of a device.
+type Place = fn(&mut IoLimit) -> &mut Option<u64>;
+
+/// `8:0 1048576`, a line for each device and a file for each limit.
+fn old_limits(file: impl Fn(&str) -> Option<String>) -> Vec<IoLimit> {
+    let mut found: Vec<IoLimit> = Vec::new();
+    let places: [(&str, Place); 4] = [
+        ("read_bps", |limit| &mut limit.read),
+        ("write_bps", |limit| &mut limit.written),
+        ("read_iops", |limit| &mut limit.reads),
+        ("write_iops", |limit| &mut limit.writes),
+    ];
+    for (name, place) in places {
+        let text = file(name).unwrap_or_default();
+        for (device, most) in text.lines().filter_map(|line| line.split_once(' ')) {
+            let (Some(device), Some(most)) = (device_number(device), parse::number(most.trim().as_bytes())) else { continue };
+            let at = found.iter().position(|known| known.device == device).unwrap_or_else(|| {
+                found.push(IoLimit { device, ..IoLimit::default() });
+                found.len() - 1
+            });
+            *place(&mut found[at]) = Some(most);
         }
     }
+    found
+}
+
+/// Bytes and requests of version 1: `8:0 Read 1`, a line each.
+fn serviced(bytes: &str, requests: Option<&str>) -> Vec<CgroupIo> {
+    let mut found: Vec<CgroupIo> = Vec::new();
+    let mut add = |text: &str, kinds: [fn(&mut CgroupIo) -> &mut u64; 2]| {
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let (device, kind, number) = (words.next().and_then(device_number), words.next(), words.next());
+            let Some((device, number)) = device.zip(number.and_then(|number| parse::number(number.as_bytes()))) else { continue };
+            let at = found.iter().position(|known| known.device == device).unwrap_or_else(|| {
+                found.push(CgroupIo { device, ..CgroupIo::default() });
+                found.len() - 1
+            });
+            match kind {
+                Some("Read") => *kinds[0](&mut found[at]) = number,
+                Some("Write") => *kinds[1](&mut found[at]) = number,
+                _ => {}
+            }
+        }
+    };
+    add(bytes, [|io| &mut io.read, |io| &mut io.written]);
+    add(requests.unwrap_or_default(), [|io| &mut io.reads, |io| &mut io.writes]);
     found
 }
 
@@ -207,17 +290,37 @@ mod tests {
 
     use super::*;
 
-    fn io(device: (u32, u32), read: u64, written: u64) -> CgroupIo {
-        CgroupIo { device, read, written }
+    fn io(device: (u32, u32), [read, written, reads, writes]: [u64; 4]) -> CgroupIo {
+        CgroupIo { device, read, written, reads, writes }
     }
 
     #[test]
     fn bytes_are_read_from_both_versions() {
         let new = "8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0\n253:0 \n8:0 rbytes=5 wbytes=6\n";
-        assert_eq!(io_stat(new), [io((8, 16), 1_459_200, 314_773_504), io((8, 0), 5, 6)]);
+        assert_eq!(io_stat(new), [io((8, 16), [1_459_200, 314_773_504, 192, 353]), io((8, 0), [5, 6, 0, 0])]);
         let old = "8:0 Read 11\n8:0 Write 12\n8:0 Sync 1\n8:0 Async 22\n8:0 Discard 0\n8:0 Total 23\n7:4 Read 3\nTotal 26\n";
-        assert_eq!(service_bytes(old), [io((8, 0), 11, 12), io((7, 4), 3, 0)]);
-        assert_eq!((io_stat("").len(), service_bytes("Total 0\n").len()), (0, 0));
+        let requests = "8:0 Read 2\n8:0 Write 1\n7:4 Read 1\nTotal 4\n";
+        assert_eq!(serviced(old, Some(requests)), [io((8, 0), [11, 12, 2, 1]), io((7, 4), [3, 0, 1, 0])]);
+        assert_eq!((io_stat("").len(), serviced("Total 0\n", None).len()), (0, 0));
+    }
+
+    #[test]
+    fn limits_of_devices_are_read_from_both_versions() {
+        let new = io_max("8:16 rbps=2097152 wbps=max riops=max wiops=120\n7:0 rbps=1\n");
+        let first = IoLimit { device: (8, 16), read: Some(2_097_152), writes: Some(120), ..IoLimit::default() };
+        assert_eq!(new, [first, IoLimit { device: (7, 0), read: Some(1), ..IoLimit::default() }]);
+        let old = old_limits(|name| match name {
+            "read_bps" => Some("8:16 2097152\n7:0 1\n".to_owned()),
+            "write_iops" => Some("8:16 120\n".to_owned()),
+            _ => None,
+        });
+        assert_eq!(old, new);
+    }
+
+    #[test]
+    fn what_is_above_a_group_ends_below_the_root() {
+        let all: Vec<&str> = successors(Some("/a.slice/b.slice/c.service"), |path| above(path)).collect();
+        assert_eq!(all, ["/a.slice/b.slice/c.service", "/a.slice/b.slice", "/a.slice"]);
     }
 
     #[test]
@@ -237,7 +340,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "([0-9]{1,4}:[0-9]{1,11} |some |total=|rbytes=|wbytes=|Read |high |max |[0-9]{1,21}|\n| ){0,30}") {
-            let _ = (io_stat(&text), service_bytes(&text), total(&text), throttled(&text), limited(&text));
+            let _ = (io_max(&text), old_limits(|_| Some(text.clone())), serviced(&text, Some(&text)));
+            let _ = (io_stat(&text), total(&text), throttled(&text), limited(&text));
         }
     }
 }

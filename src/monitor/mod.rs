@@ -2,6 +2,7 @@
 //!
 //! Knows no clock and no kernel: time is in the samples. Tested by `tests/scenarios.rs`.
 
+mod limits;
 mod weigh;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ use crate::analysis::brief::{self, Brief, Young};
 use crate::analysis::diagnosis::{
     Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
 };
+use crate::analysis::earlier::Earlier;
 use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::{Instant, Jobs};
 use crate::analysis::kind::Catalogue;
@@ -54,6 +56,7 @@ pub struct Monitor {
     /// The jobs of processes that did something within the window: what those did that have ended counts on.
     of_late: HashMap<ProcessId, JobId>,
     past: Past,
+    earlier: Earlier,
     /// Jobs that somebody at this screen told to end: how long they ran says nothing of how long such a run takes.
     cut_short: HashSet<JobId>,
     /// What is wrong with what whytop was told to know.
@@ -93,6 +96,7 @@ impl Monitor {
             troubles: Vec::new(),
             of_late: HashMap::new(),
             past: Past::default(),
+            earlier: Earlier::default(),
             cut_short: HashSet::new(),
             complaints: Vec::new(),
         }
@@ -168,6 +172,7 @@ impl Monitor {
         self.freezes.update(&self.table, &self.jobs, &sample);
         self.freezes.settle(&waits, sample.since_boot);
         let (wedged, behind) = wedge::wedged(&self.table, &self.jobs, &sample);
+        let limits = self.limits(&jobs);
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
@@ -177,6 +182,7 @@ impl Monitor {
             memory: sample.host.memory,
             pressure: sample.host.pressure,
             disks: &disks,
+            limits: &limits,
             incumbents: &incumbents,
             freezes: &self.freezes,
             table: &self.table,
@@ -193,7 +199,7 @@ impl Monitor {
         let (at, since_boot, host, cost) = (sample.at, sample.since_boot, sample.host.clone(), sample.cost);
         self.before = Some((since_boot, host.clone()));
         self.history.push(sample, point);
-        Diagnosis {
+        let mut diagnosis = Diagnosis {
             at,
             since_boot,
             host: Arc::clone(&self.facts),
@@ -211,7 +217,9 @@ impl Monitor {
             trend: self.history.trend(),
             gaps,
             cost,
-        }
+        };
+        self.earlier.update(&mut diagnosis);
+        diagnosis
     }
 
     /// The process that the task with this number belongs to, as far as it was looked at.

@@ -53,6 +53,7 @@ impl Monitor {
                     disks: None,
                     age,
                     usual,
+                    earlier: None,
                 }
             })
             .collect();
@@ -82,7 +83,7 @@ impl Monitor {
             }
         }
         self.look_up_disks(&mut jobs, recent);
-        self.add_up_memory(&mut jobs);
+        self.add_up_memory(&mut jobs, instant);
         let cpu: f64 = jobs.iter().filter_map(|job| job.usage.cpu_cores).sum();
         for (job, _) in jobs.iter_mut().zip(self.jobs.iter()).filter(|(_, (_, io))| *io != IoSeen::Everything) {
             // Much seen of a part is at least that much of the whole; little seen of a part says nothing.
@@ -129,17 +130,18 @@ impl Monitor {
 
     /// What each job holds of the memory, where somebody looked. What its processes share with each other (a database's buffers, the
     /// program's own file) counts once.
-    fn add_up_memory(&self, jobs: &mut [Job]) {
+    fn add_up_memory(&self, jobs: &mut [Job], instant: Instant) {
         if !self.table.knows_memory() {
             return;
         }
         let mut shared = vec![0; jobs.len()];
         for entry in self.table.iter() {
-            let (Some(resident), Some(index)) = (entry.resident, self.jobs.home_of(entry.process.id)) else { continue };
+            let (Some(held), Some(index)) = (&entry.resident, self.jobs.home_of(entry.process.id)) else { continue };
             let (Some(job), Some(most)) = (jobs.get_mut(index), shared.get_mut(index)) else { continue };
             let sum = job.usage.resident.get_or_insert(0);
-            *sum = sum.saturating_add(resident.private);
-            *most = resident.shared.max(*most);
+            *sum = sum.saturating_add(held.now.private);
+            *most = held.now.shared.max(*most);
+            *job.usage.memory_growth.get_or_insert(0.0) += held.growth(instant.since_boot);
         }
         for (job, shared) in jobs.iter_mut().zip(shared) {
             job.usage.resident = job.usage.resident.map(|private| private.saturating_add(shared));

@@ -11,7 +11,7 @@ use crate::action::{Action, Aim, Hit, Landing, Outcome, Still, Subject};
 use crate::analysis::diagnosis::Diagnosis;
 use crate::landing;
 use crate::proof::{Proof, Shown};
-use crate::units::{Pid, ProcessId};
+use crate::units::{Pid, ProcessId, clean};
 
 /// The version of the contract.
 const SCHEMA: u32 = 1;
@@ -130,10 +130,18 @@ pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
     if let Some(gone_on) = &done.gone_on {
         let _ = writeln!(out, "{gone_on}");
     }
+    if done.outcome.action == Action::Pause && done.outcome.worked() {
+        let _ = writeln!(out, "{} lets it go on", resume(&done.outcome.id));
+    }
     if let Some(proof) = &done.proof {
         let _ = writeln!(out, "{}", proof.sentence());
     }
     out
+}
+
+/// The command that lets a job go on: `whytop resume --job 'tree:4711@9'`
+pub fn resume(job: &str) -> String {
+    format!("whytop resume --job '{}'", clean(job).replace('\'', r"'\''"))
 }
 
 #[derive(Serialize)]
@@ -181,6 +189,11 @@ struct ProofOut {
     shown: &'static str,
     waiting_before: f64,
     waiting_during: Option<f64>,
+    /// Before the suspect came.
+    waiting_earlier: Option<f64>,
+    /// What they got of what is short, bytes a second or CPUs, before and meanwhile.
+    got_before: Option<f64>,
+    got_during: Option<f64>,
     sentence: String,
 }
 
@@ -256,6 +269,9 @@ pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<Stri
         },
         waiting_before: proof.waiting_before,
         waiting_during: proof.waiting_during(),
+        waiting_earlier: proof.waiting_earlier(),
+        got_before: proof.gets().map(|(before, _)| before),
+        got_during: proof.gets().map(|(_, during)| during),
         sentence: proof.sentence(),
     });
     document.print()

@@ -158,7 +158,7 @@ impl<'a> Explained<'a> {
         line(out, "command", &self.member.command)?;
         let lineage: Vec<String> = self.lineage.iter().map(|member| format!("{} {}", member.name, member.id.pid)).collect();
         line(out, "lineage", &lineage.join(" > "))?;
-        if facts.root != Some(self.member.id) {
+        if facts.root.is_some_and(|root| root != self.member.id) {
             line(out, "root", &command_of_root(facts))?;
         }
         let carries = |job: &&Job| job.facts.carried.iter().any(|carried| carried.id == self.member.id);

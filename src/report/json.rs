@@ -162,6 +162,7 @@ pub(super) struct JobOut<'a> {
     share: Share,
     usual: Option<UsualOut>,
     resident_bytes: Option<u64>,
+    memory_growth_bytes_s: Option<f64>,
     disks: Option<Vec<&'a str>>,
     stalls: StallsOut,
 }
@@ -462,6 +463,7 @@ pub(super) fn job_out(job: &Job) -> JobOut<'_> {
         share: Share { cpu: job.share.cpu.map(|share| rounded(share, 3)), disk: job.share.disk.map(|share| rounded(share, 3)) },
         usual: job.usual.map(|usual| UsualOut { runs: usual.runs, seconds: rounded(usual.seconds, 1) }),
         resident_bytes: job.usage.resident,
+        memory_growth_bytes_s: job.usage.memory_growth.map(|growth| rounded(growth, 0)),
         disks: job.disks.as_ref().map(|disks| disks.iter().map(CompactString::as_str).collect()),
         stalls: stalls(job.stalls),
     }

@@ -8,7 +8,7 @@ mod explain;
 mod json;
 mod text;
 
-pub use action::{Done, Plan, done_json, done_text, plan_json, plan_text, refused_json};
+pub use action::{Done, Plan, done_json, done_text, plan_json, plan_text, refused_json, resume};
 pub use explain::Explained;
 pub use json::json;
 pub use text::text;

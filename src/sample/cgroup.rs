@@ -26,10 +26,14 @@ pub struct Cgroup {
     pub throttled: Option<Nanos>,
     /// How often it came to its own limit of memory (`memory.events`: high and max; version 1: `memory.failcnt`).
     pub limited: Option<u64>,
+    /// What it may move from and to each device that it has a limit for (`io.max`; version 1: `blkio.throttle.*_device`).
+    pub io_limits: Vec<IoLimit>,
+    /// Bytes of memory that it may have (`memory.max`, `memory.high`; version 1: `memory.limit_in_bytes`). `None`: as many as there are.
+    pub memory_limit: Option<u64>,
 }
 
 /// What a control group moved from and to one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupIo {
     /// Device number, major and minor.
     pub device: (u32, u32),
@@ -37,4 +41,23 @@ pub struct CgroupIo {
     pub read: u64,
     /// Bytes written.
     pub written: u64,
+    /// Requests to read; in version 1 only where there is a limit.
+    pub reads: u64,
+    /// Requests to write.
+    pub writes: u64,
+}
+
+/// The most that a control group may move from and to one device in a second. `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoLimit {
+    /// Device number, major and minor.
+    pub device: (u32, u32),
+    /// Bytes read.
+    pub read: Option<u64>,
+    /// Bytes written.
+    pub written: Option<u64>,
+    /// Requests to read.
+    pub reads: Option<u64>,
+    /// Requests to write.
+    pub writes: Option<u64>,
 }

@@ -102,9 +102,14 @@ impl Trace {
 
     /// Waits a moment until everything is written; a sentence if it is not by then.
     pub fn finish(&self) -> Option<String> {
+        self.finish_within(LAST_WAIT)
+    }
+
+    /// The same, for so long at the most.
+    pub fn finish_within(&self, patience: Duration) -> Option<String> {
         let (done, answer) = channel();
         let asked = self.clerk.as_ref().is_some_and(|clerk| clerk.try_send(Message::Finish(done)).is_ok());
-        let told = if asked { answer.recv_timeout(LAST_WAIT).ok() } else { None };
+        let told = if asked { answer.recv_timeout(patience).ok() } else { None };
         told.unwrap_or_else(|| Some(not_yet(&self.file)))
     }
 }

@@ -224,7 +224,7 @@ pub const BINDINGS: &[Binding] = &[
         keys: &[(KeyCode::Char('t'), PLAIN)],
         shown: "t",
         command: Command::Choose(Choice::Thaw),
-        hint: "",
+        hint: "thaw",
         help: "thaw a frozen filesystem; asks first",
         screens: ACTING,
         acts: true,

@@ -330,6 +330,14 @@ impl State {
         self.suspect().map(target_of)
     }
 
+    /// Whoever waits for a frozen filesystem: that belongs to no job, and nobody may be known to have frozen it.
+    pub fn held_up_by_a_freeze(&self) -> Option<Target> {
+        let diagnosis = self.diagnosis.as_ref()?;
+        let frozen = diagnosis.waits.iter().filter(|wait| wait.resource == Some(Resource::FrozenFilesystem));
+        // Kernel threads are never acted on, whatever for.
+        frozen.filter_map(|wait| diagnosis.job(&wait.job)).find(|job| !is_kernel(job)).map(target_of)
+    }
+
     /// The job that Enter shows: the same, else the first of the list in focus.
     pub fn shown(&self) -> Option<Target> {
         self.target().or_else(|| self.job_at(self.focus, 0).map(target_of))

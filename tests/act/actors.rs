@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid as RawPid, kill_process};
 use whytop::act::{Blow, Hand, Tools, Worker};
-use whytop::action::{Action, Aim, Candidate, Order, Outcome, Refusal, Report, Signal, Subject};
+use whytop::action::{Action, Aim, Candidate, Offers, Order, Outcome, Refusal, Report, Signal, Subject};
 use whytop::units::{Pid, ProcessId};
 
 /// Nobody was looked at before: everything below a member counts as born since.
@@ -81,7 +81,8 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        sleep(Duration::from_millis(2));
+        // A look at all processes is dear where many tests look.
+        sleep(Duration::from_millis(5));
     }
 }
 
@@ -276,6 +277,16 @@ impl Hands {
                 return found;
             }
         }
+    }
+
+    /// What is offered for a job, once all has been looked at.
+    pub fn offers(&self, subject: &Subject) -> Offers {
+        let aim = Hand::new(true).aim(subject);
+        self.worker.survey(subject.clone(), aim);
+        self.hear("all offers", |report| match report {
+            Report::Offers(offers) if offers.complete => Some(offers),
+            _ => None,
+        })
     }
 
     pub fn outcome(&self) -> Outcome {

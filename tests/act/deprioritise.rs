@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use ioprio::{Class, Priority, Target, get_priority};
 use rustix::process::{Pid as RawPid, getuid, setpriority_process};
-use whytop::action::{Action, Deed, Order, Report};
+use whytop::action::{Action, Deed, Order, Report, Subject};
 use whytop::units::Pid;
 
 use super::actors::*;
@@ -84,6 +84,38 @@ fn children_born_meanwhile_go_behind_with_it() {
         hands.act(&subject(&job.root()), Action::Undo);
         assert!(tree(job.pid()).iter().all(|seen| weights(seen.id.pid)[0].1 == 0));
     }
+}
+
+/// Among the sessions that the scheduler weighs as one, niceness counts inside of one only: the session has its own.
+#[test]
+fn a_session_of_its_own_goes_behind_as_one_and_back() {
+    let of = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/autogroup")).ok();
+    let is_on = fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|text| text.trim() == "1");
+    let nice = |pid: Pid| of(pid).and_then(|text| text.trim().rsplit_once(" nice ").map(|(_, nice)| nice.to_owned()));
+    if !is_on || of(1).is_none() || !getuid().is_root() {
+        return println!("skipped: the scheduler does not weigh sessions here, or this user may not put a priority back");
+    }
+    let in_group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let is_weighed = |line: &str| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == "cpu"));
+    if in_group.lines().any(|line| is_weighed(line) && !line.ends_with(":/")) || !in_group.lines().any(is_weighed) {
+        return println!("skipped: whether control groups weigh the CPUs of this test is not told by version 1");
+    }
+    let mut job = Job::script("sleep 600 & wait", &[]);
+    until("it works", || tree(job.pid()).len() == 2);
+    let members = job.members();
+    let bystander = Job::sleeper();
+    assert_eq!(nice(job.pid()).as_deref(), Some("0"));
+    let hands = Hands::new(forgetful());
+    let slowed = hands.act(&subject(&members), Action::Deprioritise);
+    assert!(slowed.worked_wholly() && !slowed.to_string().contains("session"), "{slowed}");
+    assert_eq!(nice(job.pid()).as_deref(), Some("19"));
+    assert!(hands.act(&subject(&members), Action::Undo).worked_wholly());
+    assert_eq!(nice(job.pid()).as_deref(), Some("0"));
+
+    // This one has the session of the tests, which is left as it is.
+    let slowed = hands.act(&Subject { job: "other".to_owned(), ..subject(&bystander.root()) }, Action::Deprioritise);
+    assert!(slowed.to_string().contains("It shares its session with others: niceness counts among those"), "{slowed}");
+    assert_ne!(nice(bystander.pid()).as_deref(), Some("19"));
 }
 
 #[test]

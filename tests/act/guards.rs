@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use whytop::act::{Hand, Tools};
-use whytop::action::{Action, Disk, Frozen, Offers, Order, Refusal, Report, Signal, Subject};
+use whytop::action::{Action, Disk, Frozen, Offers, Order, Refusal, Signal, Subject};
 
 use super::actors::*;
 
@@ -29,16 +29,6 @@ pub fn listener(address: &str) -> (Job, String) {
     let job = Job::start(role("listen", &format!("{address} {}", file.display())).stdout(std::process::Stdio::null()));
     until("it listens", || fs::read_to_string(&file).is_ok_and(|port| !port.is_empty()));
     (job, fs::read_to_string(&file).unwrap())
-}
-
-/// What is offered for a job, once all has been looked at.
-fn offers(hands: &Hands, subject: &Subject) -> Offers {
-    let aim = Hand::new(true).aim(subject);
-    hands.worker.survey(subject.clone(), aim);
-    hands.hear("all offers", |report| match report {
-        Report::Offers(offers) if offers.complete => Some(offers),
-        _ => None,
-    })
 }
 
 fn why_not(offers: &Offers, action: &Action) -> Option<String> {
@@ -64,7 +54,7 @@ fn a_service_that_listens_is_ended_with_a_typed_word_only() {
 
     // What halts nobody needs no word.
     assert!(hands.act(&subject, Action::Deprioritise).worked());
-    let asked = offers(&hands, &subject).confirmation.unwrap();
+    let asked = hands.offers(&subject).confirmation.unwrap();
     assert_eq!(asked.word, "shop");
     hands.order(&subject, Order { confirmed: Some(asked.word), ..Order::whole(2, Action::End(Signal::Terminate)) });
     assert_eq!(hands.outcome().sent(), 1);
@@ -164,13 +154,19 @@ fn each_offer_says_what_it_would_do_here_or_why_it_cannot() {
     let disks = [("sda", "none"), ("sdb", "bfq")]
         .map(|(name, scheduler)| Disk { name: name.to_owned(), scheduler: Some(scheduler.to_owned()) });
     let plain = Subject { disks: Some(disks.to_vec()), ..subject(&job.root()) };
-    let of = offers(&hands, &plain);
+    let of = hands.offers(&plain);
     assert_eq!(why_not(&of, &Action::End(Signal::Terminate)), None);
     assert_eq!(why_not(&of, &Action::Prove { seconds: 10 }), None);
     assert_eq!(why_not(&of, &Action::Resume).as_deref(), Some("it is not paused"));
     assert_eq!(why_not(&of, &Action::Undo).as_deref(), Some("whytop has done nothing to it that can be put back"));
     let thaw = why_not(&of, &Action::Thaw { mount: String::new() }).unwrap();
     assert_eq!(thaw, "no filesystem is frozen, as far as anybody waits for one");
+    let hidden = Subject { frozen: Frozen { elsewhere: true, ..Frozen::default() }, ..plain.clone() };
+    let thaw = why_not(&hands.offers(&hidden), &Action::Thaw { mount: String::new() }).unwrap();
+    assert!(
+        thaw.contains(if rustix::process::geteuid().is_root() { "fsfreeze --unfreeze MOUNT thaws it" } else { "sudo whytop" }),
+        "{thaw}"
+    );
     let stop = why_not(&of, &Action::StopUnit { unit: String::new() }).unwrap();
     assert_eq!(stop, "it is no unit of a service manager: end it instead");
     let slow = of.find(&Action::Deprioritise).unwrap();
@@ -181,7 +177,7 @@ fn each_offer_says_what_it_would_do_here_or_why_it_cannot() {
 
     hands.act(&plain, Action::Pause);
     until("it has stopped", || state(job.pid()) == 'T');
-    let of = offers(&hands, &plain);
+    let of = hands.offers(&plain);
     assert_eq!(why_not(&of, &Action::Pause).as_deref(), Some("it is paused already: let it go on first"));
     assert_eq!(why_not(&of, &Action::Resume), None);
     assert_eq!(why_not(&of, &Action::Undo), None);
@@ -202,7 +198,7 @@ fn whoever_froze_a_filesystem_is_not_paused() {
     let said = "nightly froze /srv and would leave it frozen: thaw it first: type nightly to do it all the same";
     assert_eq!(killed.error.as_deref(), Some(said));
     assert!(job.lives());
-    let of = offers(&hands, &freezer);
+    let of = hands.offers(&freezer);
     assert!(of.confirmation_for(&Action::StopUnit { unit: "nightly.service".to_owned() }).is_some());
     let end = of.find(&Action::End(Signal::Terminate)).unwrap();
     assert!(end.beware.contains(&"It froze /srv: thaw it first, or it may stay frozen.".to_owned()), "{end:?}");

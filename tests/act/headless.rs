@@ -199,6 +199,7 @@ fn an_ordinary_user_is_told_what_would_help_with_roots_job() {
     let (job, id) = nightly();
     let mut command = Command::new(&program);
     command.args(["pause", "--job", &id, "--yes", "--tier", "proc"]).env_remove("WHYTOP_RUNTIME_DIR");
+    command.arg("--trace").arg(host.folder.path().join("actions.log"));
     let output = command.stdin(Stdio::null()).uid(65_534).gid(65_534).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     assert_eq!(text(&output.stderr), "whytop: refused: it belongs to root: sudo whytop\n");
@@ -213,6 +214,8 @@ fn on_a_terminal_it_asks() {
         let (mut pty, pts) = pty_process::blocking::open().unwrap();
         let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_whytop"))
             .args(["deprioritise", "--job", &id, "--tier", "proc"])
+            .arg("--trace")
+            .arg(host.folder.path().join("actions.log"))
             .env("WHYTOP_RUNTIME_DIR", host.folder.path());
         let mut child = command.spawn(pts).unwrap();
         // The terminal keeps the line until it is read.

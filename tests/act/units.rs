@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
 use whytop::act::{Hand, Tools};
-use whytop::action::{Action, Offers, Order, Report, Signal, Subject};
+use whytop::action::{Action, Order, Report, Signal, Subject};
 
 use super::actors::*;
 use super::cgroup::{Group, or_skip};
@@ -36,15 +36,6 @@ fn unit(job: &Job, name: &str) -> Subject {
     Subject { job: job_id, unit: Some(name.to_owned()), ..subject(&job.root()) }
 }
 
-fn offers(hands: &Hands, subject: &Subject) -> Offers {
-    let aim = Hand::new(true).aim(subject);
-    hands.worker.survey(subject.clone(), aim);
-    hands.hear("all offers", |report| match report {
-        Report::Offers(offers) if offers.complete => Some(offers),
-        _ => None,
-    })
-}
-
 #[test]
 fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     if !getuid().is_root() {
@@ -54,7 +45,7 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     let job = Job::sleeper();
     let hands = Hands::new(host(folder.path()));
     let nightly = unit(&job, "nightly.service");
-    let of = offers(&hands, &nightly);
+    let of = hands.offers(&nightly);
     let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
     assert_eq!(stop.does, "systemctl stop nightly.service, so that Restart=on-failure does not bring it back");
     assert_eq!(stop.why_not, None);
@@ -77,7 +68,7 @@ fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
     let why_not = |tools: Tools, subject: &Subject| {
         let hands = Hands::new(tools);
         let action = Action::StopUnit { unit: subject.unit.clone().unwrap() };
-        offers(&hands, subject).find(&action).unwrap().why_not.clone().unwrap_or_default()
+        hands.offers(subject).find(&action).unwrap().why_not.clone().unwrap_or_default()
     };
     let nightly = unit(&job, "nightly.service");
     let without = Tools { has_systemd: false, ..host(folder.path()) };
@@ -96,7 +87,10 @@ fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
     assert_eq!(why_not(missing, &nightly), "systemctl is not installed; end the job instead");
     let hands = Hands::new(host(folder.path()));
     let outcome = hands.act(&unit(&job, "other.service"), Action::StopUnit { unit: "other.service".to_owned() });
-    assert_eq!(outcome.to_string(), "other.service is not stopped: systemctl says: Failed to stop x: Access denied");
+    assert_eq!(
+        outcome.to_string(),
+        "other.service is not stopped: systemctl says: Failed to stop x: Access denied; end the job instead"
+    );
 }
 
 /// A manager that does not answer holds nobody up but the one who asked.
@@ -146,7 +140,7 @@ fn who_else_is_in_a_unit_is_named_before_it_is_stopped() {
     group.take(&job);
     group.take(&dump);
     let hands = Hands::new(host(folder.path()));
-    let of = offers(&hands, &unit(&job, &name));
+    let of = hands.offers(&unit(&job, &name));
     let stop = of.find(&Action::StopUnit { unit: name.clone() }).unwrap();
     let said = format!("Not of this job, but in {name} too, and stopped with it: sleep {}.", dump.pid());
     assert!(stop.beware.contains(&said), "{stop:?}");
@@ -168,6 +162,6 @@ fn whoever_quits_does_not_wait_for_a_unit_to_stop() {
     let asked = || fs::read_to_string(folder.path().join("asked")).unwrap_or_default();
     until("it is asked", || asked().contains("stop --no-ask"));
     let begun = Instant::now();
-    assert_eq!(hands.worker.finish(), ["stop nightly.service (nightly)"]);
+    assert_eq!(hands.worker.finish().busy, ["stop nightly.service (nightly)"]);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -56,6 +56,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             write_bytes: Some(0.0),
             stuck: 0.0,
             resident: None,
+            memory_growth: None,
         },
         runnable: 0,
         uninterruptible: 0,
@@ -63,6 +64,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
         disks: None,
         age: None,
         usual: None,
+        earlier: None,
     }
 }
 
@@ -313,6 +315,7 @@ fn activity_of(jobs: &[Job]) -> HashMap<ProcessId, Activity> {
                 write_bytes: share(job.usage.write_bytes),
                 stuck: 0.0,
                 resident: None,
+                memory_growth: None,
             };
             if job.usage.waiting() > 0.5 || job.runnable > 0 {
                 all.insert(member.id, Activity { state, runnable: 0, uninterruptible: 0, usage });

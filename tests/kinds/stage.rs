@@ -274,7 +274,17 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
             .iter()
             .map(|actor| {
                 let (argv, exe, user) = (actor.argv.clone(), actor.exe.clone(), Some(actor.user.clone()));
-                (id(actor), Arc::new(Identity { argv, exe, uid: Some(0), user, cgroup: Some(actor.cgroup.clone()) }))
+                (
+                    id(actor),
+                    Arc::new(Identity {
+                        argv,
+                        exe,
+                        uid: Some(0),
+                        user,
+                        cgroup: Some(actor.cgroup.clone()),
+                        ..Identity::default()
+                    }),
+                )
             })
             .collect(),
         gaps: Vec::new(),

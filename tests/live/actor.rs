@@ -78,6 +78,11 @@ pub fn play(role: &str, arguments: &[String]) -> ! {
             cue();
             each(threads(), |thread| fill(&folder.join(format!("fill-{thread}")), bytes));
         }
+        "hold" => {
+            let bytes = number(0) as usize;
+            cue();
+            hold(bytes);
+        }
         "vfork" => {
             cue();
             each(threads(), |_| once(wait_for_a_child));
@@ -181,6 +186,15 @@ fn fill(path: &Path, bytes: u64) {
             let _ = file.write_all_at(&data, at);
         }
         let _ = file.set_len(0);
+    }
+}
+
+/// Holds memory for good, and keeps coming back to all of it.
+fn hold(bytes: usize) -> ! {
+    let mut held = vec![1_u8; bytes];
+    loop {
+        held.iter_mut().step_by(PAGE).for_each(|byte| *byte = byte.wrapping_add(1));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

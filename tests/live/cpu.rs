@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::param::clock_ticks_per_second;
 
-use super::stage::{Stage, needs_root, retry, tool, wait_for_tasks};
+use super::stage::{Stage, needs_root, own_slice, retry, tool, wait_for_tasks};
 use super::truth::Truth;
 
 /// Tasks of the hog for each CPU.
@@ -53,6 +53,30 @@ pub fn quota(stage: &mut Stage) -> Result<Truth, String> {
     Ok(Truth::watch("cpu").hurts(&[shop]))
 }
 
+/// The quota is that of the slice which the service is in.
+pub fn quota_above(stage: &mut Stage) -> Result<Truth, String> {
+    needs_root()?;
+    let limits = stage.limits_above("shop-server", "cpu", "cpu")?;
+    let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
+    stage.trouble(limits.cpu(QUOTA)?);
+    stage.go(shop);
+    wait_for_tasks(shop, 'R', WORKERS);
+    Ok(Truth::watch("cpu").hurts(&[shop]).said(format!("at the limit of the control group /{}", own_slice())))
+}
+
+/// A service and a hog have one quota, and the hog takes it.
+pub fn hog_within_a_quota(stage: &mut Stage) -> Result<Truth, String> {
+    needs_root()?;
+    let limits = stage.limits("cpu", "cpu")?;
+    let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
+    let hog = stage.play("render-farm", &["role=burn", &(GREED * cpus()).to_string()])?;
+    stage.trouble(limits.cpu(QUOTA)?);
+    stage.go(shop);
+    stage.go(hog);
+    wait_for_tasks(hog, 'R', GREED * cpus());
+    Ok(Truth::contention("cpu").through(hog).hurts(&[shop]))
+}
+
 /// Hundreds of processes a second, each gone before anybody looks twice.
 pub fn storm(stage: &mut Stage) -> Result<Truth, String> {
     let shop = stage.serve("shop-server", &["role=serve", &(WORKERS * cpus()).to_string(), REQUEST[0], REQUEST[1]])?;
@@ -91,7 +115,7 @@ pub fn vfork_for_nobody(stage: &mut Stage) -> Result<Truth, String> {
 const QUIET: f64 = 0.2;
 
 /// Waits until the host has nothing else to do; fails with the reason where it goes on and on.
-fn needs_quiet() -> Result<(), String> {
+pub fn needs_quiet() -> Result<(), String> {
     let busy = || -> f64 {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let all: Vec<f64> = stat.lines().next().unwrap().split_whitespace().skip(1).map(|ticks| ticks.parse().unwrap()).collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::cpu::needs_quiet;
 use super::stage::{Limit, Stage, Way, needs_root, retry, tool, wait_for_tasks};
 use super::truth::Truth;
 
@@ -99,6 +100,36 @@ pub fn hog(stage: &mut Stage) -> Result<Truth, String> {
     stage.go(hog);
     wait_for_tasks(site, 'D', WORKERS * 2 / 3);
     Ok(Truth::contention("disk").on(&disk.device).through(hog).hurts(&[site]))
+}
+
+/// A server that has much to do and gets all it asks for, beside somebody who moves more on the same disk and is in nobody's way.
+pub fn busy(stage: &mut Stage) -> Result<Truth, String> {
+    needs_quiet()?;
+    let disk = Disk::mounted(stage, "srv")?;
+    let data = disk.data();
+    let site = stage.serve("site-worker", &["role=read", "4", &data, "4096", "20000"])?;
+    let mirror = stage.play("mirror", &["role=read", "1", &data, "262144", "5000"])?;
+    stage.go(site);
+    stage.go(mirror);
+    let moved = || fs::read_to_string(format!("/sys/block/{}/stat", disk.device)).unwrap_or_default();
+    let requests = || moved().split_whitespace().next().and_then(|reads| reads.parse::<u64>().ok()).unwrap_or_default();
+    let before = requests();
+    assert!(retry(|| requests() > before + 100), "it is busy");
+    Ok(Truth::calm().aside(mirror).aside(site))
+}
+
+/// A job moves as much as it may, and another one as much as it likes: nobody takes anything from the first.
+pub fn limit_of_its_own(stage: &mut Stage) -> Result<Truth, String> {
+    let disk = Disk::mounted(stage, "srv")?;
+    let data = disk.data();
+    let mirror = stage.play("mirror", &["role=read", "1", &data, "1048576", "10000"])?;
+    let limits = stage.limits("blkio", "io")?;
+    let index = stage.serve("indexer", &["role=read", &WORKERS.to_string(), &data, "65536", "0"])?;
+    stage.trouble(limits.disk(&disk.number, Way::Reads, SLOW)?);
+    stage.go(mirror);
+    stage.go(index);
+    wait_for_tasks(index, 'D', WORKERS * 2 / 3);
+    Ok(Truth::watch("disk").on(&disk.device).hurts(&[index]).aside(mirror).said("at the limit of".to_owned()))
 }
 
 /// The one that moves more is on a disk that nobody waits for.

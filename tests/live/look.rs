@@ -80,9 +80,10 @@ fn many_runs(name: &'static str, scene: Scene, runs: usize) -> Result<(), Failed
         let (noticed, before) = stage.noticed(|answer| truth.judge(answer));
         let in_time = look.took < PROMISED && noticed.is_some_and(|noticed| noticed < NOTICED);
         row.right += usize::from(look.judged.is_ok() && in_time);
-        if !in_time {
-            println!("    LATE: the one that watches was right after {noticed:.2?}; before: {before:?}");
-        }
+        println!(
+            "    {} the one that watches was right after {noticed:.2?}; before: {before:?}",
+            if in_time { "and" } else { "LATE:" }
+        );
         row.noticed.extend(noticed);
     }
     let enough = row.right * RIGHT.1 >= row.asked * RIGHT.0;

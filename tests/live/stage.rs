@@ -6,6 +6,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::iter;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,8 @@ pub struct Stage {
     nobody: bool,
     watched: bool,
     watcher: Option<Watcher>,
-    begun: Instant,
+    /// When the last of the cast began to act. `None`: nobody did.
+    begun: Option<Instant>,
 }
 
 impl Stage {
@@ -77,11 +79,12 @@ impl Stage {
             nobody: false,
             watched,
             watcher: None,
-            begun: Instant::now(),
+            begun: None,
         }
     }
 
     /// How long after the last of the cast began to act the one that watches said what is right, if it did, and what it said before.
+    /// Where nobody acts: how long after it began to watch.
     pub fn noticed(&mut self, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
         self.be_watched();
         let begun = self.begun;
@@ -176,7 +179,7 @@ impl Stage {
         self.be_watched();
         let player = self.cast.iter_mut().find(|player| player.pid() == pid).unwrap();
         player.input.write_all(b"go\n").unwrap();
-        self.begun = Instant::now();
+        self.begun = Some(Instant::now());
     }
 
     /// Puts up something that stands under the cast.
@@ -198,6 +201,13 @@ impl Stage {
     /// The same for a service alone: where the service manager would have its limits.
     pub fn limits_of(&mut self, service: &str, old: &str, new: &str) -> Result<Limits, String> {
         self.limits_at(old, new, &[own_slice(), format!("{service}.service")])
+    }
+
+    /// The same, and the limits are those of the slice that the service is in.
+    pub fn limits_above(&mut self, service: &str, old: &str, new: &str) -> Result<Limits, String> {
+        let Limits { mut path, version } = self.limits_of(service, old, new)?;
+        path.pop();
+        Ok(Limits { path, version })
     }
 
     fn limits_at(&mut self, old: &str, new: &str, names: &[String]) -> Result<Limits, String> {
@@ -377,13 +387,17 @@ fn unified() -> Option<&'static Path> {
     roots.into_iter().find(|root| root.join("cgroup.controllers").exists())
 }
 
-fn own_slice() -> String {
+/// The control group that all of this is in.
+pub fn own_slice() -> String {
     format!("whytop-live-{}.slice", std::process::id())
 }
 
 /// A whytop that runs as the screen does, and was there before the trouble.
 struct Watcher {
     child: Child,
+    started: Instant,
+    /// What it said before anybody acted.
+    early: Vec<(Instant, Value)>,
     answers: Receiver<(Instant, Value)>,
 }
 
@@ -391,6 +405,7 @@ impl Watcher {
     /// Starts it and waits until it knows what moves.
     fn start(stage: &Stage) -> Self {
         let program = stage.linked("watcher", &env::current_exe().unwrap());
+        let started = Instant::now();
         let mut child =
             stage.user(Command::new(program)).arg("role=watch").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -403,28 +418,23 @@ impl Watcher {
                 }
             }
         });
-        let watcher = Self { child, answers };
-        for _ in 0..2 {
-            watcher.answers.recv_timeout(PATIENCE).expect("the watcher watches");
-        }
-        watcher
+        let early = (0..2).map(|_| answers.recv_timeout(PATIENCE).expect("the watcher watches")).collect();
+        Self { child, started, early, answers }
     }
 
-    /// How long after this instant the first answer came that is right (`None`: none did), and what was wrong with those before.
-    fn first(&self, begun: Instant, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
+    /// How long after this instant, or else after it was started, the first answer came that is right (`None`: none did), and what was wrong with those before.
+    fn first(&self, begun: Option<Instant>, judge: impl Fn(&Value) -> Result<(), String>) -> (Option<Duration>, Vec<String>) {
+        let begun = begun.unwrap_or(self.started);
         let end = Instant::now() + PATIENCE;
+        let later = iter::from_fn(|| self.answers.recv_timeout(end.saturating_duration_since(Instant::now())).ok());
         let mut wrong = Vec::new();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok((at, answer)) = self.answers.recv_timeout(left) else { return (None, wrong) };
-            if at <= begun {
-                continue;
-            }
+        for (at, answer) in self.early.iter().cloned().chain(later).filter(|(at, _)| *at > begun) {
             match judge(&answer) {
                 Ok(()) => return (Some(at - begun), wrong),
                 Err(why) => wrong.push(why),
             }
         }
+        (None, wrong)
     }
 }
 
@@ -464,6 +474,16 @@ pub fn wait_for_tasks(pid: RawPid, state: char, least: usize) {
         lines.filter(|line| line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(state))).count()
     };
     assert!(retry(|| count() >= least), "{} tasks of {pid} are in state {state}, of {least}: {}", count(), places(pid));
+}
+
+/// Waits until this process holds so many bytes.
+pub fn wait_for_memory(pid: RawPid, least: u64) {
+    let held = || {
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+        pages * rustix::param::page_size() as u64
+    };
+    assert!(retry(|| held() >= least), "{pid} holds {} of {least}", held());
 }
 
 /// Where the tasks of a process are, for a message.

@@ -20,12 +20,13 @@ pub struct Truth {
     aside: Vec<RawPid>,
     backup: Option<RawPid>,
     stuck: u64,
+    said: Option<String>,
 }
 
 impl Truth {
     fn of(severity: &'static str, resource: &'static str) -> Self {
         let (victims, aside) = (Vec::new(), Vec::new());
-        Self { severity, resource, device: None, mount: None, culprit: None, victims, aside, backup: None, stuck: 0 }
+        Self { severity, resource, device: None, mount: None, culprit: None, victims, aside, backup: None, stuck: 0, said: None }
     }
 
     /// Nobody waits.
@@ -79,6 +80,12 @@ impl Truth {
         self
     }
 
+    /// These words are in the headline.
+    pub fn said(mut self, words: String) -> Self {
+        self.said = Some(words);
+        self
+    }
+
     /// That many tasks of the first victim are stuck, at the least.
     pub fn stuck(mut self, tasks: u64) -> Self {
         self.stuck = tasks;
@@ -109,12 +116,19 @@ impl Truth {
                 return Err(format!("nobody waits on {mount}: {waits:?}"));
             }
         }
+        let sure = verdict["confidence"].as_f64().is_some_and(|confidence| confidence >= SURE);
+        if self.severity == "calm" && !sure {
+            return Err(format!("calm before that is known: {verdict}"));
+        }
         if self.severity == "contention" {
-            let sure = verdict["confidence"].as_f64().is_some_and(|confidence| confidence >= SURE);
             let proven = verdict["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty());
             if !(sure && proven && verdict["since"].is_string()) {
                 return Err(format!("accuses with less than {SURE}, or without evidence or a beginning: {verdict}"));
             }
+        }
+        let headline = verdict["headline"].as_str().unwrap_or_default();
+        if let Some(words) = self.said.as_ref().filter(|words| !headline.contains(*words)) {
+            return Err(format!("{words:?} is not in {headline:?}"));
         }
         if self.backup.is_some() {
             told("backup", &verdict["backup"], &optional(self.backup))?;

@@ -127,7 +127,7 @@ fn is_right(truth: &Expect, diagnosis: &Diagnosis) -> bool {
         "accusing" => resource && culprits.contains(&culprit(diagnosis).as_str()),
         "contention" => resource,
         "calm" => calm,
-        _ if said("no other job") || said("at the limit of their own") => culprits.is_empty() && !calm,
+        _ if said("no other job") || said("at the limit of") => culprits.is_empty() && !calm,
         _ if said("cannot be seen")
             || said("not known yet")
             || said("is frozen")

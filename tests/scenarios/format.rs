@@ -80,6 +80,7 @@ pub struct DiskRow {
 #[serde(deny_unknown_fields, default)]
 pub struct CgroupRow {
     pub unit: String,
+    pub path: Option<String>,
     pub on: String,
     pub read_mb: f64,
     pub write_mb: f64,
@@ -89,6 +90,8 @@ pub struct CgroupRow {
     pub memory: Option<f64>,
     pub throttled: Option<f64>,
     pub limited: Option<f64>,
+    pub most_mb: Option<f64>,
+    pub memory_mb: Option<f64>,
 }
 
 /// A number that stays, or one for each sample, over and over.
@@ -156,6 +159,7 @@ pub struct Row {
     pub disk: Option<String>,
     pub resident_mb: Option<f64>,
     pub shared_mb: f64,
+    pub grows_mb: f64,
     pub stopped: bool,
     pub storm: Option<f64>,
     pub lives: Option<f64>,

@@ -7,8 +7,8 @@ use whytop::analysis::diagnosis::Diagnosis;
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    Cgroup, CgroupIo, Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage, Memory, Pressure,
-    Process, Resident, Sample, Task, TaskState, Wait,
+    Cgroup, CgroupIo, Controlled, Cost, CpuClock, CpuTimes, Disk, Gap, Host, HostFacts, Identity, IoBytes, IoLimit, LoadAverage,
+    Memory, Pressure, Process, Resident, Sample, Task, TaskState, Wait,
 };
 use whytop::units::{Nanos, Pid, ProcessId, SECOND, TaskId};
 
@@ -260,14 +260,18 @@ impl<'a> Play<'a> {
         let device = storage.devices.iter().find(|device| device.name == row.on.as_str()).map(|device| device.device);
         let bytes = |mb: f64| (mb * 1e6 * seconds) as u64;
         Cgroup {
-            path: format!("/system.slice/{}.service", row.unit).into(),
-            io: device.map(|device| vec![CgroupIo { device, read: bytes(row.read_mb), written: bytes(row.write_mb) }]),
+            path: row.path.as_ref().map_or_else(|| format!("/system.slice/{}.service", row.unit), String::clone).into(),
+            io: device.map(|device| {
+                vec![CgroupIo { device, read: bytes(row.read_mb), written: bytes(row.write_mb), ..CgroupIo::default() }]
+            }),
             io_whole: !row.partly,
             cpu_stalled: nanos(row.cpu),
             io_stalled: nanos(row.io),
             memory_stalled: nanos(row.memory),
             throttled: nanos(row.throttled),
             limited: row.limited.map(|times| (times * seconds) as u64),
+            io_limits: device.zip(row.most_mb).map(|(device, mb)| limit(device, mb)).into_iter().collect(),
+            memory_limit: row.memory_mb.map(|mb| (mb * 1e6) as u64),
         }
     }
 
@@ -367,11 +371,13 @@ impl<'a> Play<'a> {
             uid: None,
             user: Some(row.user.clone().unwrap_or_else(|| "root".to_owned())),
             cgroup: row.cgroup.clone(),
+            controlled: Controlled::default(),
         };
         let clocks = rows.iter().any(|row| row.stuck_for.is_some()) && !self.hides(CLOCKS);
         let files = rows.iter().filter(|row| !row.files.is_empty() && !self.hides(FILES) && !self.hides_io(row));
         let resident = |row: &&Row| {
-            Some((row.id(), Resident { private: (row.resident_mb? * 1e6) as u64, shared: (row.shared_mb * 1e6) as u64 }))
+            let private = row.resident_mb? + row.grows_mb * second;
+            Some((row.id(), Resident { private: (private * 1e6) as u64, shared: (row.shared_mb * 1e6) as u64 }))
         };
         Sample {
             at: "2026-11-22T15:03:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs_f64(second),
@@ -396,6 +402,12 @@ impl<'a> Play<'a> {
             cost: Cost::default(),
         }
     }
+}
+
+/// So many megabytes a second, each way.
+fn limit(device: (u32, u32), mb: f64) -> IoLimit {
+    let most = Some((mb * 1e6) as u64);
+    IoLimit { device, read: most, written: most, ..IoLimit::default() }
 }
 
 /// The CPU's clock at this second.

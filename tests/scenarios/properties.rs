@@ -10,8 +10,8 @@ use whytop::analysis::diagnosis::{Diagnosis, Job, JobId, Severity};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
-    BlockDevice, Cgroup, CgroupIo, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, LoadAverage,
-    Memory, Mount, OpenFile, Process, Resident, Sample, Storage, Task, TaskState, Wait,
+    BlockDevice, Cgroup, CgroupIo, Cost, CpuClock, CpuTimes, Disk, FileRef, Gap, Host, HostFacts, Identity, IoBytes, IoLimit,
+    LoadAverage, Memory, Mount, OpenFile, Process, Resident, Sample, Storage, Task, TaskState, Wait,
 };
 use whytop::units::{ProcessId, SECOND, TaskId};
 
@@ -367,14 +367,16 @@ prop_compose! {
         let ids: Vec<ProcessId> = processes.iter().map(|process| process.id).collect();
         let open = |path: &str| OpenFile { fd: 3, file: FileRef { path: path.to_owned(), mount: None }, reading: true, writing: true, position: Some(0) };
         let cgroup = |at: usize| Cgroup {
-            path: format!("/system.slice/{}.service", at * 3).into(),
-            io: (at != 2).then(|| vec![CgroupIo { device: (8, 1), read: numbers[at], written: numbers[at + 1] }, CgroupIo { device: (8, 2), read: numbers[at + 2], written: 0 }]),
+            path: if at == 3 { "/system.slice".into() } else { format!("/system.slice/{}.service", at * 3).into() },
+            io: (at != 2).then(|| vec![CgroupIo { device: (8, 1), read: numbers[at], written: numbers[at + 1], ..CgroupIo::default() }, CgroupIo { device: (8, 2), read: numbers[at + 2], ..CgroupIo::default() }]),
             io_whole: at == 1,
             cpu_stalled: Some(numbers[at + 3]),
             io_stalled: Some(numbers[at + 4]),
             memory_stalled: Some(numbers[at + 5]),
             throttled: Some(numbers[at + 6]),
             limited: Some(numbers[at + 7]),
+            io_limits: vec![IoLimit { device: (8, 1), read: Some(numbers[at] / 8), writes: Some(0), ..IoLimit::default() }],
+            memory_limit: Some(numbers[at + 2]),
         };
         let plain = sample(0, processes, tasks);
         (step, Sample {
@@ -470,7 +472,7 @@ proptest! {
         for (at, (step, asked)) in asked.iter().enumerate() {
             tenths += step;
             let counted = tenths * SECOND / 10;
-            let moved = vec![CgroupIo { device: (8, 1), read: tenths * 1_000_000, written: 0 }];
+            let moved = vec![CgroupIo { device: (8, 1), read: tenths * 1_000_000, ..CgroupIo::default() }];
             let group = Cgroup { throttled: Some(counted / 30), memory_stalled: Some(counted / 5), limited: Some(tenths), ..unit_group(moved) };
             let diagnosis = monitor.ingest(of_unit(tenths, at == 0, asked.then_some(group)));
             let job = diagnosis.jobs.iter().find(|job| job.facts.root.is_some_and(|root| root.pid == 50)).unwrap();
@@ -488,7 +490,7 @@ proptest! {
     #[test]
     fn a_group_with_a_disk_that_cannot_be_told_moves_no_measured_zero(from in 1..1u64 << 40, less in 1..1u64 << 40, known in any::<bool>()) {
         let mut monitor = monitor();
-        let io = |read: u64| vec![CgroupIo { device: (8, if known { 1 } else { 77 }), read, written: 0 }];
+        let io = |read: u64| vec![CgroupIo { device: (8, if known { 1 } else { 77 }), read, ..CgroupIo::default() }];
         let (first, second) = if known { (from + less, from) } else { (from, from + less) };
         monitor.ingest(of_unit(0, true, Some(unit_group(io(first)))));
         let diagnosis = monitor.ingest(of_unit(10, false, Some(unit_group(io(second)))));

@@ -1,10 +1,12 @@
 //! Blame: joins those who wait with those who take, and says it in one sentence.
 //!
-//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`filesystem`] who keeps a filesystem from answering,
+//! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`memory`] who holds the memory, [`filesystem`] who keeps a
+//! filesystem from answering,
 //! [`cpu`] those that are runnable without a CPU, [`words`] the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
 
 mod cpu;
 mod filesystem;
+mod memory;
 mod proof;
 mod stuck;
 mod words;
@@ -14,6 +16,7 @@ use std::collections::HashMap;
 use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
 use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::Instant;
+use crate::analysis::limits::Limit;
 use crate::analysis::table::Table;
 use crate::analysis::wedge;
 use crate::analysis::window::Recent;
@@ -76,6 +79,8 @@ pub struct Totals<'a> {
     pub pressure: Option<Pressure>,
     /// Disks that moved anything.
     pub disks: &'a [DiskUse],
+    /// Control groups that have come to a limit.
+    pub limits: &'a [Limit],
     /// Who was accused at the sample before, of what counted most first.
     pub incumbents: &'a [Incumbent],
     /// Freeze commands that were seen.
@@ -140,12 +145,12 @@ pub fn disk_pressed(disks: &[DiskUse], pressure: Option<Pressure>, lately: Optio
 pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'_>) -> Verdict {
     let backup = strongest_backup(jobs);
     let mut cases = stuck::cases(jobs, waits, wedged, totals);
-    cases.extend(cpu::case(jobs, totals));
+    cases.extend(cpu::cases(jobs, totals));
     // Nobody gets to see who has the CPUs, with any other tool, before the one that blocks whoever looks is solved.
-    let blocks = |case: &Case| Some(case.resource) == wedge::resource(wedged);
+    let blocks = |case: &Case<'_>| Some(case.resource) == wedge::resource(wedged);
     // What counted most goes on to: two that are as bad as each other would take turns.
     let first = totals.incumbents.first();
-    let weight = |case: &Case| {
+    let weight = |case: &Case<'_>| {
         let leads = case.culprit.zip(first).is_some_and(|(i, first)| first.is(&jobs[i], case.resource, case.device.as_deref()));
         case.weight() * if leads { INCUMBENT } else { 1.0 }
     };
@@ -192,7 +197,7 @@ fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) ->
 
 /// One resource that somebody waits for.
 #[derive(Clone, Debug)]
-struct Case {
+struct Case<'a> {
     resource: Resource,
     /// The disk, where it is known.
     device: Option<String>,
@@ -210,6 +215,8 @@ struct Case {
     seen: bool,
     /// Those who wait have come to limits of their own: nobody takes it from them.
     own_limit: bool,
+    /// The control group that has come to a limit: whoever takes what it has is in there too.
+    limit: Option<&'a Limit>,
     /// A file server that they wait for, and nobody for long: it answers, as far as is seen.
     answers: bool,
     /// What the culprit is told from, where it is not what it takes.
@@ -217,7 +224,7 @@ struct Case {
     confidence: f64,
 }
 
-impl Case {
+impl Case<'_> {
     /// A case with a culprit is worth more than a larger one without: something can be done about it.
     fn weight(&self) -> f64 {
         self.waiting * if self.culprit.is_some() { 2.0 } else { 1.0 }

@@ -4,7 +4,8 @@
 
 use super::{Case, Totals, stuck};
 use crate::analysis::diagnosis::{DiskUse, Job, Resource, Stuck, WaitGroup};
-use crate::units::{bytes, count, rate, span};
+use crate::analysis::limits::{Limit, Scarce};
+use crate::units::{SECOND, bytes, count, rate, span};
 
 /// Wait groups and jobs told of at the most.
 const TOLD: usize = 3;
@@ -12,7 +13,7 @@ const TOLD: usize = 3;
 const HELD_UP: f64 = 0.05;
 
 /// What the case rests on, strongest first.
-pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Vec<String> {
+pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Vec<String> {
     let mut lines: Vec<String> = case.because.iter().cloned().collect();
     lines.extend(case.victims.iter().take(TOLD).flat_map(|&i| victim(jobs, waits, i, case, totals)));
     match case.resource {
@@ -30,8 +31,13 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>)
             let swap = if swap > 0 { format!(", {} are swapped out", bytes(swap as f64)) } else { String::new() };
             format!("{} of memory{free}{swap}", bytes(memory.total as f64))
         })),
+        Resource::FrozenFilesystem if case.culprit.is_none() && case.seen => lines.extend(frozen(jobs, waits, case, totals)),
         _ => {}
     }
+    let of_victims = |limit: &&Limit| case.victims.iter().any(|&i| limit.has(i)) && is_short(limit, case.resource);
+    let limits =
+        totals.limits.iter().filter(|limit| case.limit.map_or_else(|| case.own_limit && of_victims(limit), |own| own == *limit));
+    lines.extend(limits.take(TOLD).map(limit));
     lines.extend(case.culprit.into_iter().chain(case.also.iter().copied()).take(TOLD).filter_map(|i| taker(&jobs[i], case)));
     let pressure = totals.pressure.and_then(|pressure| match case.resource {
         Resource::Cpu => Some(("a CPU", pressure.cpu_some10)),
@@ -44,7 +50,7 @@ pub fn proof(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>)
 }
 
 /// `40 tasks of bash in pread64 on /mnt/www (ext4 on loop4): waits for the disk, the longest for 12 s`, and what its unit says.
-fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Totals<'_>) -> Vec<String> {
+fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case<'_>, totals: Totals<'_>) -> Vec<String> {
     let job = &jobs[i];
     let name = &job.facts.name;
     let mut lines = Vec::new();
@@ -83,21 +89,54 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case, totals: Tota
     if let Some((what, Some(share))) = stalled.filter(|(_, share)| share.is_some_and(|share| share >= HELD_UP)) {
         lines.push(format!("{name} waited for {what} in {:.0} % of the time, by its own unit's count", share * 100.0));
     }
-    if case.resource == Resource::Memory
-        && let Some(times) = stalls.limited.filter(|times| *times > 0.0)
-    {
-        lines.push(format!("{name} comes to its own limit of memory {times:.0} times a second"));
-    }
-    if case.resource == Resource::Cpu
-        && let Some(seconds) = stalls.throttled.filter(|seconds| *seconds > 0.0)
-    {
-        lines.push(format!("{name} was kept from running by its own limit for {seconds:.2} s a second"));
-    }
     lines
 }
 
+/// What is known of a freeze that nobody was seen to make.
+fn frozen(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Option<String> {
+    let of_victim = |group: &&WaitGroup| case.victims.iter().any(|&i| jobs[i].facts.id == group.job);
+    let longest =
+        waits.iter().filter(of_victim).filter(|group| fits(group, case)).filter_map(|group| group.longest).reduce(f64::max)?;
+    let began = span(longest);
+    let seen = totals.freezes.last_seen(case.mount.as_deref());
+    Some(match seen {
+        Some(seen) => {
+            let job = jobs.iter().find(|job| job.facts.id == seen.job);
+            let who = job.map_or("somebody who is gone", |job| &job.facts.name);
+            let ago = span(totals.instant.since_boot.saturating_sub(seen.at) as f64 / SECOND as f64);
+            format!(
+                "{who} ran {} {ago} ago, and nobody had to wait until {began} ago: it may be that, or another freeze since",
+                seen.command
+            )
+        }
+        None => format!("nobody was seen to freeze it, at least {began} ago"),
+    })
+}
+
+fn is_short(limit: &Limit, resource: Resource) -> bool {
+    match limit.of {
+        Scarce::Cpu(_) => resource == Resource::Cpu,
+        Scarce::Memory { .. } => resource == Resource::Memory,
+        Scarce::Disk(_) => resource == Resource::Disk,
+    }
+}
+
+/// `/shop.slice is at its limit of memory (512 MiB), 12 times a second`
+fn limit(limit: &Limit) -> String {
+    let at = match &limit.of {
+        Scarce::Cpu(seconds) => format!("of CPU time, which keeps it from running for {seconds:.2} s a second"),
+        Scarce::Memory { times, bytes: most } => {
+            let most = most.map(|most| format!(" ({})", bytes(most as f64))).unwrap_or_default();
+            let often = if *times >= 1.0 { format!(", {times:.0} times a second") } else { String::new() };
+            format!("of memory{most}{often}")
+        }
+        Scarce::Disk(device) => format!("of what it may move from and to {device}"),
+    };
+    format!("{} is at its limit {at}", limit.path)
+}
+
 /// Whether those wait for what the case is about, as far as that is known.
-fn fits(group: &WaitGroup, case: &Case) -> bool {
+fn fits(group: &WaitGroup, case: &Case<'_>) -> bool {
     let same = |own: &Option<String>, of_case: &Option<String>| own.is_none() || of_case.is_none() || own == of_case;
     let by_mount = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem);
     let place = if by_mount { same(&group.mount, &case.mount) } else { same(&group.device, &case.device) };
@@ -124,11 +163,15 @@ fn disk(disk: &DiskUse) -> String {
     )
 }
 
-fn taker(job: &Job, case: &Case) -> Option<String> {
+fn taker(job: &Job, case: &Case<'_>) -> Option<String> {
     let name = &job.facts.name;
     match case.resource {
         Resource::Cpu => job.usage.cpu_cores.map(|cores| format!("{name} takes {cores:.1} CPUs")),
-        Resource::Memory => job.usage.resident.map(|held| format!("{name} holds {} of memory", bytes(held as f64))),
+        Resource::Memory => job.usage.resident.map(|held| {
+            let grows = job.usage.memory_growth.filter(|growth| *growth >= 1.0);
+            let grows = grows.map(|growth| format!(", {} more than before", rate(growth))).unwrap_or_default();
+            format!("{name} holds {} of memory{grows}", bytes(held as f64))
+        }),
         Resource::Disk => {
             let moved = job.usage.disk_bytes()?;
             let known = stuck::on_disk(job, case.device.as_deref()).is_some() && job.disks.is_some();

@@ -8,13 +8,12 @@ use compact_str::CompactString;
 
 use super::{
     CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, MOSTLY_MEMORY, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight,
-    filesystem, is_program, waiting_jobs,
+    filesystem, is_program, memory, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
+use crate::analysis::limits::{Limit, Scarce};
 use crate::analysis::storage::is_stacked;
-use crate::analysis::waits::OWN_LIMIT;
 use crate::analysis::wedge;
-use crate::sample::Memory;
 
 /// A job waits in uninterruptible sleep when it has this many such tasks on average.
 const VICTIM_TASKS: f64 = 0.5;
@@ -23,7 +22,7 @@ const AT_WORK_CORES: f64 = 0.02;
 /// How sure it is that those wait for nobody whom the kernel sees at a limit of their own.
 const OWN_LIMIT_SURE: f64 = 0.8;
 /// A unit that waits in uninterruptible sleep waits for what held it up for this part of the time.
-const HELD_UP: f64 = 0.1;
+pub const HELD_UP: f64 = 0.1;
 /// Whoever was stuck for so many seconds before somebody started does not wait because of him.
 const BEFORE: f64 = 5.0;
 /// Nobody waits this long for a disk that answers: such a task waits for something that will not come, whoever else is at work.
@@ -31,12 +30,6 @@ const FORGOTTEN: f64 = 600.0;
 /// A file server is silent when somebody has waited for one answer for so many seconds: a busy one takes a fraction of that for each
 /// (`busy-file-server.toml`), and one that is gone never answers.
 const SILENT: f64 = 5.0;
-/// Whoever comes to its own limit of memory this often, times a second, is held up by it. Page cache alone fills up any group now and
-/// then, and costs nobody anything (`full-of-page-cache.toml`).
-const LIMITED: f64 = 1.0;
-/// The host is short of memory when less than this part of it can still be had: then it is not only their own limit
-/// (`limit-on-a-short-host.toml`). Its pressure does not tell, for that of a group at its own limit is counted in it.
-const SCARCE: f64 = 0.1;
 /// Kernel work that takes a disk away on its own account, by the names of `analysis::jobs::kernel`.
 const KERNEL_WORK: [&str; 5] =
     ["kernel: md resync", "kernel: btrfs scrub", "kernel: zfs scrub", "kernel: device mapper", "kernel: drbd"];
@@ -54,10 +47,12 @@ struct Place {
     resource: Option<Resource>,
     device: Option<String>,
     mount: Option<String>,
+    /// Which of the control groups that have come to a limit they are in, where that is what is short.
+    limit: Option<usize>,
 }
 
 /// Every case there is.
-pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'_>) -> Vec<Case> {
+pub fn cases<'a>(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Totals<'a>) -> Vec<Case<'a>> {
     let victims = waiting_jobs(jobs, VICTIM_TASKS, |job| job.usage.stuck);
     let general = place_of(waits.iter());
     let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
@@ -67,11 +62,10 @@ pub fn cases(jobs: &[Job], waits: &[WaitGroup], wedged: &[Wedged], totals: Total
         let place = if own.is_empty() { general.clone() } else { place_of(own.into_iter()) };
         let place = if place.resource.is_some() { place } else { felt(&jobs[i]).unwrap_or(place) };
         let place = match place {
-            Place { resource: Some(Resource::Disk), device: None, mount } => {
-                Place { resource: Some(Resource::Disk), device: own_disk(&jobs[i], totals), mount }
-            }
+            Place { resource: Some(Resource::Disk), device: None, .. } => Place { device: own_disk(&jobs[i], totals), ..place },
             place => place,
         };
+        let place = at_limit(jobs, i, waits, place, totals);
         places.entry(place).or_default().push(i);
     }
     join_unknown(&mut places);
@@ -88,6 +82,35 @@ fn own_disk(job: &Job, totals: Totals<'_>) -> Option<String> {
     match if above.is_empty() { below } else { above }.as_slice() {
         [only] => Some(only.to_string()),
         _ => None,
+    }
+}
+
+/// The same place, with the limit that keeps a job there: of the disk that it waits for, or of memory. Whoever waits nobody knows where and is
+/// at a limit of what it may move waits for that.
+fn at_limit(jobs: &[Job], i: usize, waits: &[WaitGroup], place: Place, totals: Totals<'_>) -> Place {
+    let below = |name: &str| {
+        let own = || waits.iter().filter(|group| group.job == jobs[i].facts.id && !group.devices.is_empty());
+        place.device.as_deref() == Some(name)
+            || own().next().is_none()
+            || own().any(|group| group.devices.iter().any(|device| device == name))
+    };
+    let fits = |limit: &Limit| match &limit.of {
+        Scarce::Disk(name) => matches!(place.resource, None | Some(Resource::Disk)) && below(name),
+        Scarce::Memory { .. } => place.resource == Some(Resource::Memory) && memory::is_limited(jobs, i, waits, totals),
+        Scarce::Cpu(_) => false,
+    };
+    // The innermost that is come to: what it may have, those around it may have too.
+    let comes_to_it = |limit: &Limit| !matches!(limit.of, Scarce::Memory { times, .. } if times == 0.0);
+    let found = (0..)
+        .zip(totals.limits)
+        .filter(|(_, limit)| limit.has(i) && fits(limit))
+        .max_by_key(|(_, limit)| (comes_to_it(limit), limit.path.len()));
+    match found {
+        Some((at, Limit { of: Scarce::Disk(name), .. })) => {
+            let device = place.device.or_else(|| Some(name.clone()));
+            Place { resource: Some(Resource::Disk), device, limit: Some(at), ..place }
+        }
+        found => Place { limit: found.map(|(at, _)| at), ..place },
     }
 }
 
@@ -112,7 +135,7 @@ fn place_of<'a>(groups: impl Iterator<Item = &'a WaitGroup>) -> Place {
         let device = group.device.clone().filter(|_| resource == Some(Resource::Disk));
         let by_mount = matches!(resource, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem));
         let mount = group.mount.clone().filter(|_| by_mount);
-        *counts.entry(Place { resource, device, mount }).or_default() += group.tasks;
+        *counts.entry(Place { resource, device, mount, limit: None }).or_default() += group.tasks;
     }
     // The first of equals, so that the order of tasks does not matter.
     let most = counts.values().copied().max();
@@ -167,14 +190,14 @@ fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[W
     }
 }
 
-fn case(
+fn case<'a>(
     jobs: &[Job],
     waits: &[WaitGroup],
     wedged: &[Wedged],
     place: Place,
     mut victims: Vec<usize>,
-    totals: Totals<'_>,
-) -> Option<Case> {
+    totals: Totals<'a>,
+) -> Option<Case<'a>> {
     let tasks = |i: usize| jobs[i].usage.stuck;
     victims.sort_by(|&a, &b| tasks(b).total_cmp(&tasks(a)));
     let least = totals.least(WATCH_TASKS, place.resource.unwrap_or(Resource::Disk));
@@ -182,10 +205,8 @@ fn case(
         return None;
     }
     let device = place.device.as_deref();
-    let disk = |may_be: fn(Kind) -> bool| disk_culprit(jobs, waits, &victims, device, may_be, totals);
-    let anybody = |_: Kind| true;
-    let backups = |kind: Kind| kind == Kind::Backup;
-    let none = || (None, Vec::new());
+    let limit = place.limit.and_then(|at| totals.limits.get(at));
+    let disk = || disk_culprit(jobs, waits, &victims, device, limit, totals);
     let mount = place.mount.as_deref();
     let here: Vec<&WaitGroup> = waits
         .iter()
@@ -203,26 +224,31 @@ fn case(
     let known = place.resource;
     // Where nobody sees what they wait for, pressure tells memory from disks.
     let on_memory = known == Some(Resource::Memory) || known.is_none() && totals.memory_pressed();
+    let by_nobody = || (on_memory && limit.is_none()).then(|| memory::reclaim(jobs, &victims, waits, totals)).flatten();
     let (culprit, also) = match known {
         Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem) => (found.as_ref().map(|found| found.job), Vec::new()),
         _ if on_memory => {
-            memory_culprit(jobs, waits, &victims, totals).map_or_else(none, |(culprit, also)| (Some(culprit), also))
+            let taken = memory::culprit(jobs, waits, &victims, limit, totals);
+            taken.map_or_else(|| (by_nobody(), Vec::new()), |(culprit, also)| (Some(culprit), also))
         }
         Some(Resource::Lock) => (lock_owner(jobs, waits, &victims), Vec::new()),
-        Some(Resource::Disk) => disk(anybody),
-        None if totals.disk_pressed => disk(anybody),
-        // They wait for what is no resource (their own children), or for nobody knows what. Still, what a backup does beside them is
-        // worth a word.
-        _ => disk(backups),
+        Some(Resource::Disk) => disk(),
+        None if totals.disk_pressed => disk(),
+        // They wait for what is no resource (their own children), or for nobody knows what while the disks rest: a backup that runs beside
+        // them has nothing to do with that (`busy-file-server.toml`, its waits unseen).
+        _ => (None, Vec::new()),
     };
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
-    let own_limit = on_memory && culprit.is_none() && victims.iter().all(|&v| is_limited(&jobs[v], waits, totals));
+    let on_disk = known == Some(Resource::Disk) && limit.is_some();
+    let limited = on_disk || on_memory && victims.iter().all(|&v| memory::is_limited(jobs, v, waits, totals));
+    let own_limit = culprit.is_none() && limited;
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
-        _ if on_memory => memory_share(&jobs[i], totals),
+        _ if on_memory && memory::is_reclaim(&jobs[i]) => None,
+        _ if on_memory => memory::share(&jobs[i], limit, totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
-        _ => disk_share(jobs, i, device, totals),
+        _ => disk_share(jobs, i, device, limit, totals),
     });
     let confidence = match (culprit, share, known) {
         // It is seen in the kernel's own names, and felt.
@@ -233,8 +259,7 @@ fn case(
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
         }
-        (Some(_), _, Some(Resource::None)) => 0.3,
-        (Some(i), ..) if is_for_others(&jobs[i]) => FOR_OTHERS_SURE,
+        (Some(i), ..) if is_for_others(&jobs[i]) || memory::is_reclaim(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
         (Some(_), Some(share), None) if on_memory => (0.45 + 0.4 * share).min(0.8),
@@ -249,7 +274,22 @@ fn case(
     };
     let because = found.map(|found| found.because);
     let Place { device, mount, .. } = place;
-    Some(Case { resource, device, mount, victims, waiting, culprit, also, share, seen, own_limit, answers, because, confidence })
+    Some(Case {
+        resource,
+        device,
+        mount,
+        victims,
+        waiting,
+        culprit,
+        also,
+        share,
+        seen,
+        own_limit,
+        limit,
+        answers,
+        because,
+        confidence,
+    })
 }
 
 /// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
@@ -263,37 +303,6 @@ fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<us
         [first, second, ..] if longest(*first) > longest(*second) => Some(*first),
         _ => None,
     }
-}
-
-fn memory_share(job: &Job, totals: Totals<'_>) -> Option<f64> {
-    let (held, all) = job.usage.resident.zip(totals.memory.map(|memory| memory.total).filter(|all| *all > 0))?;
-    Some((held as f64 / all as f64).min(1.0))
-}
-
-/// Whether those of its tasks that wait for memory do so at a limit of its own; where they cannot be seen, whether it comes to one.
-fn is_limited(job: &Job, waits: &[WaitGroup], totals: Totals<'_>) -> bool {
-    let own: Vec<&WaitGroup> =
-        waits.iter().filter(|group| group.job == job.facts.id && group.resource == Some(Resource::Memory)).collect();
-    // Version 1 does not count for how long it was held up.
-    let held_up = job.stalls.memory.is_none_or(|part| part >= HELD_UP);
-    let scarce = |memory: Memory| memory.available.is_some_and(|free| (free as f64) < memory.total as f64 * SCARCE);
-    let comes_to_it = job.stalls.limited.is_some_and(|times| times >= LIMITED) && held_up && !totals.memory.is_some_and(scarce);
-    if own.is_empty() { comes_to_it } else { own.iter().all(|group| group.meaning.as_deref() == Some(OWN_LIMIT)) }
-}
-
-/// Who holds the memory that others wait for. Whoever has come to a limit of its own waits for nobody else.
-fn memory_culprit(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<(usize, Vec<usize>)> {
-    let robbed: Vec<usize> = victims.iter().copied().filter(|&v| !is_limited(&jobs[v], waits, totals)).collect();
-    let share = |i: usize| memory_share(&jobs[i], totals).unwrap_or_default();
-    // Nor does whoever holds more than the one accused.
-    let others_wait = |i: usize| {
-        let tasks = robbed.iter().filter(|&&v| share(v) < share(i)).map(|&v| jobs[v].usage.stuck).sum::<f64>();
-        tasks >= totals.least(WATCH_TASKS, Resource::Memory)
-    };
-    let taking = Taking { jobs, resource: Resource::Memory, device: None, totals, least: CULPRIT_SHARE, share };
-    let (culprit, mut also) = taking.most(|i| is_program(&jobs[i]) && others_wait(i))?;
-    also.retain(|i| !(victims.contains(i) && jobs[*i].facts.finding.kind == Kind::Service));
-    Some((culprit, also))
 }
 
 /// How far to believe that the accused uses the disk that is waited for: with two busy disks it may as well be the other one.
@@ -317,11 +326,16 @@ pub fn on_disk(job: &Job, device: Option<&str>) -> Option<f64> {
     job.usage.disk_bytes().filter(|_| !elsewhere)
 }
 
-/// A job's part in what this disk moves.
-fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, totals: Totals<'_>) -> Option<f64> {
+/// A job's part in what this disk moves, for those in a control group where that has come to a limit.
+fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, limit: Option<&Limit>, totals: Totals<'_>) -> Option<f64> {
     let Some(name) = device else { return jobs[i].share.disk };
     let own = on_disk(&jobs[i], device)?;
-    let seen: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
+    let inside = |i: &usize| limit.is_none_or(|limit| limit.has(*i));
+    let programs = (0..jobs.len()).filter(|i| is_program(&jobs[*i]) && inside(i));
+    let seen: f64 = programs.filter_map(|i| on_disk(&jobs[i], device)).sum();
+    if limit.is_some() {
+        return (seen > 0.0).then_some(own / seen);
+    }
     let moved = totals.disks.iter().find(|disk| disk.name == name).map(|disk| disk.read_bytes + disk.write_bytes);
     // What hidden processes move shows in the disk's own counters.
     let all = if totals.io_hidden { seen.max(moved.unwrap_or_default()) } else { seen };
@@ -336,13 +350,13 @@ fn disk_culprit(
     waits: &[WaitGroup],
     victims: &[usize],
     device: Option<&str>,
-    may_be: fn(Kind) -> bool,
+    limit: Option<&Limit>,
     totals: Totals<'_>,
 ) -> (Option<usize>, Vec<usize>) {
     // A disk that is seen to rest keeps nobody waiting, but for one that is throttled: what a control group holds back is not counted as
     // in flight. Then whoever is to blame has to be seen with files on it.
     let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
-    let rests = device.is_some_and(rests) && !totals.disk_pressed;
+    let rests = device.is_some_and(rests) && !totals.disk_pressed && limit.is_none();
     let shortest = |v: usize| {
         let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
         own.reduce(f64::min).unwrap_or_default()
@@ -362,11 +376,12 @@ fn disk_culprit(
     let moves = |job: &Job| {
         (!rests || job.disks.is_some()) && on_disk(job, device).is_some_and(|bytes| bytes >= DISK_NOISE || stands_accused(job))
     };
-    let share = |i: usize| disk_share(jobs, i, device, totals).unwrap_or_default();
-    let candidate = |i: usize| takes_part(&jobs[i]) && may_be(jobs[i].facts.finding.kind) && others_wait(i) && moves(&jobs[i]);
+    let inside = |i: usize| limit.is_none_or(|limit| limit.has(i));
+    let share = |i: usize| disk_share(jobs, i, device, limit, totals).filter(|_| inside(i)).unwrap_or_default();
+    let candidate = |i: usize| inside(i) && takes_part(&jobs[i]) && others_wait(i) && moves(&jobs[i]);
     let taking = Taking { jobs, resource: Resource::Disk, device, totals, least: CULPRIT_SHARE, share };
     let taken = taking.most(candidate);
-    if taken.is_none() && rests {
+    if taken.is_none() && (rests || limit.is_some()) {
         return (None, Vec::new());
     }
     if let Some((culprit, also)) = taken {
@@ -377,7 +392,7 @@ fn disk_culprit(
     // A writer that has finished leaves its work to the kernel. Whoever still writes has it done on his own behalf.
     let programs: f64 = jobs.iter().filter(|job| is_program(job)).filter_map(|job| on_disk(job, device)).sum();
     let left_behind = (0..jobs.len()).filter(|&i| programs < DISK_NOISE && !totals.io_hidden && is_for_others(&jobs[i]));
-    let left_behind = left_behind.filter(|&i| may_be(Kind::Kernel) && others_wait(i) && moves(&jobs[i]));
+    let left_behind = left_behind.filter(|&i| others_wait(i) && moves(&jobs[i]));
     if let Some(kernel) = left_behind.max_by(|&a, &b| share(a).total_cmp(&share(b))) {
         return (Some(kernel), Vec::new());
     }
@@ -391,7 +406,7 @@ fn disk_culprit(
     let weight =
         |i: usize| blame_weight(jobs[i].facts.finding.kind) * (jobs[i].usage.cpu_cores.unwrap_or_default() + jobs[i].usage.stuck);
     let hidden = (0..jobs.len())
-        .filter(|&i| may_be(jobs[i].facts.finding.kind) && jobs[i].usage.disk_bytes().is_none())
+        .filter(|&i| jobs[i].usage.disk_bytes().is_none())
         .filter(|&i| others_wait(i) && at_work(&jobs[i]))
         .max_by(|&a, &b| weight(a).total_cmp(&weight(b)));
     (hidden, Vec::new())

@@ -9,6 +9,9 @@ use crate::units::{count, rate};
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
 const CONTENTION_TASKS: f64 = 2.0;
 
+/// Memory that is taken faster than this is worth a word, in bytes per second: a job of a fair size fills a host with it within minutes.
+const MUCH_GROWTH: f64 = 10_000_000.0;
+
 /// What one or two waiting tasks say of who takes it is worth this much of what many say.
 const FEW_WAIT: f64 = 0.6;
 
@@ -50,7 +53,7 @@ pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>, totals: Tot
 }
 
 /// Puts a case into words.
-pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) -> Contention {
+pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Contention {
     let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem) && !case.answers;
     let least = totals.least(CONTENTION_TASKS, case.resource);
     let severity =
@@ -69,11 +72,18 @@ pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case, totals: Totals<'_>) 
             None => format!("a file server does not answer; {who_waits}"),
         },
         (Some(i), _) => format!("{}; {who_waits}", taking_words(jobs, i, case, totals)),
-        (None, _) if totals.io_hidden && !matches!(case.resource, Resource::Cpu | Resource::Lock | Resource::Memory) => {
+        (None, _)
+            if totals.io_hidden
+                && !case.own_limit
+                && !matches!(case.resource, Resource::Cpu | Resource::Lock | Resource::Memory) =>
+        {
             format!("{who_waits}; whose I/O it is cannot be seen without root")
         }
         (None, _) if case.resource == Resource::Lock => format!("{who_waits}; who holds it cannot be seen"),
-        (None, _) if case.own_limit => format!("{who_waits}, at the limit of their own control group"),
+        (None, _) if case.own_limit => match case.limit.filter(|limit| limit.is_above) {
+            Some(limit) => format!("{who_waits}, at the limit of the control group {}", limit.path),
+            None => format!("{who_waits}, at the limit of their own control group"),
+        },
         (None, _) if totals.cpu_busy.is_none() => format!("{who_waits}; who takes it from them is not known yet"),
         (None, _) => format!("{who_waits}; no other job takes it from them"),
     };
@@ -111,19 +121,26 @@ fn called(job: &Job) -> String {
     }
 }
 
-fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -> String {
+fn taking_words(jobs: &[Job], culprit: usize, case: &Case<'_>, totals: Totals<'_>) -> String {
     let job = &jobs[culprit];
     let earlier = totals.incumbent(job, case.resource, case.device.as_deref()).map(|incumbent| incumbent.share);
     let disk = case.device.as_deref().map_or_else(|| "the disk".to_owned(), |device| format!("the disk {device}"));
     let takes = match (case.resource, case.share) {
         (Resource::Cpu, _) => {
             let cores = job.usage.cpu_cores.unwrap_or_default();
-            format!("takes {:.0} % of the CPUs", case.share.unwrap_or_default().max(0.0) * 100.0)
+            let whose = case.limit.map(|limit| format!(" that {} may use", limit.path)).unwrap_or_default();
+            format!("takes {:.0} % of the CPUs{whose}", case.share.unwrap_or_default().max(0.0) * 100.0)
                 + &if cores >= 1.0 { format!(" ({cores:.1} CPUs)") } else { String::new() }
         }
         (Resource::FrozenFilesystem, _) => format!("froze {}", case.mount.as_deref().unwrap_or("a filesystem")),
         (Resource::NetworkFilesystem, _) => format!("does not serve {}", case.mount.as_deref().unwrap_or("its filesystem")),
-        (Resource::Memory, Some(share)) => format!("holds {:.0} % of the memory", share * 100.0),
+        (Resource::Memory, Some(share)) => {
+            let whose = case.limit.map(|limit| format!(" that {} may have", limit.path)).unwrap_or_default();
+            let growth = job.usage.memory_growth.filter(|growth| *growth >= MUCH_GROWTH);
+            let grows = growth.map(|growth| format!(" and takes {} more", rate(growth))).unwrap_or_default();
+            format!("holds {:.0} % of the memory{whose}{grows}", share * 100.0)
+        }
+        (Resource::Memory, None) => "looks for memory, and no job holds much of it".to_owned(),
         (Resource::Lock, _) => "has been stuck longest and holds the lock, most likely".to_owned(),
         (Resource::Disk, Some(share)) if earlier.is_some_and(|earlier| earlier >= CULPRIT_SHARE && share < CULPRIT_SHARE) => {
             format!("took {:.0} % of {disk} a moment ago", earlier.unwrap_or_default() * 100.0)
@@ -142,7 +159,7 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case, totals: Totals<'_>) -
     format!("{} {takes}{also}", called(job))
 }
 
-fn waiting_words(jobs: &[Job], case: &Case) -> String {
+fn waiting_words(jobs: &[Job], case: &Case<'_>) -> String {
     let server =
         case.mount.as_ref().map_or_else(|| "for a file server".to_owned(), |mount| format!("for the file server of {mount}"));
     let for_what = match case.resource {

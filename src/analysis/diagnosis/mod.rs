@@ -1,10 +1,11 @@
 //! What the analysis says: the answer that the screen, the text, the JSON and the tests all read.
 //!
 //! Plain data. Text in it that came from a process (names, commands, units) has been cleaned when the diagnosis was made,
-//! so no printer can forget to. `None` means not known, and a [`Gap`] says why. [`load`] has the load and the disks, [`waiting`] those who
-//! are stuck.
+//! so no printer can forget to. `None` means not known, and a [`Gap`] says why. [`verdict`] has the sentence, [`load`] the load and the disks,
+//! [`waiting`] those who are stuck.
 
 mod load;
+mod verdict;
 mod waiting;
 
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 pub use self::load::{Account, AccountLine, CpuUse, DiskUse, LedgerLine, Load, TrendPoint};
-pub use self::waiting::{Stuck, StuckTask, WaitGroup, Wedged};
+pub use self::verdict::{Contention, Resource, Severity, Verdict};
+pub use self::waiting::{Level, Stuck, StuckTask, WaitGroup, Wedged};
 use crate::sample::{Cost, Gap, HostFacts, Memory, Pressure, TaskState};
 use crate::units::{Nanos, ProcessId};
 
@@ -121,122 +123,6 @@ impl fmt::Display for JobId {
     }
 }
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Nobody waits.
-    Calm,
-    /// Somebody waits, or will soon; or too little is known to blame anybody.
-    Watch,
-    /// Jobs wait, for something that another one takes.
-    Contention,
-}
-
-impl Severity {
-    /// As in the JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::Watch => "watch",
-            Self::Contention => "contention",
-        }
-    }
-}
-
-/// What is short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Resource {
-    /// CPUs: tasks are runnable and do not run.
-    Cpu,
-    /// A disk or its queue.
-    Disk,
-    /// A filesystem that somebody froze.
-    FrozenFilesystem,
-    /// A file server, or a daemon that stands for one.
-    NetworkFilesystem,
-    /// Memory.
-    Memory,
-    /// A lock in the kernel.
-    Lock,
-    /// Nothing.
-    None,
-}
-
-impl Resource {
-    /// As in the JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Disk => "disk",
-            Self::FrozenFilesystem => "frozen_filesystem",
-            Self::NetworkFilesystem => "network_filesystem",
-            Self::Memory => "memory",
-            Self::Lock => "lock",
-            Self::None => "none",
-        }
-    }
-}
-
-/// The one sentence, and what stands behind it: the worst contention there is, and the others.
-#[derive(Clone, Debug)]
-pub struct Verdict {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is short.
-    pub resource: Resource,
-    /// The disk that is short. `None`: it is no disk, or not known which.
-    pub device: Option<String>,
-    /// The sentence.
-    pub headline: String,
-    /// Who takes it.
-    pub culprit: Option<JobId>,
-    /// Who takes nearly as much: ending the culprit alone is not enough.
-    pub also: Vec<JobId>,
-    /// The culprit's part of what is short, 0 to 1. `None`: not known.
-    pub share: Option<f64>,
-    /// Who waits for it, most tasks first.
-    pub victims: Vec<JobId>,
-    /// A backup that runs, even when it hurts nobody.
-    pub backup: Option<JobId>,
-    /// How sure that is, 0 to 1.
-    pub confidence: f64,
-    /// Since when it has been like this: since the first of the victims that still wait got stuck, or as far as whytop saw it.
-    pub since: Option<Timestamp>,
-    /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
-    pub waiting: f64,
-    /// The numbers behind it: who waits and where, how busy that is, what the culprit takes.
-    pub evidence: Vec<String>,
-    /// What else is short, worst first.
-    pub others: Vec<Contention>,
-}
-
-/// One resource that is short, beside the worst.
-#[derive(Clone, Debug)]
-pub struct Contention {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is short.
-    pub resource: Resource,
-    /// The disk, if it is one and known.
-    pub device: Option<String>,
-    /// The sentence.
-    pub headline: String,
-    /// Who takes it.
-    pub culprit: Option<JobId>,
-    /// Who takes nearly as much.
-    pub also: Vec<JobId>,
-    /// The culprit's part of what is short, 0 to 1. `None`: not known.
-    pub share: Option<f64>,
-    /// Who waits for it, most tasks first.
-    pub victims: Vec<JobId>,
-    /// How sure that is, 0 to 1.
-    pub confidence: f64,
-    /// How many of the victims' tasks wait.
-    pub waiting: f64,
-    /// The numbers behind it.
-    pub evidence: Vec<String>,
-}
-
 /// What kind of work a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -302,6 +188,8 @@ pub struct Job {
     pub age: Option<f64>,
     /// How long earlier runs of the same work took. `None`: none ended while whytop watched.
     pub usual: Option<Usual>,
+    /// How it fared before the culprit came that it waits for. `None`: it waits for nobody, or whytop did not watch then.
+    pub earlier: Option<Level>,
 }
 
 /// How long a job's earlier runs took.
@@ -423,6 +311,8 @@ pub struct Usage {
     pub stuck: f64,
     /// Bytes of memory in use, of the processes that were looked at. `None`: nobody looked, for memory is not short.
     pub resident: Option<u64>,
+    /// Bytes of memory per second that those of its processes took which took more than they gave back. `None`: as for `resident`.
+    pub memory_growth: Option<f64>,
 }
 
 impl Usage {

@@ -1,9 +1,9 @@
 //! What works for a job and is not to be hit with it: the backend that reads the tables for `pg_dump`, the worker of Oracle's data pump,
 //! the machine that `vzdump` copies. It counts in what the job takes, is shown with it, and gets none of its signals: to kill a backend of
-//! PostgreSQL restarts the whole cluster.
+//! `PostgreSQL` restarts the whole cluster.
 //!
 //! Pure. Known by the title that a server gives its process, by when it started, and by what the client was told. Where a server's threads
-//! do the work (MySQL, SQL Server) nothing is told: they serve everybody. Tested by `tests/scenarios.rs`.
+//! do the work (`MySQL`, SQL Server) nothing is told: they serve everybody. Tested by `tests/scenarios.rs`.
 
 use rustc_hash::FxHashMap;
 
@@ -82,7 +82,7 @@ fn is_served(client: Client, entry: &Entry, worker: &Entry) -> bool {
     }
 }
 
-/// Database, client's host and activity of a backend of PostgreSQL: `postgres: 15/main: ann shop [local] COPY`.
+/// Database, client's host and activity of a backend of `PostgreSQL`: `postgres: 15/main: ann shop [local] COPY`.
 fn backend(entry: &Entry) -> Option<(&str, &str, &str)> {
     let rest = title(entry).strip_prefix("postgres: ")?;
     // A cluster's name may stand before it.

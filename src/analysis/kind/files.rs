@@ -200,7 +200,12 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         reading.facts.push(Fact { weight: READS_SNAPSHOT, text: format!("it reads from a snapshot: {}", shown(file)) });
     }
     let own = |file: &&str| home.is_some() && home == top(file);
-    if let Some(file) = read().find(|file| is_database(file) && !own(file)) {
+    // Who writes there as well is the server itself.
+    let serves = |file: &&str| {
+        let writes = |place: &&&str| files.writing.iter().any(|written| written.starts_with(**place));
+        DATABASES.iter().filter(|place| file.starts_with(**place)).any(|place| writes(&place))
+    };
+    if let Some(file) = read().find(|file| is_database(file) && !own(file) && !serves(file)) {
         reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
     }
     if let Some(file) = read().find(foreign) {

@@ -4,8 +4,9 @@
 
 use super::Launcher;
 use super::read::shown;
+use super::scale::Scale;
 use super::tools::{Doing, Role};
-use super::weigh::{Read, Scale, finding};
+use super::weigh::{Read, finding};
 use super::work;
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
 use crate::units::count;

@@ -1,7 +1,4 @@
-//! Adds up what the processes of a job say.
-//!
-//! A fact for a backup is a chance that it is one; independent chances add up as 1 - (1 - a)(1 - b)…, and a fact against leaves the
-//! rest of it: × (1 - c). So one sure fact is enough, many vague ones come close, and no heap of them outweighs a plain "no".
+//! Weighs what the processes of a job say: what they do, are called, read and write, who started them.
 
 use std::collections::HashMap;
 
@@ -9,6 +6,7 @@ use super::catalogue::Catalogue;
 use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
+use super::scale::Scale;
 use super::tools::{Doing, Role};
 use super::words::{is_dump, name_says, place_says, words};
 use super::work;
@@ -18,8 +16,6 @@ use crate::units::rate;
 
 /// From here on it is called a backup: more likely than not.
 const CALLED_BACKUP: f64 = 0.5;
-/// Never quite sure.
-const SUREST: f64 = 0.99;
 /// A backup agent that works, without a word of what it does.
 const AGENT_WORKS: f64 = 0.75;
 /// A backup tool is there whose arguments are hidden, and it hardly works: it may only look.
@@ -102,47 +98,6 @@ pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
         scale.put(place, String::new);
     }
     scale.confidence()
-}
-
-/// Facts for and against.
-#[derive(Default)]
-pub struct Scale {
-    /// So far.
-    pub facts: Vec<Evidence>,
-}
-
-impl Scale {
-    fn put(&mut self, weight: f64, text: impl FnOnce() -> String) {
-        if weight != 0.0 {
-            self.facts.push(Evidence { text: text(), weight });
-        }
-    }
-
-    /// The same fact of several processes counts once.
-    fn put_once(&mut self, weight: f64, text: &str) {
-        match self.facts.iter_mut().find(|fact| fact.text == text) {
-            Some(known) => known.weight = known.weight.max(weight),
-            None => self.put(weight, || text.to_owned()),
-        }
-    }
-
-    fn confidence(&self) -> f64 {
-        let (mut missing, mut left) = (1.0, 1.0);
-        for fact in &self.facts {
-            if fact.weight > 0.0 {
-                missing *= 1.0 - fact.weight;
-            } else {
-                left *= 1.0 + fact.weight;
-            }
-        }
-        ((1.0 - missing) * left).min(SUREST)
-    }
-
-    /// Strongest first.
-    pub fn sorted(mut self) -> Vec<Evidence> {
-        self.facts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
-        self.facts
-    }
 }
 
 /// See [`super::backup_part`].

@@ -17,7 +17,10 @@ use rustix::fs::{Mode, OFlags, openat, readlinkat};
 use sysinfo::Users;
 
 use super::super::{parse, root::ProcRoot};
-use crate::{sample::Identity, units::ProcessId};
+use crate::{
+    sample::{Controlled, Identity},
+    units::ProcessId,
+};
 
 /// Most of a command line that is read: it says nothing new after that, and a stranger may make it megabytes long.
 const COMMAND_LINE: u64 = 64 * 1024;
@@ -54,12 +57,15 @@ pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Opt
     opened.comm = CompactString::from_utf8_lossy(stat.comm);
     let uid = opened.read("status", OTHER).and_then(|status| effective_uid(&status));
     let exe = readlinkat(&opened.dir, "exe", Vec::new()).ok();
+    let groups = opened.read("cgroup", OTHER).map(lossy).unwrap_or_default();
+    let cgroup = control_group(&groups);
     let identity = Identity {
         argv: Vec::new(),
         exe: exe.map(|exe| lossy(exe.into_bytes())),
         uid,
         user: uid.and_then(|uid| names.lock().unwrap_or_else(PoisonError::into_inner).look_up(uid)),
-        cgroup: opened.read("cgroup", OTHER).and_then(|text| control_group(&lossy(text)).map(str::to_owned)),
+        cgroup: cgroup.map(str::to_owned),
+        controlled: controlled(&groups, cgroup),
     };
     Some((opened, identity))
 }
@@ -109,16 +115,27 @@ fn effective_uid(status: &[u8]) -> Option<u32> {
     u32::try_from(parse::number(parse::words(line).nth(1)?)?).ok()
 }
 
+/// Number, controllers and path of each hierarchy. The path may hold colons.
+fn hierarchies(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    text.lines().filter_map(|line| {
+        let (number, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        Some((number, controllers, path))
+    })
+}
+
+/// Where it is in the hierarchies of version 1, as far as that is elsewhere than this.
+fn controlled(text: &str, cgroup: Option<&str>) -> Controlled {
+    let of = |name: &str| {
+        let found = hierarchies(text).find(|(_, controllers, _)| controllers.split(',').any(|controller| controller == name));
+        found.map(|(.., path)| path).filter(|path| Some(*path) != cgroup).map(str::to_owned)
+    };
+    Controlled { cpu: of("cpu"), memory: of("memory"), io: of("blkio") }
+}
+
 /// The path that tells most: version 2's unless it is the root, else systemd's own, else any that names a unit or container.
 fn control_group(text: &str) -> Option<&str> {
-    // A line is `number:controllers:path`, and the path may hold colons.
-    let lines = || {
-        text.lines().filter_map(|line| {
-            let (number, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            Some((number, controllers, path))
-        })
-    };
+    let lines = || hierarchies(text);
     let of = |wanted: fn(&str, &str) -> bool| {
         lines().find(|(number, controllers, path)| wanted(number, controllers) && *path != "/").map(|(.., path)| path)
     };
@@ -143,6 +160,14 @@ mod tests {
     fn the_second_number_is_the_effective_user() {
         assert_eq!(effective_uid(b"Name:\tsu\nUid:\t1000\t33\t0\t0\nGid:\t1\t1\t1\t1\n"), Some(33));
         assert_eq!(effective_uid(b"Name:\tUid:\n"), None);
+    }
+
+    #[test]
+    fn hierarchies_of_version_1_have_paths_of_their_own() {
+        let text = "5:cpu,cpuacct:/a\n4:memory:/b:c\n3:blkio:/\n1:name=systemd:/a\n0::/\n";
+        let own = |path: &str| Some(path.to_owned());
+        assert_eq!(controlled(text, Some("/a")), Controlled { cpu: None, memory: own("/b:c"), io: own("/") });
+        assert_eq!(controlled("0::/a\n", Some("/a")), Controlled::default());
     }
 
     #[test]

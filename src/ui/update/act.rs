@@ -30,8 +30,9 @@ pub(super) fn choose(state: &mut State, choice: Choice) -> Vec<Effect> {
     {
         return at_once(state, subject, action);
     }
-    let Some(target) = state.target() else {
+    let Some(target) = state.target().or_else(|| (choice == Choice::Thaw).then(|| state.held_up_by_a_freeze())?) else {
         let nothing = match choice {
+            Choice::Thaw => "no filesystem is frozen, as far as anybody waits for one",
             Choice::Resume => "nothing is paused",
             Choice::Undo => "there is nothing to undo",
             _ => "nobody is to blame: select a job first",
@@ -224,6 +225,11 @@ pub(super) fn hear(state: &mut State, report: Report) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Whoever went so many seconds after the signal is told of, whether he stood on the screen until then or was dismissed.
+const LATE_SECONDS: f64 = 10.0;
+/// So many seconds a zombie stays on the screen: it holds nothing any more, and its parent may never reap it.
+const ZOMBIES_STAY_SECONDS: f64 = 60.0;
+
 /// What is left of a job that was told to end. That a signal landed late is told, whatever is on the screen by then.
 fn land(state: &mut State, landing: Landing) {
     let later = |watch: &Watch| watch.recovery.outcome.ticket > landing.ticket && watch.recovery.outcome.action.ends();
@@ -237,9 +243,17 @@ fn land(state: &mut State, landing: Landing) {
         return;
     }
     let waited = before.is_some_and(|before| before.left.iter().any(|left| !matches!(left.still, Still::Runs)));
-    if waited {
+    if waited || landing.at.duration_since(landing.sent_at).as_secs_f64() >= LATE_SECONDS {
         state.say(landing::sentence(&landing, None), Tone::Good);
     }
+}
+
+/// Takes what nobody can do more about off the screen.
+pub(super) fn forget_zombies(state: &mut State) {
+    let Some(now) = state.now else { return };
+    let is_old = |landing: &Landing| now.duration_since(landing.at).as_secs_f64() >= ZOMBIES_STAY_SECONDS;
+    let is_dead = |landing: &Landing| landing.left.iter().all(|left| matches!(left.still, Still::Zombie { .. }));
+    state.landings.retain(|landing| !(is_dead(landing) && is_old(landing)));
 }
 
 fn judge(state: &mut State, outcome: Outcome) -> Vec<Effect> {

@@ -188,6 +188,7 @@ fn back(state: &mut State) -> Vec<Effect> {
         }
         Mode::Overview if state.trial.is_some() => state.trial = None,
         Mode::Overview if state.watch.is_some() => state.watch = None,
+        Mode::Overview if state.selected.is_none() => state.landings.clear(),
         Mode::Overview => state.selected = None,
         Mode::Detail(_) | Mode::Help { .. } => {}
         Mode::Dialog(mut dialog) if dialog.typed.is_some() => {
@@ -247,6 +248,7 @@ fn tick(state: &mut State, at: Timestamp) {
 }
 
 fn expire(state: &mut State) {
+    act::forget_zombies(state);
     let over = |until: Option<Timestamp>| until.zip(state.now).is_some_and(|(until, now)| now >= until);
     if state.message.as_ref().is_some_and(|message| over(message.until)) {
         state.message = None;

@@ -22,6 +22,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             Command::Choose(Choice::Resume) if !state.has_paused() || screen == Screen::Dialog => continue,
             Command::Choose(Choice::Undo) if state.standing.is_empty() || screen == Screen::Dialog => continue,
             Command::Choose(Choice::Prove | Choice::Any) if state.target().is_none() || screen == Screen::Dialog => continue,
+            Command::Choose(Choice::Thaw) if state.held_up_by_a_freeze().is_none() || screen != Screen::Overview => continue,
             Command::Back if screen == Screen::Overview => match (&state.watch, &state.selected) {
                 (Some(_), _) => "dismiss".to_owned(),
                 (None, Some(_)) => "unselect".to_owned(),

@@ -47,6 +47,13 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     if recovery.victims.len() > 1 {
         rows.push(row(5, "victims", vec![(victims(recovery), theme.plain)]));
     }
+    let gets = recovery.gets.and_then(|(before, now)| recovery.short.instead(now, before)).map(|gets| format!("they {gets}"));
+    let fares: Vec<String> = recovery.rest().into_iter().chain(gets).collect();
+    if !fares.is_empty() {
+        let style = if recovery.recovered_after.is_some() { theme.good } else { theme.plain };
+        let label = if recovery.victims.len() > 1 { "" } else { "victims" };
+        rows.push(row(2, label, vec![(fares.join("; "), style)]));
+    }
     rows.push(row(1, "job", remains(state, recovery)));
     rows.push(row(3, "load", vec![(load(state, recovery), theme.plain)]));
     if state.message.is_none() {
@@ -101,7 +108,7 @@ fn victims(recovery: &Recovery) -> String {
     const NAMED: usize = 3;
     // As whole tasks, as in the sum above; a part of one is time shared.
     let whole = |waiting: f64| tasks(if waiting >= 1.0 { waiting.round() } else { waiting });
-    let change = |victim: &Victim| format!("{} {} → {}", victim.name, whole(victim.before), whole(victim.now));
+    let change = |victim: &Victim| format!("{} {} → {}", victim.name, whole(victim.before.waiting), whole(victim.now.waiting));
     let named: Vec<String> = recovery.victims.iter().take(NAMED).map(change).collect();
     let more = recovery.victims.len().saturating_sub(NAMED);
     if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }

@@ -1,11 +1,14 @@
 //! A proof by pause: how long the suspect still stands still, whether the others wait less, and what that has shown.
 
 use super::panel::{Panel, Row, gauge};
-use super::text::tasks;
+use super::text::{tasks, width as text_width};
 use crate::proof::Shown;
 use crate::ui::keys::{Choice, Command, Screen, shown};
 use crate::ui::state::{State, Trial};
 use crate::units::{count, span};
+
+/// Cells of a row that are no text: edge and label.
+const SPARE: usize = 12;
 
 /// The panel, or `None` without a proof.
 pub fn panel(state: &State, width: usize) -> Option<Panel> {
@@ -30,9 +33,14 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     let mut rows = vec![row(0, "", numbers)];
     let said = match result {
         Shown::Nothing(why) => why.to_owned(),
+        // The title and the numbers say the rest of it.
+        _ if text_width(&proof.sentence()) > width.saturating_sub(SPARE) => proof.judgement(),
         _ => proof.sentence(),
     };
     rows.push(row(1, if trial.is_running() { "so far" } else { "shown" }, vec![(said, theme.strong)]));
+    if let Some(gets) = proof.gets().and_then(|(before, during)| proof.short.instead(during, before)) {
+        rows.push(row(3, "victims", vec![(format!("they {gets} while it stood still"), theme.plain)]));
+    }
     if let Some((before, during)) = trial.site_before.as_ref().zip(trial.site_during.as_ref()) {
         let style = if during.well == Some(true) { theme.good } else { theme.culprit };
         let text = format!("{} → {} while it stood still", before.words, during.words);

@@ -152,7 +152,7 @@ pub fn image<'a>(args: &[&'a str]) -> Ruling<'a> {
         .or_else(|| if plain.len() > 1 { plain.pop() } else { None });
     // A disc is burnt, a volume is filled with what an image holds.
     let fills = |target: &&str| target.starts_with("/dev/") && !target.starts_with("/dev/sr") && !target.starts_with("/dev/dvd");
-    if target.filter(fills).is_some() {
+    if target.as_ref().is_some_and(fills) {
         return Ruling::new(Doing::Batch, SURE, "writes to a device");
     }
     let mut ruling = Ruling::new(Doing::Backup, ARCHIVES, "makes an image");
