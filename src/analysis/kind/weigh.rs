@@ -7,8 +7,9 @@ use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::scale::Scale;
+use super::starters::below_starters;
 use super::tools::{Doing, Role};
-use super::words::{is_dump, name_says, place_says, words};
+use super::words::{is_dump, name_says, place_says};
 use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
@@ -62,6 +63,8 @@ const BY_AUTOMATION: f64 = -0.5;
 const OTHER_WORK: f64 = -0.8;
 /// Bytes per second that are nothing for a backup.
 const NEXT_TO_NOTHING: f64 = 0.3e6;
+/// Bytes per second that are too few where nothing but a unit's name speaks for one.
+const LITTLE: f64 = 2.0e6;
 /// Burns CPU and moves nothing.
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
@@ -134,18 +137,6 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         at = parent;
     }
     Some(at)
-}
-
-/// In a container: the one that stands below its first process, and below who starts it by the clock, if that makes the job a backup.
-fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
-    let processes = &read.job.processes;
-    read.job.container?;
-    let mut at = 0;
-    while read.readings[at].only_starts() {
-        let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid);
-        at = below.next().filter(|_| below.next().is_none())?;
-    }
-    (at > 0 && judge(read.job, known).kind == Kind::Backup).then_some(at)
 }
 
 /// A job with the readings of its processes.
@@ -350,7 +341,7 @@ impl<'a, 'b> Read<'a, 'b> {
         }
         let unit = self.weigh_unit(scale, true);
         // Services are called after what they manage; one that runs to its end and moves data is another matter.
-        let least = if named { NEXT_TO_NOTHING } else { MUCH };
+        let least = if named { NEXT_TO_NOTHING } else { LITTLE };
         if !named && !unit {
             return false;
         }
@@ -478,20 +469,6 @@ impl Reading<'_> {
     fn tells(&self) -> bool {
         self.facts.iter().any(|fact| fact.weight >= TELLING)
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
-    }
-
-    /// Whether it is there to start others, by the clock or as the first process of a container: what they do decides.
-    fn only_starts(&self) -> bool {
-        const STARTERS: [&str; 6] = ["init", "systemd", "cron", "crond", "fcron", "atd"];
-        const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
-        let by_the_clock = || !self.program.script && words(self.program.name).any(|word| CLOCKS.contains(&word));
-        match self.tool {
-            Some(tool) => {
-                tool.role == Role::Shell && self.program.line.is_none() && !self.program.script
-                    || STARTERS.contains(&tool.name.as_str())
-            }
-            None => by_the_clock(),
-        }
     }
 
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
