@@ -312,5 +312,6 @@ fn top(path: &str) -> Option<&str> {
     let rest = path.strip_prefix('/')?;
     let first = rest.find('/')?;
     let second = rest[first + 1..].find('/').map_or(rest.len(), |at| first + 1 + at);
-    Some(&rest[..second])
+    // With the slash that was taken off.
+    path.get(..=second)
 }

@@ -21,7 +21,7 @@ const TOLD_TO: f64 = 0.5;
 const LIES_IN: f64 = 0.25;
 /// A file comes from another host: anything from a log to a disk of a virtual machine.
 const FETCHES: f64 = 0.2;
-/// A volume is read that a program nobody knows was told of.
+/// A volume is read that a program nobody knows was told of; who checks one does that too.
 const READS_VOLUME: f64 = 0.4;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
@@ -395,7 +395,7 @@ fn read_stranger(reading: &mut Reading<'_>) {
         reading.facts.push(Fact { weight, text: format!("{} makes a {word} round", shown(program.name)) });
     }
     if let Some(volume) = program.args.iter().find(|arg| is_volume(arg)).filter(|_| reading.pace.only_reads()) {
-        reading.facts.push(Fact { weight: READS_VOLUME, text: format!("it reads the volume {}", shown(volume)) });
+        reading.habits.push(Fact { weight: READS_VOLUME, text: format!("it reads the volume {}", shown(volume)) });
     }
     reading.targets = outputs(program);
     // From here to there: the last of several paths is where it goes.
