@@ -69,6 +69,8 @@ const DATABASES: [&str; 12] = [
     "/var/opt/mssql/",
 ];
 
+/// Users that may read nothing but what is there for everybody.
+const ANYBODY: [&str; 4] = ["nobody", "ftp", "mirror", "_rsync"];
 /// Users that database servers run as.
 const DATABASE_USERS: [&str; 6] = ["postgres", "mysql", "mongodb", "oracle", "clickhouse", "db2inst1"];
 
@@ -96,10 +98,10 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
         return;
     }
     let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    let anybody = process.user.is_some_and(|user| ANYBODY.contains(&user));
     if role == Some(Role::Copier)
         && reading.doing == Doing::Agent
-        && !files.reading.is_empty()
-        && files.reading.iter().all(public)
+        && (anybody || !files.reading.is_empty() && files.reading.iter().all(public))
     {
         // A daemon of rsync that serves a mirror.
         reading.doing = Doing::Unknown;
@@ -180,7 +182,8 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let home = top(reading.program.path);
     let foreign = |file: &&str| {
         is_live(file)
-            && !NOT_LIVE.iter().chain(&DATABASES).any(|place| file.starts_with(place))
+            && !NOT_LIVE.iter().any(|place| file.starts_with(place))
+            && !is_database(file)
             && !(home.is_some() && home == top(file))
             && basename(file) != basename(reading.program.path)
     };
@@ -206,7 +209,10 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         DATABASES.iter().filter(|place| file.starts_with(**place)).any(|place| writes(&place))
     };
     if let Some(file) = read().find(|file| is_database(file) && !own(file) && !serves(file)) {
-        reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
+        // Who reads nothing else may check it.
+        let told =
+            if read().any(|file| foreign(&file)) || !files.writing.is_empty() { &mut reading.facts } else { &mut reading.habits };
+        told.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
     }
     if let Some(file) = read().find(foreign) {
         reading.habits.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });

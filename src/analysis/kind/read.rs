@@ -236,7 +236,8 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
     let called = tool.name.as_str();
-    if args.is_empty() && tool.role == Role::Backup && words.otherwise == Some(Doing::Quiet) {
+    let waits = process.leaf && words.has_backup_words() && !words.conducts && !reading.pace.works();
+    if args.is_empty() && tool.role == Role::Backup && (words.otherwise == Some(Doing::Quiet) || waits) {
         // Its arguments are hidden, or it has none: whether it works must do.
         reading.doing = Doing::Agent;
     } else if let Some((doing, word)) = by_words {

@@ -2,7 +2,6 @@
 //!
 //! Pure. Tested by tests/kinds.rs.
 
-use super::Launcher;
 use super::files::{lives_with, reads_home};
 use super::program::{basename, commands};
 use super::read::Reading;
@@ -10,6 +9,7 @@ use super::rules::apply;
 use super::tools::{Doing, Role, Rule};
 use super::weigh::Read;
 use super::words::{place_says, words};
+use super::{Launcher, ProcessShape};
 
 /// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
 const COMES_OUT: f64 = 0.1;
@@ -54,9 +54,10 @@ impl<'a> Read<'a, '_> {
     /// Whether this is what a program makes rather than what it keeps: a table, a document, a picture. Who copies files one by one writes
     /// such ones too, under the names that they are read by.
     pub fn makes(&self, target: &str) -> bool {
-        const PRODUCTS: [&str; 26] = [
+        const PRODUCTS: [&str; 34] = [
             "csv", "tsv", "xlsx", "xls", "ods", "pdf", "html", "json", "jsonl", "ndjson", "xml", "parquet", "avro", "orc",
-            "feather", "arrow", "h5", "npz", "npy", "png", "jpg", "svg", "mp4", "mkv", "webm", "docx",
+            "feather", "arrow", "h5", "npz", "npy", "png", "jpg", "svg", "mp4", "mkv", "webm", "docx", "webp", "avif", "jpeg",
+            "gif", "hevc", "ivf", "mp3", "opus",
         ];
         let name = basename(target);
         let is_product = words(name).any(|word| PRODUCTS.iter().any(|product| product.eq_ignore_ascii_case(word)));
@@ -65,7 +66,10 @@ impl<'a> Read<'a, '_> {
         let turned = || {
             let kind = |file: &'a str| file.rsplit_once('.');
             let Some((stem, _)) = name.rsplit_once('.').filter(|_| place_says(target).archive == 0.0) else { return false };
-            read().filter_map(|file| kind(basename(file))).any(|(from, _)| from == stem)
+            let told = self.readings.iter().filter(|reading| reading.tool.is_none()).flat_map(|reading| &reading.program.args);
+            let told = told.copied().filter(|arg| arg.contains('/') && *arg != target);
+            let from = read().map(String::as_str).chain(told).filter_map(|file| kind(basename(file)));
+            from.into_iter().any(|(from, ending)| from == stem && !name.ends_with(ending))
         };
         (is_product || turned()) && !read().any(|file| basename(file) == name)
     }
@@ -91,6 +95,20 @@ impl<'a> Read<'a, '_> {
             })
         };
         packed.into_iter().find(|place| unpacks_in(&bare(place)))
+    }
+
+    /// A program that nobody knows and reads all over the host, and the `ssh` below it that is busy.
+    pub fn sends_what_it_gathers(&self) -> Option<(&Reading<'a>, &Reading<'a>)> {
+        let all = || self.job.processes.iter().zip(&self.readings);
+        all().find_map(|(process, from)| {
+            if from.tool.is_some() || !from.gathers || !from.pace.only_reads() {
+                return None;
+            }
+            let pipes = |below: &ProcessShape, pipe: &Reading| {
+                below.parent == process.id.pid && pipe.program.name == "ssh" && pipe.pace.works()
+            };
+            all().find(|(below, pipe)| pipes(below, pipe)).map(|(_, pipe)| (from, pipe))
+        })
     }
 
     /// Whether a program that was started over SSH goes through all of the host for what has changed: nothing is written here because all

@@ -43,6 +43,8 @@ const UNTOLD: f64 = 0.4;
 const MAKES: f64 = -0.4;
 /// Another host unpacks what is packed here to the same place.
 const MOVES: f64 = -0.6;
+/// What a program that nobody knows gathers goes to another host.
+const SENDS: f64 = 0.35;
 /// A program that was started over SSH goes through the host for what has changed.
 const FETCHED: f64 = 0.25;
 /// A program that nobody knows feeds a shell that writes a file on another host.
@@ -223,7 +225,7 @@ impl<'a, 'b> Read<'a, 'b> {
                 Doing::Backup => reading.weight,
                 Doing::Agent if self.agent_works(at) && !self.undoes(at) => AGENT_WORKS,
                 _ => {
-                    telling |= reading.tells();
+                    telling |= reading.tells() && !reading.targets.iter().any(|target| self.makes(target));
                     continue;
                 }
             };
@@ -256,6 +258,10 @@ impl<'a, 'b> Read<'a, 'b> {
             telling |= self.weigh_names(scale);
             if let Some(pipe) = self.file_elsewhere().filter(|_| lead.is_none()) {
                 scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
+                telling = true;
+            }
+            if let Some((from, pipe)) = self.sends_what_it_gathers() {
+                scale.put(SENDS, || format!("what {} gathers goes through {}", from.called(), pipe.called()));
                 telling = true;
             }
             if let Some(since) = self.goes_up_the_session() {
@@ -406,10 +412,11 @@ impl<'a, 'b> Read<'a, 'b> {
             let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
             let dumps = says.dated > 0.0 && is_dump(target);
             let untold = says.place == 0.0 && !reads_live && !dumps || self.reads_its_own();
-            if !copies && self.makes(target) {
+            let makes = !copies && self.makes(target);
+            if makes {
                 scale.put(MAKES, || format!("it makes a table, a document or a picture: {}", shown(target)));
             }
-            let vague = !copies && (untold || !self.has_sink() || self.serves());
+            let vague = makes || !copies && (untold || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),

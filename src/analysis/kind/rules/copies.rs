@@ -247,7 +247,7 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut sources = operands(args, &["-t", "-S"]);
     let tree = ['a', 'r', 'R', 'l'].iter().any(|letter| has_letter(args, *letter)) || has(args, &["--archive", "--recursive"]);
     let Some(target) = sources.pop() else { return Ruling::new(Doing::Unknown, 0.0, "runs") };
-    let from_backup = sources.iter().any(|source| place_says(source).place > 0.2);
+    let from_backup = sources.iter().any(|source| place_says(source).place > 0.2 && !is_database(source));
     if from_backup && place_says(target).place < 0.2 {
         return Ruling::new(Doing::Batch, SURE, "copies from where backups lie");
     }
