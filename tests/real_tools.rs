@@ -76,7 +76,7 @@ fn acts() -> Vec<Act> {
             Wants::Other("logrotate"),
         ),
         act("tar -x", "tar", "while :; do tar -xzf T/release-42.tar.gz -C T/extracted; done", Wants::Other("tar")),
-        act("rsync deploy", "rsync", "rsync -a --bwlimit=4M -e T/sshd T/app/dist/ web2:T/www/", Wants::Other("rsync")),
+        act("rsync deploy", "rsync", "rsync -a --bwlimit=1M -e T/sshd T/app/dist/ web2:T/www/", Wants::Other("rsync")),
         act(
             "cargo build",
             "cargo",
