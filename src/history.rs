@@ -7,9 +7,14 @@
 use std::collections::VecDeque;
 use std::mem::size_of;
 
+use compact_str::CompactString;
+
 use crate::analysis::diagnosis::TrendPoint;
-use crate::sample::{Cgroup, CgroupIo, Controlled, GoneTask, Identity, IoLimit, Process, Resident, Sample, Task};
-use crate::units::{Nanos, ProcessId, SECOND};
+use crate::sample::{
+    Cgroup, CgroupIo, Controlled, CpuClock, Gap, GoneTask, Identity, IoLimit, OpenFile, Overdue, Process, Resident, Sample, Task,
+    Wait,
+};
+use crate::units::{Nanos, Pid, ProcessId, SECOND};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,7 @@ impl History {
         sample.identities.shrink_to_fit();
         sample.resident.shrink_to_fit();
         sample.cgroups.shrink_to_fit();
+        sample.open_files.shrink_to_fit();
         let newest = sample.since_boot;
         let oldest = newest.saturating_sub(self.limits.span);
         let bytes = weight(&sample);
@@ -100,6 +106,25 @@ fn weight(sample: &Sample) -> usize {
             size_of::<(ProcessId, Identity)>() + words + paths
         })
         .sum();
+    let waits: usize = sample.tasks.iter().filter_map(|task| task.wait.as_deref()).map(wait_weight).sum();
+    let files: usize = sample
+        .open_files
+        .iter()
+        .map(|(_, files)| {
+            let paths: usize = files.iter().map(|open| open.file.path.capacity()).sum();
+            size_of::<(ProcessId, Vec<OpenFile>)>() + files.capacity() * size_of::<OpenFile>() + paths
+        })
+        .sum();
+    let gaps: usize = sample
+        .gaps
+        .iter()
+        .map(|gap| match gap {
+            Gap::IdentityOverdue { reads, .. } => reads.capacity() * size_of::<Overdue>(),
+            Gap::Shunned { pids } => pids.capacity() * size_of::<Pid>(),
+            Gap::Rules { file, why } | Gap::Host { file, why } => file.capacity() + why.capacity(),
+            Gap::IoDenied { .. } | Gap::WaitDenied { .. } | Gap::NoRunDelay | Gap::NoPressure | Gap::NotLocked { .. } => 0,
+        })
+        .sum();
     let groups: usize = sample
         .cgroups
         .iter()
@@ -117,8 +142,22 @@ fn weight(sample: &Sample) -> usize {
         + sample.host.disks.capacity() * size_of::<crate::sample::Disk>()
         + sample.resident.capacity() * size_of::<(ProcessId, Resident)>()
         + sample.cgroups.capacity() * size_of::<Cgroup>()
+        + sample.clocks.capacity() * size_of::<CpuClock>()
+        + sample.gaps.capacity() * size_of::<Gap>()
         + identities
+        + waits
+        + files
+        + gaps
         + groups
+}
+
+/// About how much memory it takes where a task is stuck: ten times as much as the task.
+fn wait_weight(wait: &Wait) -> usize {
+    let text = |text: &CompactString| if text.is_heap_allocated() { text.capacity() } else { 0 };
+    let frames = wait.stack.iter().map(|stack| stack.capacity() * size_of::<CompactString>());
+    let names: usize = wait.stack.iter().flatten().chain(&wait.wchan).map(text).sum();
+    let path = wait.file.as_ref().map_or(0, |file| file.path.capacity());
+    size_of::<Wait>() + frames.sum::<usize>() + names + path
 }
 
 #[cfg(test)]
@@ -126,7 +165,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::sample::{Cost, Host};
+    use crate::sample::{Cost, FileRef, Host, TaskState};
+    use crate::units::TaskId;
 
     fn sample(seconds: u64, processes: usize) -> Sample {
         Sample {
@@ -169,6 +209,24 @@ mod tests {
         let cgroups = (0..64).map(|_| group()).collect();
         history.push(Sample { cgroups, ..sample(0, 0) }, POINT);
         assert!(history.bytes() >= 64 * 20 * size_of::<CgroupIo>(), "{}", history.bytes());
+    }
+
+    #[test]
+    fn where_tasks_are_stuck_and_what_is_open_counts() {
+        let mut history = History::new(Limits { span: 600 * SECOND, bytes: usize::MAX });
+        let name = "a_function_with_a_name_that_is_not_kept_in_place";
+        let file = || FileRef { path: "/srv/site/upload/1.jpg".to_owned(), mount: None };
+        let wait = || Wait { stack: Some(vec![name.into(); 14]), file: Some(file()), ..Wait::default() };
+        let id = TaskId { tid: 7, start: 1 };
+        let stuck =
+            || Task { id, pid: 7, state: TaskState::Uninterruptible, cpu: 0, run_delay: None, wait: Some(Box::new(wait())) };
+        let tasks = (0..60).map(|_| stuck()).collect();
+        let open = || OpenFile { fd: 3, file: file(), reading: true, writing: false, position: None };
+        let open_files = vec![(ProcessId { pid: 7, start: 1 }, (0..64).map(|_| open()).collect())];
+        let gaps = vec![Gap::Shunned { pids: vec![1; 100] }];
+        history.push(Sample { tasks, open_files, gaps, ..sample(0, 0) }, POINT);
+        let (waits, files) = (60 * 14 * (size_of::<CompactString>() + name.len()), 64 * (size_of::<OpenFile>() + 23));
+        assert!(history.bytes() >= waits + files + 400, "{} of {waits} and {files}", history.bytes());
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
@@ -590,6 +592,11 @@ fn the_object_is_what_its_source_says() {
 
 /// The binary, as this user or as nobody.
 fn whytop(nobody: bool, arguments: &[&str]) -> Output {
+    started_by(&[], nobody, arguments)
+}
+
+/// The same, started by another program.
+fn started_by(starter: &[&str], nobody: bool, arguments: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("whytop");
     // What root built may lie where nobody else can look. Another process copies it: while this one had the copy open for writing, the
@@ -598,7 +605,10 @@ fn whytop(nobody: bool, arguments: &[&str]) -> Output {
     for path in [dir.path(), &program] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let mut command = Command::new(&program);
+    let mut command = Command::new(starter.first().map_or(program.as_os_str(), OsStr::new));
+    if !starter.is_empty() {
+        command.args(&starter[1..]).arg(&program);
+    }
     if nobody && geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -618,11 +628,15 @@ fn the_flag_decides() {
     let asked = cost_of(false, "proc");
     assert_eq!((&asked["tier"], &asked["tier_reason"]), (&"proc".into(), &"asked for".into()));
     let ordinary = cost_of(true, "auto");
-    assert_eq!((&ordinary["tier"], &ordinary["tier_reason"]), (&"proc".into(), &"the task iterator needs root".into()));
+    assert_eq!(
+        (&ordinary["tier"], &ordinary["tier_reason"]),
+        (&"proc".into(), &"the task iterator needs root, or CAP_BPF and CAP_PERFMON".into())
+    );
 
     let refused = whytop(true, &["once", "--tier", "kernel"]);
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!((refused.status.code(), said.as_str()), (Some(2), "whytop: --tier kernel: only root may load it\n"));
+    let why = "whytop: --tier kernel: only root may load it, or whoever has CAP_BPF and CAP_PERFMON\n";
+    assert_eq!((refused.status.code(), said.as_str()), (Some(2), why));
     assert!(refused.stdout.is_empty());
     let other = whytop(false, &["once", "--tier", "guess"]);
     assert_eq!(other.status.code(), Some(2));
@@ -633,4 +647,29 @@ fn the_flag_decides() {
     }
     let kernel = cost_of(false, "kernel");
     assert_eq!((&kernel["tier"], &kernel["tier_reason"]), (&"kernel".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn two_capabilities_are_enough() {
+    if let Some(excuse) = excuse().or_else(|| (!Path::new("/usr/bin/setpriv").exists()).then(|| "no setpriv".to_owned())) {
+        println!("skipped: {excuse}");
+        return;
+    }
+    let (user, rights) = (["--reuid=65534", "--regid=65534", "--clear-groups"], "+bpf,+perfmon");
+    let rights = [format!("--inh-caps={rights}"), format!("--ambient-caps={rights}")];
+    let starter = [&["/usr/bin/setpriv"][..], &user, &[&rights[0], &rights[1]]].concat();
+    let cost = cost(&started_by(&starter, false, &["once", "--json", "--tier", "kernel"]));
+    assert_eq!((&cost["tier"], &cost["tier_reason"]), (&"kernel".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn the_proc_of_another_namespace_is_not_this_host_s() {
+    let unshare = ["unshare", "--pid", "--fork"];
+    if !Command::new(unshare[0]).args(&unshare[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no PID namespace can be made here");
+        return;
+    }
+    let refused = started_by(&unshare, false, &["once", "--tier", "kernel"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(said, "whytop: --tier kernel: /proc is not the /proc of this host\n");
 }

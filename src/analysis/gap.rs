@@ -51,7 +51,7 @@ pub fn tier(tier: Tier) -> Option<&'static str> {
         ProcReason::Asked => Some("asked for"),
         ProcReason::Loading => Some("the task iterator is being loaded"),
         ProcReason::OtherTree => Some("another proc tree is read"),
-        ProcReason::NotRoot => Some("the task iterator needs root"),
+        ProcReason::NotRoot => Some("the task iterator needs root, or CAP_BPF and CAP_PERFMON"),
         ProcReason::NoTypes => Some("this kernel carries no type information (BTF)"),
         ProcReason::NoSchedstat => Some("this kernel keeps no run times (schedstats)"),
         ProcReason::Namespace => Some("in a container processes have other numbers than in the kernel"),

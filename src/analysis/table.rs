@@ -1,7 +1,8 @@
 //! The table of processes: samples (changes) folded into the full picture of now, and what each change used up.
 //!
-//! Pure. A counter that went back, and the past of a process that was there before whytop looked, are unknown and add
-//! nothing; a process born since the last sample brings all it used. Tested in place and by `tests/scenarios.rs`.
+//! Pure. A counter that went back or that grew by more than can be, and the past of a process that was there before whytop looked, are
+//! unknown and add nothing; a process born since the last sample brings all it used. Tested by `tests/scenarios.rs` and
+//! `tests/kernel/mistaken.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,6 +17,10 @@ use crate::analysis::name::display_name;
 use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
+/// A task's time may be brought up to date this late: a CPU without a tick of its own (`nohz_full`) does so once a second. More time in
+/// one interval than the interval and this is another task's: a thread that calls exec takes its first thread's place, and brings its
+/// own count (`a_thread_that_calls_exec_brings_its_own_count`).
+const BELATED: Nanos = SECOND;
 /// Who holds the memory is known for this long after the last look.
 const MEMORY_KNOWN: Nanos = 10 * SECOND;
 
@@ -94,7 +99,7 @@ pub struct Used {
     pub read: Option<u64>,
     /// Bytes towards block devices. `None`: hidden.
     pub written: Option<u64>,
-    /// A counter went back: what it used is not known, or not all.
+    /// A counter went back, or grew by more than can be: what it used is not known, or not all.
     pub lost: bool,
     /// The task that waited for a CPU most, and for how long.
     pub hungriest: Option<(Pid, Nanos)>,
@@ -121,11 +126,18 @@ impl Table {
         let before = self.before;
         let tick = SECOND / ticks_per_second.max(1);
         let newborn = |start: u64| before.is_some_and(|before| start.saturating_mul(tick) >= before);
+        // A task may be read at the end of this sample that was read at the beginning of the one before.
+        let most = before
+            .map(|before| sample.since_boot.saturating_sub(before).saturating_add(sample.cost.sampling).saturating_add(BELATED));
         self.inherited.retain(|_, (_, samples)| {
             *samples -= 1;
             *samples > 0
         });
         if sample.keyframe {
+            let tasks: HashSet<TaskId> = sample.tasks.iter().map(|task| task.id).collect();
+            for entry in self.entries.values_mut() {
+                entry.tasks.retain(|task| tasks.contains(&task.id));
+            }
             let present: HashSet<ProcessId> = sample.processes.iter().map(|p| p.id).collect();
             let gone: Vec<Pid> =
                 self.entries.values().map(|entry| entry.process.id).filter(|id| !present.contains(id)).map(|id| id.pid).collect();
@@ -178,8 +190,9 @@ impl Table {
                 let at = entry.tasks[..known].binary_search_by_key(&task.id.tid, |old| old.id.tid).ok();
                 let (cpu, run_delay) = match at.map(|at| &entry.tasks[at]).filter(|old| old.id == task.id) {
                     Some(old) => {
+                        let cpu = task.cpu.checked_sub(old.cpu).filter(|cpu| most.is_none_or(|most| *cpu <= most));
                         let delay = task.run_delay.zip(old.run_delay).and_then(|(new, old)| new.checked_sub(old));
-                        (task.cpu.checked_sub(old.cpu), delay)
+                        (cpu, delay.filter(|_| cpu.is_some()))
                     }
                     None if newborn(task.id.start) => (Some(task.cpu), task.run_delay),
                     None => (None, None),

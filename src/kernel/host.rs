@@ -60,7 +60,8 @@ impl HostReader {
         let text = self.text("loadavg")?;
         let (tasks, last) = tasks_and_last(&text);
         self.tasks = tasks.map(|(_, all)| all.into());
-        self.last_pid = last;
+        // It is the reader's namespace that the kernel answers for, whosever tree this is.
+        self.last_pid = last.filter(|_| self.root.is_live() || !self.root.is_procfs());
         let averages = load_average(&text).ok_or_else(|| "it does not begin with three numbers".to_owned())?;
         Ok((averages, tasks))
     }

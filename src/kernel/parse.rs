@@ -138,13 +138,28 @@ pub(super) fn wchan(text: &[u8]) -> Option<&[u8]> {
     (!name.is_empty() && name != b"0").then_some(name)
 }
 
-/// The system call in a `syscall` file; `None` for `running` and for `-1`, asleep outside of any.
+/// The system call in a `syscall` file; `None` for `running` and for `-1`, asleep outside of any, and for those of a 32-bit program:
+/// these have other numbers.
 pub(super) fn syscall(text: &[u8]) -> Option<Call> {
     let mut words = words(text);
     let number = u32::try_from(number(words.next()?)?).ok()?;
     let mut args = [0; 6];
     let read = args.iter_mut().zip(words.by_ref()).map_while(|(slot, word)| hexadecimal(word).map(|arg| *slot = arg)).count();
-    Some(Call { number, args: (read == args.len()).then_some(args) })
+    // Stack pointer and place in the program are last. A 64-bit program may lie that low, and its stacks do not.
+    let is_low = |word: &[u8]| hexadecimal(word).is_some_and(|address| u32::try_from(address).is_ok());
+    let all = cfg!(target_pointer_width = "64") && read == args.len();
+    let is_32_bit = all && words.next().is_some_and(is_low) && words.next().is_some_and(is_low);
+    (!is_32_bit).then_some(Call { number, args: (read == args.len()).then_some(args) })
+}
+
+/// Whether a `stack` file shows that the kernel was entered by a 32-bit call of x86, which a 64-bit program can do, too. The call's own
+/// function says nothing: one without arguments has the same for both.
+pub(super) fn entered_as_32_bit(text: &[u8]) -> bool {
+    let is_entry = |name: &[u8]| {
+        let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
+        name.starts_with(b"entry_") && has(b"compat") || has(b"_int80_") || has(b"do_fast_syscall_32")
+    };
+    text.split(|byte| *byte == b'\n').filter_map(frame).any(is_entry)
 }
 
 /// The kernel's function in a line of a `stack` file, or of the iterator's: `[<0>] name+0x1/0x2 [module]`. `None`: the line holds a
@@ -305,8 +320,8 @@ mod tests {
         let call = |number, args| Some(Call { number, args });
         assert_eq!(syscall(b"17 0x3 0x4\n"), call(17, None));
         let args = [3, 0x7f, 0, 0, 0, u64::MAX];
-        assert_eq!(syscall(b"0 0x3 0x7f 0x0 0x0 0x0 0xffffffffffffffff 0x7ffc 0x7f\n"), call(0, Some(args)));
-        assert_eq!(syscall(b"0 0x3 +7f 0x0 0x0 0x0 0x0 0x7ffc 0x7f\n"), call(0, None));
+        assert_eq!(syscall(b"0 0x3 0x7f 0x0 0x0 0x0 0xffffffffffffffff 0x7ffc0000a000 0x7f0000001000\n"), call(0, Some(args)));
+        assert_eq!(syscall(b"0 0x3 +7f 0x0 0x0 0x0 0x0 0x7ffc0000a000 0x7f0000001000\n"), call(0, None));
     }
 
     #[test]

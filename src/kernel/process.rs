@@ -25,8 +25,9 @@ pub(super) struct Watched {
     pub task: Task,
     /// It has to be in the next sample.
     pub dirty: bool,
-    /// It is stuck, and where has not been looked up since it last ran.
-    pub wait_due: bool,
+    pub turn: Turn,
+    /// The pass in which was looked up last where it was stuck; 0: none.
+    pub looked_up: u32,
     /// It is stuck, and this user may not see where.
     pub wait_denied: bool,
     pub file: Kept,
@@ -37,6 +38,17 @@ pub(super) struct Watched {
     sched: Option<SchedStat>,
     /// Looks since it ran, as far as they go.
     idle: u8,
+}
+
+/// Whether it is a task's turn to be looked up where it is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// It was stuck at a look that had no room for it, and has not run since.
+    PassedOver,
+    /// It is stuck, and where has not been looked up since it last ran.
+    Due,
+    /// It is not stuck, or that was looked up.
+    Over,
 }
 
 /// What a look at a task showed.
@@ -104,7 +116,8 @@ impl Watched {
         let mut watched = Self {
             task,
             dirty: true,
-            wait_due: false,
+            turn: Turn::Over,
+            looked_up: 0,
             wait_denied: false,
             file,
             moved: None,
@@ -151,7 +164,11 @@ impl Watched {
         self.sched = sched;
         self.idle = 0;
         let stuck = state == TaskState::Uninterruptible;
-        self.wait_due = stuck && (ran || self.wait_due || self.task.wait.is_none());
+        self.turn = match self.turn {
+            _ if !stuck => Turn::Over,
+            turn if !ran && (turn != Turn::Over || self.task.wait.is_some()) => turn,
+            _ => Turn::Due,
+        };
         let next = Task {
             state,
             cpu: sched.map_or(ticks, |sched| sched.run),
@@ -350,6 +367,8 @@ impl Known {
                     changed |= thread.apply(stat.state, stat.ticks.saturating_mul(tick), sched);
                     true
                 }
+                // Hidden or unreadable for now: as it was, as the first thread is.
+                Err(errno) if !matches!(errno, Errno::NOENT | Errno::SRCH) => true,
                 Ok(None) => true,
                 Ok(Some(_)) | Err(_) => {
                     gone.push(GoneTask { pid, id: thread.task.id });

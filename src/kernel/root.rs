@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, readlinkat};
 
 /// An open proc tree. Cheap to clone: the copies share one directory descriptor.
 #[derive(Clone, Debug)]
@@ -37,7 +37,10 @@ impl ProcRoot {
         let dir = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .with_context(|| format!("open {}", path.display()))?;
         let procfs = fstatfs(&dir).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
-        let live = procfs && fs::canonicalize(path).is_ok_and(|path| path == Path::new("/proc"));
+        // In a PID namespace that has no proc of its own, this one is another namespace's: processes have other numbers there.
+        let knows_us =
+            || readlinkat(&dir, "self", Vec::new()).is_ok_and(|own| own.to_bytes() == std::process::id().to_string().as_bytes());
+        let live = procfs && fs::canonicalize(path).is_ok_and(|path| path == Path::new("/proc")) && knows_us();
         let sys = live.then(|| Path::new("/sys").into());
         Ok(Self { path: path.to_owned(), dir: Arc::new(dir), live, procfs, sys })
     }

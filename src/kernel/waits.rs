@@ -12,7 +12,7 @@ use super::{
     descriptors,
     files::Place,
     parse::{self, Call},
-    process::{Known, Looker, Watched},
+    process::{Known, Looker, Turn, Watched},
     tier::{batch::Batch, record::Record, stuck::StuckTasks},
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     units::{Nanos, Pid},
 };
 
-/// Most tasks looked up for one sample. On a host with thousands of them stuck, the first tell what it is about, and the
-/// others get their turn in the samples after, for they stay where they are.
+/// Most tasks looked up for one sample. On a host with thousands of them stuck, the first tell what it is about, and the others get
+/// their turn in the samples after: first those that stayed where they are.
 const LOOKUPS: usize = 64;
 /// Most tasks asked for the time on one CPU, and on all: a file each. One that ran in the last second tells it to the second.
 const CLOCK_READS: usize = 4;
@@ -52,29 +52,32 @@ impl Census {
     pub fn take(processes: &HashMap<Pid, Box<Known>>) -> Self {
         processes.values().flat_map(|known| known.watched()).fold(Self::default(), |census, watched| Self {
             stuck: census.stuck || watched.task.state == TaskState::Uninterruptible,
-            due: census.due || watched.wait_due,
+            due: census.due || watched.turn != Turn::Over,
         })
     }
 }
 
-/// Looks up where tasks are stuck that have got stuck, users' tasks first.
-pub(super) fn look_up(processes: &mut HashMap<Pid, Box<Known>>, looker: &mut Looker, source: &Source<'_>) {
-    let mut left = LOOKUPS;
-    for kernel in [false, true] {
-        for known in processes.values_mut().filter(|known| known.process.kernel_thread == kernel) {
-            let pid = known.process.id.pid;
-            for watched in std::iter::once(&mut known.leader).chain(&mut known.others) {
-                if !watched.wait_due {
-                    continue;
-                }
-                if left == 0 {
-                    return;
-                }
-                left -= 1;
-                watched.wait_due = false;
-                look_up_one(watched, place(pid, watched), kernel, looker, source);
-            }
+/// Looks up where tasks are stuck that have got stuck. Users' tasks come first; of those, who has stayed so since a look that had no room
+/// for it, and then whose last turn is the longest ago: tasks that get stuck anew for each look keep nobody from it. Of whoever
+/// does not get a turn it is not known where it is stuck, for where it was the last time says nothing.
+pub(super) fn look_up(processes: &mut HashMap<Pid, Box<Known>>, looker: &mut Looker, source: &Source<'_>, pass: u32) {
+    let mut due: Vec<(bool, Turn, u32, Pid, usize)> = Vec::new();
+    for (pid, known) in &*processes {
+        let tasks = known.watched().enumerate().filter(|(_, watched)| watched.turn != Turn::Over);
+        due.extend(tasks.map(|(at, task)| (known.process.kernel_thread, task.turn, task.looked_up, *pid, at)));
+    }
+    due.sort_unstable();
+    for (turn, (kernel, _, _, pid, at)) in due.into_iter().enumerate() {
+        let Some(known) = processes.get_mut(&pid) else { continue };
+        let Some(watched) = std::iter::once(&mut known.leader).chain(&mut known.others).nth(at) else { continue };
+        if turn >= LOOKUPS {
+            watched.turn = Turn::PassedOver;
+            watched.dirty |= watched.task.wait.take().is_some();
+            continue;
         }
+        watched.turn = Turn::Over;
+        watched.looked_up = pass;
+        look_up_one(watched, place(pid, watched), kernel, looker, source);
     }
 }
 
@@ -122,13 +125,14 @@ fn call_and_stack(
     {
         let Some(found) = stuck.find(tid) else {
             // It was not stuck when that iterator passed. If it still is at the next sample, that one tells.
-            watched.wait_due = true;
+            watched.turn = Turn::Due;
             return (None, None);
         };
         return (found.call, Some(found.stack.clone()).filter(|stack| !stack.is_empty()));
     }
-    let call = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall));
-    (call.flatten(), looker.files.read(place, "stack").ok().and_then(parse::stack))
+    let call = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall)).flatten();
+    let Ok(stack) = looker.files.read(place, "stack") else { return (call, None) };
+    (call.filter(|_| !parse::entered_as_32_bit(stack)), parse::stack(stack))
 }
 
 fn last_ran(watched: &Watched, place: Place, looker: &mut Looker, source: &Source<'_>) -> Option<CpuClock> {

@@ -1,16 +1,17 @@
-//! What the kernel counts for a control group as a whole.
+//! What the kernel counts for a control group as a whole, and which groups a process is in.
 //!
 //! Plain data, as [`super`] has it.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::Identity;
 use crate::units::Nanos;
 
 /// One control group since it was made. `None`: nobody asked, or the kernel does not count it there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cgroup {
-    /// Its path, as in [`super::Identity::cgroup`].
+    /// Its path, as in [`Identity::cgroup`].
     pub path: CompactString,
     /// What its tasks moved, device by device (`io.stat`; version 1: `blkio.throttle.io_service_bytes`).
     pub io: Option<Vec<CgroupIo>>,
@@ -60,4 +61,33 @@ pub struct IoLimit {
     pub reads: Option<u64>,
     /// Requests to write.
     pub writes: Option<u64>,
+}
+
+/// A process's control groups in the hierarchies of version 1, which may differ from each other. `None`: there is no such hierarchy, or it is
+/// as in [`Identity::cgroup`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controlled {
+    /// Of CPU time.
+    pub cpu: Option<String>,
+    /// Of memory.
+    pub memory: Option<String>,
+    /// Of block devices.
+    pub io: Option<String>,
+}
+
+impl Identity {
+    /// The control group that may limit its CPU time.
+    pub fn cpu_group(&self) -> Option<&str> {
+        self.controlled.cpu.as_deref().or(self.cgroup.as_deref())
+    }
+
+    /// The same for its memory.
+    pub fn memory_group(&self) -> Option<&str> {
+        self.controlled.memory.as_deref().or(self.cgroup.as_deref())
+    }
+
+    /// The same for what it moves.
+    pub fn io_group(&self) -> Option<&str> {
+        self.controlled.io.as_deref().or(self.cgroup.as_deref())
+    }
 }

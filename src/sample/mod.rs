@@ -15,7 +15,7 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::cgroup::{Cgroup, CgroupIo, IoLimit};
+pub use self::cgroup::{Cgroup, CgroupIo, Controlled, IoLimit};
 pub use self::storage::{BlockDevice, FileRef, Mount, OpenFile, Storage};
 use crate::units::{Nanos, Pid, ProcessId, TaskId};
 
@@ -349,35 +349,6 @@ pub struct Identity {
     pub cgroup: Option<String>,
     /// Where it is in the hierarchies of version 1.
     pub controlled: Controlled,
-}
-
-/// A process's control groups in the hierarchies of version 1, which may differ from each other. `None`: there is no such hierarchy, or it is
-/// as in [`Identity::cgroup`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Controlled {
-    /// Of CPU time.
-    pub cpu: Option<String>,
-    /// Of memory.
-    pub memory: Option<String>,
-    /// Of block devices.
-    pub io: Option<String>,
-}
-
-impl Identity {
-    /// The control group that may limit its CPU time.
-    pub fn cpu_group(&self) -> Option<&str> {
-        self.controlled.cpu.as_deref().or(self.cgroup.as_deref())
-    }
-
-    /// The same for its memory.
-    pub fn memory_group(&self) -> Option<&str> {
-        self.controlled.memory.as_deref().or(self.cgroup.as_deref())
-    }
-
-    /// The same for what it moves.
-    pub fn io_group(&self) -> Option<&str> {
-        self.controlled.io.as_deref().or(self.cgroup.as_deref())
-    }
 }
 
 /// Something that could not be read. Shown once, as a sentence; never turned into a zero.

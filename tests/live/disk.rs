@@ -108,7 +108,7 @@ pub fn busy(stage: &mut Stage) -> Result<Truth, String> {
     let disk = Disk::mounted(stage, "srv")?;
     let data = disk.data();
     let site = stage.serve("site-worker", &["role=read", "4", &data, "4096", "20000"])?;
-    let mirror = stage.play("mirror", &["role=read", "1", &data, "262144", "5000"])?;
+    let mirror = stage.play("mirror", &["role=read", "1", &data, "262144", "20000"])?;
     stage.go(site);
     stage.go(mirror);
     let moved = || fs::read_to_string(format!("/sys/block/{}/stat", disk.device)).unwrap_or_default();

@@ -184,7 +184,9 @@ impl<'a> Play<'a> {
 
     fn tasks(&self, row: &Row, k: usize) -> Vec<Task> {
         let (stuck, runnable) = (self.stuck(row, k), self.runnable(row, k));
-        let all = ((row.stuck.most() + row.runnable.most()) as u32).max(1);
+        // No task has more than a CPU, at the noisiest.
+        let busy = row.cpu * if self.noise.is_some() { 3.0 } else { 1.0 };
+        let all = ((row.stuck.most() + row.runnable.most()) as u32).max(busy.ceil() as u32).max(1);
         let nanos = |amount: f64| (amount * SECOND as f64) as Nanos / u64::from(all);
         let cpu = if row.storm.is_some() { 0.0 } else { row.cpu };
         let cpu = nanos(self.amount(row, cpu, row.runs_during, k, |k| self.cpu_factor(row, k)));

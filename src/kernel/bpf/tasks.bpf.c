@@ -101,14 +101,11 @@ struct thread_info {
 	u32 status;
 } BY_NAME;
 
-/* The system call on its way in. x86: arguments in di, si, dx, r10, r8, r9; of a 32-bit program in bx, cx, dx, si, di, bp. */
+/* The system call on its way in. x86: arguments in di, si, dx, r10, r8, r9. */
 struct pt_regs {
-	unsigned long bp;
-	unsigned long bx;
 	unsigned long r10;
 	unsigned long r9;
 	unsigned long r8;
-	unsigned long cx;
 	unsigned long dx;
 	unsigned long si;
 	unsigned long di;
@@ -286,7 +283,9 @@ int tasks(struct bpf_iter__task *ctx)
 #define TS_COMPAT 0x0002
 #define FRAMES 16
 
-/* A line `TID NUMBER ARGUMENTS` (six, hexadecimal), or `TID -1` outside of any system call; then a line for each frame. */
+/* A line `TID NUMBER ARGUMENTS` (six, hexadecimal), or `TID -1` outside of any system call and in a 32-bit one, which has another
+ * number; then a line for each frame.
+ */
 SEC("iter/task")
 int stuck(struct bpf_iter__task *ctx)
 {
@@ -310,20 +309,14 @@ int stuck(struct bpf_iter__task *ctx)
 	if (!(task->flags & PF_KTHREAD)) {
 		regs = bpf_task_pt_regs(task);
 		if (exists(regs->orig_ax)) {
-			call[1] = regs->orig_ax;
+			if (!exists(task->thread_info.status) || !(task->thread_info.status & TS_COMPAT))
+				call[1] = regs->orig_ax;
 			call[2] = regs->di;
 			call[3] = regs->si;
 			call[4] = regs->dx;
 			call[5] = regs->r10;
 			call[6] = regs->r8;
 			call[7] = regs->r9;
-			if (exists(task->thread_info.status) && (task->thread_info.status & TS_COMPAT)) {
-				call[2] = regs->bx;
-				call[3] = regs->cx;
-				call[5] = regs->si;
-				call[6] = regs->di;
-				call[7] = regs->bp;
-			}
 		} else if (exists(((struct pt_regs___arm64 *)regs)->syscallno)) {
 			struct pt_regs___arm64 *arm64 = (void *)regs;
 

@@ -5,6 +5,9 @@
 //! others, one is left for command lines of processes that show no sign of being stuck: a backup that starts while thirty
 //! workers are stuck is named as on any other day. Suspects are read last, and by as many threads as there may be besides.
 //!
+//! A process keeps its directory open between the two steps, for that saves half of the second one. Not so a suspect, which may wait
+//! for good, nor more of them than [`BACKLOG`]: descriptors are what a sick host is short of first.
+//!
 //! Knows when a read is overdue; what is in the files is for `read`, who is a suspect for the table. Tested through
 //! [`crate::kernel::Reader`].
 
@@ -29,8 +32,8 @@ const THREADS: usize = 2;
 /// Threads at the most: others are started only when all that read command lines are stuck.
 const THREADS_MAX: usize = 8;
 /// With so many command lines waiting, they go before further first steps: a whole host's would take megabytes of queue, and memory that
-/// is locked is never given back.
-const BACKLOG: usize = 256;
+/// is locked is never given back. No more of them hold a descriptor, which is half of what is left to all of whytop (`SPARE`).
+const BACKLOG: usize = 128;
 /// A read that takes longer is overdue. It takes some 20 µs when nothing is wrong, and a busy host some time to
 /// schedule the thread.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -122,6 +125,11 @@ enum Program {
 impl Job {
     fn program(&self) -> Program {
         self.identity.exe.clone().map_or_else(|| Program::Name(self.opened.comm.clone()), Program::File)
+    }
+
+    /// To be read when all others are, which may be never.
+    fn suspected(self) -> Self {
+        Self { suspect: true, opened: self.opened.closed(), ..self }
     }
 
     /// What there is of it, once.
@@ -294,7 +302,7 @@ impl State {
             if !self.is_like_a_stuck_one(&job) {
                 return Some(job);
             }
-            self.suspects.push_back(Job { suspect: true, ..job });
+            self.suspects.push_back(job.suspected());
         }
         (self.in_second() < self.seats(true)).then(|| self.suspects.pop_front()).flatten()
     }
@@ -375,8 +383,12 @@ impl Shared {
                 match half {
                     Some((opened, identity)) => {
                         let job = Job { opened, identity, asked, suspect: ask.suspect, told: false };
-                        let queue = if ask.suspect { &mut state.suspects } else { &mut state.second };
-                        queue.push_back(job);
+                        if job.suspect {
+                            state.suspects.push_back(job.suspected());
+                        } else {
+                            let has_room = state.second.len() < BACKLOG;
+                            state.second.push_back(if has_room { job } else { Job { opened: job.opened.closed(), ..job } });
+                        }
                     }
                     None => state.answers.push(Answer { id: ask.id, identity: None, partial: false }),
                 }
@@ -385,7 +397,7 @@ impl Shared {
                 let ticket = state.enter(job.opened.id, Some(&job));
                 drop(state);
                 let Job { opened, mut identity, .. } = job;
-                identity.argv = read::command_line(&opened);
+                identity.argv = read::command_line(&self.root, &opened);
                 state = self.lock();
                 state.leave(ticket);
                 state.answers.push(Answer { id: opened.id, identity: Some(identity), partial: false });

@@ -32,13 +32,17 @@ const NAMES_AGE: Duration = Duration::from_mins(1);
 /// Parts of a control group path that tell a job, where no version 2 or systemd hierarchy does.
 const TELLING: [&str; 6] = [".service", ".scope", "docker", "kubepods", "lxc", "libpod"];
 
-/// A process's directory, held open: it stands for this process even when its number is reused.
+/// A process after the first step.
 pub(super) struct Opened {
     pub id: ProcessId,
     /// Its name in the kernel.
     pub comm: CompactString,
-    dir: OwnedFd,
+    /// Its directory: held open, it stands for this process even when its number is reused.
+    dir: Option<OwnedFd>,
 }
+
+/// A process's directory.
+struct Directory<'a>(&'a OwnedFd);
 
 /// Users' names, as far as they were asked for.
 #[derive(Default)]
@@ -49,15 +53,11 @@ pub(super) struct Names {
 
 /// Everything but the command line; `None` if the process is gone or its number belongs to another.
 pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Option<(Opened, Identity)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat(root.dir(), id.pid.to_string(), flags, Mode::empty()).ok()?;
-    let mut opened = Opened { id, comm: CompactString::default(), dir };
-    let text = opened.read("stat", OTHER)?;
-    let stat = parse::stat(&text).filter(|stat| stat.start == id.start)?;
-    opened.comm = CompactString::from_utf8_lossy(stat.comm);
-    let uid = opened.read("status", OTHER).and_then(|status| effective_uid(&status));
-    let exe = readlinkat(&opened.dir, "exe", Vec::new()).ok();
-    let groups = opened.read("cgroup", OTHER).map(lossy).unwrap_or_default();
+    let (dir, comm) = open(root, id)?;
+    let of = Directory(&dir);
+    let uid = of.read("status", OTHER).and_then(|status| effective_uid(&status));
+    let exe = readlinkat(&dir, "exe", Vec::new()).ok();
+    let groups = of.read("cgroup", OTHER).map(lossy).unwrap_or_default();
     let cgroup = control_group(&groups);
     let identity = Identity {
         argv: Vec::new(),
@@ -67,17 +67,36 @@ pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Opt
         cgroup: cgroup.map(str::to_owned),
         controlled: controlled(&groups, cgroup),
     };
-    Some((opened, identity))
+    Some((Opened { id, comm, dir: Some(dir) }, identity))
 }
 
 /// The command line. May never return.
-pub(super) fn command_line(opened: &Opened) -> Vec<String> {
-    opened.read("cmdline", COMMAND_LINE).map(|text| arguments(&text)).unwrap_or_default()
+pub(super) fn command_line(root: &ProcRoot, opened: &Opened) -> Vec<String> {
+    let again = if opened.dir.is_none() { open(root, opened.id).map(|(dir, _)| dir) } else { None };
+    let text = opened.dir.as_ref().or(again.as_ref()).and_then(|dir| Directory(dir).read("cmdline", COMMAND_LINE));
+    text.map(|text| arguments(&text)).unwrap_or_default()
+}
+
+/// The directory of a process and its name; `None` if it is gone or its number belongs to another.
+fn open(root: &ProcRoot, id: ProcessId) -> Option<(OwnedFd, CompactString)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(root.dir(), id.pid.to_string(), flags, Mode::empty()).ok()?;
+    let text = Directory(&dir).read("stat", OTHER)?;
+    let stat = parse::stat(&text).filter(|stat| stat.start == id.start)?;
+    let comm = CompactString::from_utf8_lossy(stat.comm);
+    Some((dir, comm))
 }
 
 impl Opened {
+    /// The same, to be opened again when its turn comes.
+    pub fn closed(self) -> Self {
+        Self { dir: None, ..self }
+    }
+}
+
+impl Directory<'_> {
     fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
-        let file = openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let file = openat(self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let mut text = Vec::new();
         File::from(file).take(most).read_to_end(&mut text).ok()?;
         Some(text)

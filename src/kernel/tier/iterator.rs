@@ -18,7 +18,7 @@ use aya::{
 use rustix::{
     fs::{Mode, OFlags, openat},
     param::clock_ticks_per_second,
-    process::geteuid,
+    thread::{CapabilitySet, capabilities},
 };
 
 use super::{batch::Batch, loader, stuck::StuckTasks, types};
@@ -110,8 +110,10 @@ impl Iterator {
 
 /// What has to be so before it is worth a try.
 fn preflight() -> Result<(), Refusal> {
-    if !geteuid().is_root() {
-        return Err(Refusal::new(ProcReason::NotRoot, anyhow!("only root may load it")));
+    // The kernel would refuse it all the same, but only after a tenth of a second of work.
+    let rights = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    if !rights.contains(CapabilitySet::BPF | CapabilitySet::PERFMON) && !rights.contains(CapabilitySet::SYS_ADMIN) {
+        return Err(Refusal::new(ProcReason::NotRoot, anyhow!("only root may load it, or whoever has CAP_BPF and CAP_PERFMON")));
     }
     if !fs::exists(TYPES).unwrap_or(false) {
         let error = anyhow!("this kernel carries no type information ({TYPES}, CONFIG_DEBUG_INFO_BTF)");

@@ -47,7 +47,7 @@ pub enum Choice {
     Auto,
     /// From `/proc` only
     Proc,
-    /// By the kernel's task iterator or not at all: needs root and a kernel with BTF
+    /// By the kernel's task iterator or not at all: needs root, or the right to load BPF, and a kernel with BTF
     Kernel,
 }
 
