@@ -151,7 +151,7 @@ fn read_export(reading: &mut Reading<'_>, process: &ProcessShape<'_>) {
     let Some(user) = process.user.filter(|user| DATABASE_USERS.contains(user)) else { return };
     let kept = |file: &&String| {
         let says = place_says(file);
-        !is_database(file) && (says.place > 0.0 || says.dated > 0.0)
+        !is_database(file) && !is_log_of_database(file) && (says.place > 0.0 || says.dated > 0.0)
     };
     if let Some(file) = process.files.writing.iter().find(kept).filter(|_| reading.pace.stores) {
         // Its server reads for it.
@@ -184,7 +184,7 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         is_live(file)
             && !NOT_LIVE.iter().any(|place| file.starts_with(place))
             && !is_database(file)
-            && !(home.is_some() && home == top(file))
+            && home.is_none_or(|home| top(file) != Some(home))
             && basename(file) != basename(reading.program.path)
     };
     let lives = |file: &str| foreign(&file) && !is_kept(file) && !file.starts_with("/etc/");
@@ -270,10 +270,17 @@ pub fn is_database(file: &str) -> bool {
     // `base/16390/24601`: database and table by number.
     let mut parts = file.rsplit('/');
     let number = |part: Option<&str>| part.is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    DATABASES.iter().any(|place| within(&place))
+    DATABASES.iter().any(within)
         || name == "ibdata1"
         || ENDINGS.iter().any(|ending| name.ends_with(ending))
         || number(parts.next()) && number(parts.next()) && parts.next() == Some("base")
+}
+
+/// A piece of a database's log, as `PostgreSQL` names them: who keeps those follows the server for good.
+fn is_log_of_database(file: &str) -> bool {
+    const NAME: usize = 24;
+    let stem = basename(file).split('.').next().unwrap_or_default();
+    stem.len() == NAME && stem.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// `seg-000412.zst`, `chunk.0031`: one of many pieces of a whole.

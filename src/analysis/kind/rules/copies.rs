@@ -135,7 +135,9 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         } else if is_remote(target) && place.place < 0.2 && sources.iter().any(same) {
             ruling.fact(SAME_PLACE, "it keeps another host like this one: the same place there");
         }
-        if !is_remote(target) && place.place < 0.2 {
+        if let Some(database) = sources.iter().find(|source| is_database(source)).filter(|_| place.dated > 0.0) {
+            ruling.fact(KEEPS_DATABASE, format!("it keeps the files of a database under a date: {database}"));
+        } else if !is_remote(target) && place.place < 0.2 {
             ruling.fact(-0.3, "it copies within this host");
         }
     } else if place.place < 0.4 && !(versions && place.dated > 0.0) {
@@ -243,6 +245,16 @@ pub fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
     }
 }
 
+/// `daily.0` and `daily.1`: the same but for the number at the end.
+fn is_next(one: &str, other: &str) -> bool {
+    let numbered = |path: &'_ str| -> Option<(String, u32)> {
+        let path = path.trim_end_matches('/');
+        let stem = path.trim_end_matches(|c: char| c.is_ascii_digit());
+        Some((stem.to_owned(), path[stem.len()..].parse().ok()?))
+    };
+    matches!((numbered(one), numbered(other)), (Some((stem, at)), Some((same, next))) if stem == same && at.abs_diff(next) == 1)
+}
+
 pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut sources = operands(args, &["-t", "-S"]);
     let tree = ['a', 'r', 'R', 'l'].iter().any(|letter| has_letter(args, *letter)) || has(args, &["--archive", "--recursive"]);
@@ -253,9 +265,12 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     }
     let mut ruling =
         Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
+    let turns = tree && has_letter(args, 'l') && matches!(sources.as_slice(), [source] if is_next(source, target));
     let database = sources.iter().copied().find(|source| tree && is_database(source));
     ruling.sources(sources);
-    if place_says(target).weight() < 0.2 {
+    if turns {
+        ruling.fact(BACKUP_OPTION, format!("versions are turned: {target}"));
+    } else if place_says(target).weight() < 0.2 {
         ruling.fact(-0.3, "it copies within this host");
     }
     if let Some(database) = database.filter(|_| place_says(target).dated > 0.0) {
