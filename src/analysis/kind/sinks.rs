@@ -80,7 +80,7 @@ impl<'a> Read<'a, '_> {
             return None;
         }
         let bare = |path: &str| path.trim_end_matches('/').to_owned();
-        let packed = packer.program.args.iter().copied().filter(|arg| arg.starts_with('/') && arg.len() > 1);
+        let sources = packer.program.args.iter().copied().filter(|arg| arg.starts_with('/') && arg.len() > 1);
         let over_ssh = || self.readings.iter().filter(|reading| reading.program.name == "ssh");
         let unpacks_in = |place: &str| {
             over_ssh().any(|ssh| {
@@ -94,7 +94,7 @@ impl<'a> Read<'a, '_> {
                 })
             })
         };
-        packed.into_iter().find(|place| unpacks_in(&bare(place)))
+        sources.into_iter().find(|place| unpacks_in(&bare(place)))
     }
 
     /// A program that nobody knows and reads all over the host, and the `ssh` below it that is busy.
