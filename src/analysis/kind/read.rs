@@ -236,7 +236,8 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
     let called = tool.name.as_str();
-    let waits = process.leaf && words.has_backup_words() && !words.conducts && !reading.pace.works();
+    // One that a script started does what it was started for.
+    let waits = process.leaf && process.parent == 1 && words.may_serve() && !words.conducts && !reading.pace.works();
     if args.is_empty() && tool.role == Role::Backup && (words.otherwise == Some(Doing::Quiet) || waits) {
         // Its arguments are hidden, or it has none: whether it works must do.
         reading.doing = Doing::Agent;
