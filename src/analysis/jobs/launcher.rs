@@ -117,8 +117,8 @@ fn is_interactive_shell(process: &Process, identity: Option<&Identity>) -> bool 
             return false;
         }
     }
-    // `/bin/sh` without a terminal, of which no more can be seen, runs a script: nobody types into it.
-    let bare = process.tty == 0 && first.starts_with('/');
+    // `/bin/sh` without a terminal, of which no more can be seen, runs a script: nobody types into it. Nor into the `sh` that `at` feeds.
+    let bare = process.tty == 0 && (first.starts_with('/') || first == "sh");
     first.starts_with('-') || SHELLS.contains(&base(first)) && !bare
 }
 

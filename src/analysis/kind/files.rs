@@ -3,12 +3,12 @@
 //! A handful of files is seen of the thousands that a backup opens, and each says what kind of thing is read: the files of a database
 //! that somebody else runs, what the site and its users live from, a snapshot, a whole disk. Pure. Tested by tests/kinds.rs.
 
-use super::OpenFiles;
 use super::program::basename;
 use super::read::{Reading, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
 use super::words::{is_live, place_says, words};
+use super::{OpenFiles, ProcessShape};
 
 /// A device that only exists so that a backup can read it.
 const READS_SNAPSHOT_DEVICE: f64 = 0.6;
@@ -26,6 +26,14 @@ const READS_BACKUP: f64 = -0.6;
 const BESIDE: f64 = 0.35;
 /// What it reads is cut into numbered pieces to be sent away.
 const PIECES: f64 = 0.35;
+/// Somebody fetches what has nothing in common but this host, over SFTP. Who fetches a site's files or his own does not.
+const FETCHES_ALL: f64 = 0.5;
+/// The session may only read.
+const READ_ONLY: f64 = 0.2;
+/// What it gathers goes into a bucket that it was told of.
+const INTO_BUCKET: f64 = 0.3;
+/// It works as the user of a database server and writes files: what it writes comes out of the database.
+const EXPORTS: f64 = 0.3;
 /// What is written goes to another host's disk.
 const WRITES_AWAY: f64 = 0.3;
 
@@ -61,6 +69,11 @@ const DATABASES: [&str; 12] = [
     "/var/opt/mssql/",
 ];
 
+/// Users that may read nothing but what is there for everybody.
+const ANYBODY: [&str; 4] = ["nobody", "ftp", "mirror", "_rsync"];
+/// Users that database servers run as.
+const DATABASE_USERS: [&str; 6] = ["postgres", "mysql", "mongodb", "oracle", "clickhouse", "db2inst1"];
+
 /// Words of directories that are there for everybody to fetch.
 const PUBLIC: [&str; 11] =
     ["mirror", "mirrors", "pub", "ftp", "debian", "ubuntu", "centos", "dists", "releases", "packages", "downloads"];
@@ -70,8 +83,13 @@ const NOT_LIVE: [&str; 8] =
     ["/var/log/", "/var/cache/", "/var/tmp/", "/var/lib/docker/", "/var/lib/containerd/", "/var/spool/", "/var/run/", "/opt/"];
 
 /// Adds what the files say.
-pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
+pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
+    let files = process.files;
     let role = reading.role();
+    if is_sftp(reading) {
+        read_fetched(reading, files);
+        return;
+    }
     if matches!(role, Some(Role::Viewer | Role::Batch)) || reading.doing == Doing::Batch {
         return;
     }
@@ -80,10 +98,10 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
         return;
     }
     let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    let anybody = process.user.is_some_and(|user| ANYBODY.contains(&user));
     if role == Some(Role::Copier)
         && reading.doing == Doing::Agent
-        && !files.reading.is_empty()
-        && files.reading.iter().all(public)
+        && (anybody || !files.reading.is_empty() && files.reading.iter().all(public))
     {
         // A daemon of rsync that serves a mirror.
         reading.doing = Doing::Unknown;
@@ -102,8 +120,55 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, files: OpenFiles<'a>) {
         reading.facts.push(Fact { weight: WRITES_AWAY, text: format!("it writes to another host: {}", shown(away)) });
     }
     if reading.tool.is_none() && reading.pace.works() {
+        read_export(reading, process);
         read_strangers_files(reading, files);
     }
+}
+
+/// Whether it answers for one client of SFTP: a program of its own, or a session that says so in its title.
+fn is_sftp(reading: &Reading<'_>) -> bool {
+    reading.program.name == "sftp-server" || reading.program.args.iter().any(|arg| arg.ends_with("@internal-sftp"))
+}
+
+/// What a client fetches over SFTP.
+fn read_fetched(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
+    let live = || files.reading.iter().map(String::as_str).filter(|file| is_live(file) && !is_kept(file));
+    let root = |file: &str| file.split('/').nth(1).map(str::to_owned);
+    let Some(first) = live().next().filter(|_| reading.pace.only_reads()) else { return };
+    if let Some(other) = live().find(|other| root(other) != root(first)) {
+        reading.doing = Doing::Backup;
+        reading.weight = FETCHES_ALL;
+        reading.open = true;
+        reading.text = format!("a client fetches {} and {} over SFTP", shown(first), shown(other));
+        if reading.program.args.contains(&"-R") {
+            reading.facts.push(Fact { weight: READ_ONLY, text: "the client may only read".into() });
+        }
+    }
+}
+
+/// What a program that nobody knows writes as a database server's user, while it reads next to nothing itself.
+fn read_export(reading: &mut Reading<'_>, process: &ProcessShape<'_>) {
+    let Some(user) = process.user.filter(|user| DATABASE_USERS.contains(user)) else { return };
+    let kept = |file: &&String| {
+        let says = place_says(file);
+        !is_database(file) && !is_log_of_database(file) && (says.place > 0.0 || says.dated > 0.0)
+    };
+    if let Some(file) = process.files.writing.iter().find(kept).filter(|_| reading.pace.stores) {
+        // Its server reads for it.
+        reading.pace.stores = false;
+        reading.facts.push(Fact { weight: EXPORTS, text: format!("it works as {} and writes {}", shown(user), shown(file)) });
+    }
+}
+
+/// The bucket that these arguments name.
+fn bucket<'a>(args: &[&'a str]) -> Option<&'a str> {
+    const OPTIONS: [&str; 3] = ["--bucket", "--s3-bucket", "--container"];
+    let behind = |at: usize| args.get(at + 1).copied().filter(|value| !value.starts_with('-'));
+    args.iter().enumerate().find_map(|(at, arg)| match arg.split_once('=') {
+        Some((option, value)) if OPTIONS.contains(&option) => Some(value),
+        None if OPTIONS.contains(arg) => behind(at),
+        _ => ["s3://", "gs://", "b2://", "swift://"].iter().any(|scheme| arg.starts_with(scheme)).then_some(*arg),
+    })
 }
 
 /// What a program that nobody knows reads.
@@ -117,8 +182,9 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let home = top(reading.program.path);
     let foreign = |file: &&str| {
         is_live(file)
-            && !NOT_LIVE.iter().chain(&DATABASES).any(|place| file.starts_with(place))
-            && !(home.is_some() && home == top(file))
+            && !NOT_LIVE.iter().any(|place| file.starts_with(place))
+            && !is_database(file)
+            && home.is_none_or(|home| top(file) != Some(home))
             && basename(file) != basename(reading.program.path)
     };
     let lives = |file: &str| foreign(&file) && !is_kept(file) && !file.starts_with("/etc/");
@@ -136,10 +202,17 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     if let Some(file) = read().find(|file| is_from_snapshot(file)) {
         reading.facts.push(Fact { weight: READS_SNAPSHOT, text: format!("it reads from a snapshot: {}", shown(file)) });
     }
+    let own = |file: &&str| home.is_some() && home == top(file);
     // Who writes there as well is the server itself.
-    let serves = |place: &str| files.writing.iter().any(|file| file.starts_with(place));
-    if let Some(file) = read().find(|file| DATABASES.iter().any(|place| file.starts_with(place) && !serves(place))) {
-        reading.facts.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
+    let serves = |file: &&str| {
+        let writes = |place: &&&str| files.writing.iter().any(|written| written.starts_with(**place));
+        DATABASES.iter().filter(|place| file.starts_with(**place)).any(|place| writes(&place))
+    };
+    if let Some(file) = read().find(|file| is_database(file) && !own(file) && !serves(file)) {
+        // Who reads nothing else may check it.
+        let told =
+            if read().any(|file| foreign(&file)) || !files.writing.is_empty() { &mut reading.facts } else { &mut reading.habits };
+        told.push(Fact { weight: READS_DATABASE, text: format!("it reads the files of a database: {}", shown(file)) });
     }
     if let Some(file) = read().find(foreign) {
         reading.habits.push(Fact { weight: READS_LIVE, text: format!("it reads {}", shown(file)) });
@@ -147,6 +220,10 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
         if let Some(other) = other {
             reading.gathers = true;
             reading.habits.push(Fact { weight: READS_LIVE, text: format!("and {}", shown(other)) });
+            if let Some(bucket) = bucket(&reading.program.args).filter(|_| !reading.pace.stores) {
+                let text = format!("it was told of the bucket {}", shown(bucket));
+                reading.facts.push(Fact { weight: INTO_BUCKET, text });
+            }
         }
     }
 }
@@ -171,12 +248,39 @@ pub fn reads_home(program: &str, files: &[String]) -> bool {
     files.iter().all(|file| home.is_some() && top(file) == home)
 }
 
+/// Whether two programs were installed together, in a place of their own.
+pub fn lives_with(one: &str, other: &str) -> bool {
+    let home = |path| top(path).filter(|home| home.starts_with("/opt/") || home.starts_with("/usr/local/"));
+    home(one).is_some() && home(one) == home(other)
+}
+
 /// Whether it lies where backups are kept; a snapshot of what is live does not.
 pub fn is_kept(file: &str) -> bool {
     place_says(file).place > 0.4
         && !is_from_snapshot(file)
         && !file.starts_with("/dev/")
         && !DATABASES.iter().any(|place| file.starts_with(place))
+}
+
+/// Whether it is a database server's file or lies among them: by the place, or by what only such servers write.
+pub fn is_database(file: &str) -> bool {
+    const ENDINGS: [&str; 8] = [".ibd", ".myd", ".myi", ".wt", ".mdf", ".ldf", ".ndf", ".mv.db"];
+    let within = |place: &&str| file.starts_with(*place) || place.strip_suffix('/') == Some(file.trim_end_matches('/'));
+    let name = basename(file).to_ascii_lowercase();
+    // `base/16390/24601`: database and table by number.
+    let mut parts = file.rsplit('/');
+    let number = |part: Option<&str>| part.is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    DATABASES.iter().any(within)
+        || name == "ibdata1"
+        || ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || number(parts.next()) && number(parts.next()) && parts.next() == Some("base")
+}
+
+/// A piece of a database's log, as `PostgreSQL` names them: who keeps those follows the server for good.
+fn is_log_of_database(file: &str) -> bool {
+    const NAME: usize = 24;
+    let stem = basename(file).split('.').next().unwrap_or_default();
+    stem.len() == NAME && stem.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// `seg-000412.zst`, `chunk.0031`: one of many pieces of a whole.
@@ -221,5 +325,6 @@ fn top(path: &str) -> Option<&str> {
     let rest = path.strip_prefix('/')?;
     let first = rest.find('/')?;
     let second = rest[first + 1..].find('/').map_or(rest.len(), |at| first + 1 + at);
-    Some(&rest[..second])
+    // With the slash that was taken off.
+    path.get(..=second)
 }

@@ -3,8 +3,9 @@
 //!
 //! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`catalogue`] what
 //! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names and paths say, [`files`] what its
-//! open files do; [`read`] puts that together for one process and [`weigh`] for a job ([`sinks`]: where it all goes; [`scale`] adds up);
-//! [`other`] says what a job is that is no backup, and [`work`] what its work is called. Tested by tests/kinds.rs over cases in tests/kinds, and in place.
+//! open files do; [`read`] puts that together for one process and [`weigh`] for a job ([`sinks`]: where it all goes; [`starters`]: who
+//! only starts others; [`scale`] adds up); [`other`] says what a job is that is no backup, and [`work`] what its work is called. Tested by
+//! tests/kinds.rs over cases in tests/kinds, and in place.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod read;
 mod rules;
 mod scale;
 mod sinks;
+mod starters;
 pub mod tools;
 mod weigh;
 mod words;

@@ -33,7 +33,7 @@ impl Read<'_, '_> {
             self.readings.iter().find(|reading| reading.doing == Doing::Backup && self.clone_sink(reading).is_some())
         {
             let sink = self.clone_sink(dump).unwrap_or_default();
-            let text = format!("{} feeds {}: a clone of a database, nothing is kept", dump.called(), shown(sink));
+            let text = format!("{} feeds {}: a clone, nothing is kept", dump.called(), shown(sink));
             return Finding { work: Some("clone".into()), ..finding(Kind::Batch, Some(dump), 0.85, says(text, 0.85)) };
         }
         // The topmost one that answers for what runs below it, else the busiest.

@@ -21,6 +21,8 @@ const TOLD_TO: f64 = 0.5;
 const LIES_IN: f64 = 0.25;
 /// A file comes from another host: anything from a log to a disk of a virtual machine.
 const FETCHES: f64 = 0.2;
+/// A volume is read that a program nobody knows was told of; who checks one does that too.
+const READS_VOLUME: f64 = 0.4;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 
@@ -95,7 +97,7 @@ impl Pace {
     }
 
     /// Whether it takes in far more than it writes, and fast.
-    fn only_reads(self) -> bool {
+    pub fn only_reads(self) -> bool {
         self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default() * STORES)
     }
 
@@ -185,7 +187,7 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
         } else {
             // A program from a pipe or from the command line has no name; what it does shows all the same.
             reading.open = true;
-            read_files(&mut reading, process.files);
+            read_files(&mut reading, process);
         }
         return reading;
     }
@@ -212,7 +214,7 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
         reading.doing = if reading.doing == Doing::Backup { Doing::Quiet } else { reading.doing };
         reading.facts.clear();
     }
-    read_files(&mut reading, process.files);
+    read_files(&mut reading, process);
     reading
 }
 
@@ -234,7 +236,9 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     let by_words = words.doing(args);
     let weight = words.weight.unwrap_or(BACKS_UP);
     let called = tool.name.as_str();
-    if args.is_empty() && tool.role == Role::Backup && words.otherwise == Some(Doing::Quiet) {
+    // One that a script started does what it was started for.
+    let waits = process.leaf && process.parent == 1 && words.may_serve() && !words.conducts && !reading.pace.works();
+    if args.is_empty() && tool.role == Role::Backup && (words.otherwise == Some(Doing::Quiet) || waits) {
         // Its arguments are hidden, or it has none: whether it works must do.
         reading.doing = Doing::Agent;
     } else if let Some((doing, word)) = by_words {
@@ -392,6 +396,9 @@ fn read_stranger(reading: &mut Reading<'_>) {
     } else if let Some((word, weight)) = program.args.iter().filter(|arg| !arg.contains('/')).find_map(|arg| round_of(arg)) {
         reading.facts.push(Fact { weight, text: format!("{} makes a {word} round", shown(program.name)) });
     }
+    if let Some(volume) = program.args.iter().find(|arg| is_volume(arg)).filter(|_| reading.pace.only_reads()) {
+        reading.habits.push(Fact { weight: READS_VOLUME, text: format!("it reads the volume {}", shown(volume)) });
+    }
     reading.targets = outputs(program);
     // From here to there: the last of several paths is where it goes.
     let mut paths = program.args.iter().copied().filter(|arg| arg.contains('/') && !arg.starts_with('-')).rev();
@@ -400,6 +407,14 @@ fn read_stranger(reading: &mut Reading<'_>) {
     {
         reading.targets.push(last);
     }
+}
+
+/// A logical volume by its path: `/dev/vg0/mail`.
+fn is_volume(path: &str) -> bool {
+    const OTHERS: [&str; 12] = ["block", "bus", "char", "cpu", "disk", "dri", "fd", "input", "net", "pts", "shm", "snd"];
+    path.strip_prefix("/dev/")
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(group, volume)| !volume.is_empty() && volume != "control" && !OTHERS.contains(&group))
 }
 
 /// Backups go in rounds: a full one, then increments; other work at most has its hour.

@@ -2,13 +2,14 @@
 //!
 //! Pure. Tested by tests/kinds.rs.
 
-use super::Launcher;
-use super::files::reads_home;
+use super::files::{lives_with, reads_home};
 use super::program::{basename, commands};
 use super::read::Reading;
-use super::tools::{Doing, Role};
+use super::rules::apply;
+use super::tools::{Doing, Role, Rule};
 use super::weigh::Read;
 use super::words::{place_says, words};
+use super::{Launcher, ProcessShape};
 
 /// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
 const COMES_OUT: f64 = 0.1;
@@ -53,14 +54,87 @@ impl<'a> Read<'a, '_> {
     /// Whether this is what a program makes rather than what it keeps: a table, a document, a picture. Who copies files one by one writes
     /// such ones too, under the names that they are read by.
     pub fn makes(&self, target: &str) -> bool {
-        const PRODUCTS: [&str; 26] = [
+        const PRODUCTS: [&str; 34] = [
             "csv", "tsv", "xlsx", "xls", "ods", "pdf", "html", "json", "jsonl", "ndjson", "xml", "parquet", "avro", "orc",
-            "feather", "arrow", "h5", "npz", "npy", "png", "jpg", "svg", "mp4", "mkv", "webm", "docx",
+            "feather", "arrow", "h5", "npz", "npy", "png", "jpg", "svg", "mp4", "mkv", "webm", "docx", "webp", "avif", "jpeg",
+            "gif", "hevc", "ivf", "mp3", "opus",
         ];
         let name = basename(target);
         let is_product = words(name).any(|word| PRODUCTS.iter().any(|product| product.eq_ignore_ascii_case(word)));
-        let read = self.job.processes.iter().flat_map(|process| process.files.reading);
-        is_product && !read.map(String::as_str).any(|file| basename(file) == name)
+        let read = || self.job.processes.iter().flat_map(|process| process.files.reading);
+        // `a.y4m` becomes `a.ivf`: one kind of file is made out of another. `a.db.gz` is still the file.
+        let turned = || {
+            let kind = |file: &'a str| file.rsplit_once('.');
+            let Some((stem, _)) = name.rsplit_once('.').filter(|_| place_says(target).archive == 0.0) else { return false };
+            let told = self.readings.iter().filter(|reading| reading.tool.is_none()).flat_map(|reading| &reading.program.args);
+            let told = told.copied().filter(|arg| arg.contains('/') && *arg != target);
+            let from = read().map(String::as_str).chain(told).filter_map(|file| kind(basename(file)));
+            from.into_iter().any(|(from, ending)| from == stem && !name.ends_with(ending))
+        };
+        (is_product || turned()) && !read().any(|file| basename(file) == name)
+    }
+
+    /// Where another host unpacks what is packed here, if that is the same place there: it moves, or has a twin.
+    pub fn unpacked_in_place(&self, packer: &Reading<'a>) -> Option<&'a str> {
+        if packer.role() != Some(Role::Archiver) {
+            return None;
+        }
+        let bare = |path: &str| path.trim_end_matches('/').to_owned();
+        let sources = packer.program.args.iter().copied().filter(|arg| arg.starts_with('/') && arg.len() > 1);
+        let over_ssh = || self.readings.iter().filter(|reading| reading.program.name == "ssh");
+        let unpacks_in = |place: &str| {
+            over_ssh().any(|ssh| {
+                let line = ssh.program.args.join(" ");
+                commands(&line).iter().any(|command| {
+                    let Some(at) = command.words.iter().position(|word| basename(word) == "tar") else { return false };
+                    let args = &command.words[at + 1..];
+                    let places = args.iter().skip_while(|arg| !matches!(**arg, "-C" | "--directory")).skip(1).take(1);
+                    apply(Rule::Tar, "tar", args).doing == Doing::Batch
+                        && places.map(|there| bare(there)).any(|there| there == place)
+                })
+            })
+        };
+        sources.into_iter().find(|place| unpacks_in(&bare(place)))
+    }
+
+    /// A program that nobody knows and reads all over the host, and the `ssh` below it that is busy.
+    pub fn sends_what_it_gathers(&self) -> Option<(&Reading<'a>, &Reading<'a>)> {
+        let all = || self.job.processes.iter().zip(&self.readings);
+        all().find_map(|(process, from)| {
+            if from.tool.is_some() || !from.gathers || !from.pace.only_reads() {
+                return None;
+            }
+            let pipes = |below: &ProcessShape, pipe: &Reading| {
+                below.parent == process.id.pid && pipe.program.name == "ssh" && pipe.pace.works()
+            };
+            all().find(|(below, pipe)| pipes(below, pipe)).map(|(_, pipe)| (from, pipe))
+        })
+    }
+
+    /// Whether a program that was started over SSH goes through all of the host for what has changed: nothing is written here because all
+    /// of it goes up the session.
+    pub fn goes_up_the_session(&self) -> Option<&'a str> {
+        const SINCE: [&str; 6] = ["--since", "--newer", "--newer-than", "--changed-since", "--modified-since", "--newer-mtime"];
+        let since = |reading: &Reading<'a>| {
+            let mut args = reading.program.args.iter().copied();
+            args.find(|arg| SINCE.contains(&arg.split('=').next().unwrap_or(arg)))
+        };
+        let gathers = |reading: &&Reading<'a>| reading.tool.is_none() && reading.gathers && reading.pace.only_reads();
+        let over_ssh = self.job.launcher == Launcher::SshCommand;
+        self.readings.iter().filter(|_| over_ssh).filter(gathers).find_map(since)
+    }
+
+    /// Whether an agent works, by itself or by a helper that was installed with it.
+    pub fn agent_works(&self, at: usize) -> bool {
+        let agent = &self.readings[at];
+        let children = || {
+            let below = self.job.processes.iter().zip(&self.readings).skip(at + 1);
+            below.filter(|(process, _)| process.parent == self.job.processes[at].id.pid)
+        };
+        let helps = |reading: &Reading<'a>| {
+            reading.tool.is_none() && reading.pace.copies() && lives_with(agent.program.path, reading.program.path)
+        };
+        agent.pace.copies() || children().any(|(_, reading)| helps(reading))
     }
 
     /// Whether what programs that nobody knows read was seen, and is nothing but their own: an application works on its data.

@@ -205,6 +205,12 @@ impl Words {
         !self.backup.is_empty()
     }
 
+    /// Whether the entry lists a word by which it makes backups, and one by which it stays and waits to be asked.
+    pub fn may_serve(&self) -> bool {
+        let stays = |word: &String| matches!(word.as_str(), "server" | "serve" | "daemon" | "watch");
+        self.has_backup_words() && self.quiet.iter().chain(&self.agent).any(stays)
+    }
+
     /// What these arguments make of the program, and the word that says so.
     pub fn doing(&self, args: &[&str]) -> Option<(Doing, &str)> {
         let lists = [

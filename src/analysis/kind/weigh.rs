@@ -7,6 +7,7 @@ use super::files::is_kept;
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::scale::Scale;
+use super::starters::below_starters;
 use super::tools::{Doing, Role};
 use super::words::{is_dump, name_says, place_says};
 use super::work;
@@ -40,6 +41,12 @@ const NO_SINK: f64 = -0.5;
 const UNTOLD: f64 = 0.4;
 /// It goes into a table, a document or a picture: what a program makes, not what it keeps.
 const MAKES: f64 = -0.4;
+/// Another host unpacks what is packed here to the same place.
+const MOVES: f64 = -0.6;
+/// What a program that nobody knows gathers goes to another host.
+const SENDS: f64 = 0.35;
+/// A program that was started over SSH goes through the host for what has changed.
+const FETCHED: f64 = 0.25;
 /// A program that nobody knows feeds a shell that writes a file on another host.
 const WRITES_THERE: f64 = 0.5;
 /// From here on what a program that nobody knows is called or reads says something.
@@ -56,6 +63,10 @@ const BY_HAND: f64 = -0.25;
 const BY_AUTOMATION: f64 = -0.5;
 /// The only thing that works in the job is known, and is no backup.
 const OTHER_WORK: f64 = -0.8;
+/// Bytes per second that are nothing for a backup.
+const NEXT_TO_NOTHING: f64 = 0.3e6;
+/// Bytes per second that are too few where nothing but a unit's name speaks for one.
+const LITTLE: f64 = 2.0e6;
 /// Burns CPU and moves nothing.
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
@@ -108,7 +119,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
             && read.clone_sink(reading).is_none()
             && !read.has_other_work(reading)
     };
-    let mut at = (0..processes.len()).find(says)?;
+    let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
@@ -118,7 +129,11 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
-        if serves || settled {
+        // Nor is what runs a server beside it.
+        let beside = (0..processes.len()).any(|other| {
+            processes[other].parent == processes[parent].id.pid && read.readings[other].role() == Some(Role::Server)
+        });
+        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
             break;
         }
         at = parent;
@@ -140,7 +155,8 @@ pub fn judge(job: &JobShape, known: &Catalogue) -> Finding {
     let mut scale = Scale::default();
     let lead = read.weigh(&mut scale);
     let confidence = scale.confidence();
-    let root_serves = read.root().is_some_and(|root| root.role() == Some(Role::Server) && root.doing != Doing::Backup);
+    let serves = |root: &Reading| root.role() == Some(Role::Server) && root.doing != Doing::Backup && !root.only_starts();
+    let root_serves = read.root().is_some_and(serves);
     if confidence >= CALLED_BACKUP && !(root_serves && job.processes.len() > 1) {
         let tool = lead.and_then(|at| read.readings.get(at)).filter(|reading| reading.doing != Doing::Unknown);
         return finding(Kind::Backup, tool, confidence, scale.sorted());
@@ -198,13 +214,18 @@ impl<'a, 'b> Read<'a, 'b> {
         let (mut packs, mut copies) = (false, false);
         let mut sure = false;
         let mut telling = false;
+        let counts = |reading: &Reading<'a>| {
+            reading.doing == Doing::Backup && self.clone_sink(reading).is_none() && !self.has_other_work(reading)
+        };
+        // Below a tool that makes backups a copy needs no place that says so.
+        let told = self.readings.iter().any(|reading| counts(reading) && !reading.open && reading.weight >= CALLED_BACKUP);
         for (at, reading) in self.readings.iter().enumerate() {
             let weight = match reading.doing {
-                Doing::Backup if self.clone_sink(reading).is_some() || self.has_other_work(reading) => continue,
+                Doing::Backup if !counts(reading) => continue,
                 Doing::Backup => reading.weight,
-                Doing::Agent if reading.pace.copies() && !self.undoes(at) => AGENT_WORKS,
+                Doing::Agent if self.agent_works(at) && !self.undoes(at) => AGENT_WORKS,
                 _ => {
-                    telling |= reading.tells();
+                    telling |= reading.tells() && !reading.targets.iter().any(|target| self.makes(target));
                     continue;
                 }
             };
@@ -218,8 +239,11 @@ impl<'a, 'b> Read<'a, 'b> {
             } else {
                 scale.put_once(weight, &reading.text);
             }
-            for fact in reading.said() {
+            for fact in reading.said().filter(|fact| fact.weight > 0.0 || !told) {
                 scale.put_once(fact.weight, &fact.text);
+            }
+            if let Some(place) = self.unpacked_in_place(reading).filter(|_| !told) {
+                scale.put(MOVES, || format!("another host unpacks it to the same place: {}", shown(place)));
             }
             packs |= reading.open && reading.role() == Some(Role::Archiver);
             copies |= reading.open;
@@ -234,6 +258,14 @@ impl<'a, 'b> Read<'a, 'b> {
             telling |= self.weigh_names(scale);
             if let Some(pipe) = self.file_elsewhere().filter(|_| lead.is_none()) {
                 scale.put(WRITES_THERE, || format!("{} writes what it is given to a file on another host", pipe.called()));
+                telling = true;
+            }
+            if let Some((from, pipe)) = self.sends_what_it_gathers() {
+                scale.put(SENDS, || format!("what {} gathers goes through {}", from.called(), pipe.called()));
+                telling = true;
+            }
+            if let Some(since) = self.goes_up_the_session() {
+                scale.put(FETCHED, || format!("started over SSH, it was told {}", shown(since)));
                 telling = true;
             }
             let hidden = |at: &usize| self.readings[*at].doing == Doing::Agent && self.readings[*at].program.args.is_empty();
@@ -314,6 +346,8 @@ impl<'a, 'b> Read<'a, 'b> {
             }
         }
         let unit = self.weigh_unit(scale, true);
+        // Services are called after what they manage; one that runs to its end and moves data is another matter.
+        let least = if named { NEXT_TO_NOTHING } else { LITTLE };
         if !named && !unit {
             return false;
         }
@@ -323,8 +357,8 @@ impl<'a, 'b> Read<'a, 'b> {
             let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
             let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
             let pumps = |reading: &Reading| reading.role() == Some(Role::Helper) && reading.pace.works();
-            if seen && bytes < 300_000.0 && !self.readings.iter().any(pumps) {
-                scale.put(MOVES_NOTHING, || "it uses CPU but moves no data".into());
+            if seen && bytes < least && !self.readings.iter().any(pumps) {
+                scale.put(MOVES_NOTHING, || "it moves hardly any data".into());
             }
         }
         unit
@@ -378,10 +412,11 @@ impl<'a, 'b> Read<'a, 'b> {
             let reads_live = self.readings.iter().any(|reading| !reading.habits.is_empty());
             let dumps = says.dated > 0.0 && is_dump(target);
             let untold = says.place == 0.0 && !reads_live && !dumps || self.reads_its_own();
-            if !copies && self.makes(target) {
+            let makes = !copies && self.makes(target);
+            if makes {
                 scale.put(MAKES, || format!("it makes a table, a document or a picture: {}", shown(target)));
             }
-            let vague = !copies && (untold || !self.has_sink() || self.serves());
+            let vague = makes || !copies && (untold || !self.has_sink() || self.serves());
             scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),

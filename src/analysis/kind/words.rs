@@ -107,7 +107,7 @@ const UNDOING: [&str; 44] = [
 ];
 /// Things that are called after backups: behind the word they take it back (`backup_portal`), before it they are what is backed up
 /// (`portal-backup`).
-const THINGS: [&str; 44] = [
+const THINGS: [&str; 45] = [
     "alerts",
     "api",
     "browser",
@@ -134,6 +134,7 @@ const THINGS: [&str; 44] = [
     "plugin",
     "portal",
     "proxy",
+    "queue",
     "receiver",
     "reindex",
     "report",
@@ -343,8 +344,25 @@ fn has_ending(name: &str, ending: &str) -> bool {
 
 /// Whether a path is where hosts keep what they live from: what a backup reads.
 pub fn is_live(path: &str) -> bool {
-    const ROOTS: [&str; 12] =
-        ["/etc", "/home", "/var", "/srv", "/root", "/opt", "/usr/local", "/data", "/boot", "/export", "/u01", "/mail"];
+    const ROOTS: [&str; 16] = [
+        "/etc",
+        "/home",
+        "/var",
+        "/srv",
+        "/root",
+        "/opt",
+        "/usr/local",
+        "/data",
+        "/boot",
+        "/export",
+        "/u01",
+        "/mail",
+        // Where volumes are mounted in containers.
+        "/vol",
+        "/volumes",
+        "/source",
+        "/shares",
+    ];
     path == "/"
         || path == "." && path.len() > 1
         || ROOTS.iter().any(|root| path.strip_prefix(root).is_some_and(is_end_of_component))

@@ -1,5 +1,6 @@
 //! rsync, clients of object stores, cp, scp and their like, duplicity: from where to where.
 
+use super::super::files::is_database;
 use super::super::tools::Doing;
 use super::super::words::{is_built, is_live, place_says};
 use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
@@ -8,6 +9,8 @@ use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, h
 const SHIPS_LOGS: f64 = -0.5;
 /// From a directory into the same one of another host: its twin, which serves the same.
 const SAME_PLACE: f64 = -0.4;
+/// Before an upgrade somebody puts a database's files aside; who moves them to another disk gives no date.
+const KEEPS_DATABASE: f64 = 0.4;
 
 /// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
 fn is_remote(path: &str) -> bool {
@@ -105,9 +108,11 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         COPIES,
         if from_remote { "fetches files from another host" } else { "copies files to another place" },
     );
+    let mut versions = false;
     for option in ["--link-dest", "--backup-dir", "--compare-dest", "--copy-dest", "--backup"] {
         if let Some(arg) = args.iter().find(|arg| arg.starts_with(option)) {
             ruling.fact(BACKUP_OPTION, format!("option {arg}"));
+            versions = true;
             break;
         }
     }
@@ -130,10 +135,13 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         } else if is_remote(target) && place.place < 0.2 && sources.iter().any(same) {
             ruling.fact(SAME_PLACE, "it keeps another host like this one: the same place there");
         }
-        if !is_remote(target) && place.place < 0.2 {
+        if let Some(database) = sources.iter().find(|source| is_database(source)).filter(|_| place.dated > 0.0) {
+            ruling.fact(KEEPS_DATABASE, format!("it keeps the files of a database under a date: {database}"));
+        } else if !is_remote(target) && place.place < 0.2 {
             ruling.fact(-0.3, "it copies within this host");
         }
-    } else if place.place < 0.4 {
+    } else if place.place < 0.4 && !(versions && place.dated > 0.0) {
+        // One of many dated trees is a version that is kept, also where a backup host fetches them.
         ruling.fact(-0.5, "it copies to this host");
     }
     ruling.target(target)
@@ -237,19 +245,36 @@ pub fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
     }
 }
 
+/// `daily.0` and `daily.1`: the same but for the number at the end.
+fn is_next(one: &str, other: &str) -> bool {
+    let numbered = |path: &'_ str| -> Option<(String, u32)> {
+        let path = path.trim_end_matches('/');
+        let stem = path.trim_end_matches(|c: char| c.is_ascii_digit());
+        Some((stem.to_owned(), path[stem.len()..].parse().ok()?))
+    };
+    matches!((numbered(one), numbered(other)), (Some((stem, at)), Some((same, next))) if stem == same && at.abs_diff(next) == 1)
+}
+
 pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     let mut sources = operands(args, &["-t", "-S"]);
     let tree = ['a', 'r', 'R', 'l'].iter().any(|letter| has_letter(args, *letter)) || has(args, &["--archive", "--recursive"]);
     let Some(target) = sources.pop() else { return Ruling::new(Doing::Unknown, 0.0, "runs") };
-    let from_backup = sources.iter().any(|source| place_says(source).place > 0.2);
+    let from_backup = sources.iter().any(|source| place_says(source).place > 0.2 && !is_database(source));
     if from_backup && place_says(target).place < 0.2 {
         return Ruling::new(Doing::Batch, SURE, "copies from where backups lie");
     }
     let mut ruling =
         Ruling::new(Doing::Backup, if tree { COPIES } else { 0.1 }, if tree { "copies a tree" } else { "copies files" });
+    let turns = tree && has_letter(args, 'l') && matches!(sources.as_slice(), [source] if is_next(source, target));
+    let database = sources.iter().copied().find(|source| tree && is_database(source));
     ruling.sources(sources);
-    if place_says(target).weight() < 0.2 {
+    if turns {
+        ruling.fact(BACKUP_OPTION, format!("versions are turned: {target}"));
+    } else if place_says(target).weight() < 0.2 {
         ruling.fact(-0.3, "it copies within this host");
+    }
+    if let Some(database) = database.filter(|_| place_says(target).dated > 0.0) {
+        ruling.fact(KEEPS_DATABASE, format!("it keeps the files of a database under a date: {database}"));
     }
     if has_letter(args, 'l') && tree {
         ruling.fact(0.3, "it links files that stayed the same");

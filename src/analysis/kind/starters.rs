@@ -1,0 +1,55 @@
+//! Programs that are there to start others: the first process of a container, a clock. What they start decides what the job is, and where
+//! it begins.
+//!
+//! Pure. Tested by tests/kinds.rs.
+
+use super::Catalogue;
+use super::read::Reading;
+use super::weigh::{Read, judge};
+use super::words::words;
+use crate::analysis::diagnosis::Kind;
+
+/// Of known programs those that serve nobody, though most of them never end.
+const STARTERS: [&str; 16] = [
+    "init",
+    "systemd",
+    "cron",
+    "crond",
+    "fcron",
+    "atd",
+    "tini",
+    "dumb-init",
+    "docker-init",
+    "catatonit",
+    "s6-svscan",
+    "s6-supervise",
+    "runsv",
+    "runsvdir",
+    "supervisord",
+    "run-parts",
+];
+
+/// Words in the names of programs that start others by the clock.
+const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
+
+impl Reading<'_> {
+    /// Whether it only starts others.
+    pub fn only_starts(&self) -> bool {
+        match self.tool {
+            Some(tool) => STARTERS.contains(&tool.name.as_str()),
+            None => !self.program.script && words(self.program.name).any(|word| CLOCKS.contains(&word)),
+        }
+    }
+}
+
+/// In a container: the one that stands below its first process, and below who starts it by the clock, if that makes the job a backup.
+pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
+    let processes = &read.job.processes;
+    read.job.container?;
+    let mut at = 0;
+    while read.readings.get(at)?.only_starts() {
+        let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);
+        at = below.next().filter(|_| below.next().is_none())?;
+    }
+    (at > 0 && judge(read.job, known).kind == Kind::Backup).then_some(at)
+}
