@@ -87,8 +87,12 @@ fn place(pid: Pid, watched: &Watched) -> Place {
 }
 
 fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut Looker, source: &Source<'_>) {
-    let read = looker.files.read(place, "wchan");
-    let wchan = read.map(|text| parse::wchan(text).map(CompactString::from_utf8_lossy));
+    let mut read = || looker.files.read(place, "wchan").map(|text| parse::wchan(text).map(CompactString::from_utf8_lossy));
+    // One that is woken for an instant, and goes on to wait for the same, is nowhere in that instant.
+    let wchan = match read() {
+        Ok(None) => read(),
+        wchan => wchan,
+    };
     let hidden = matches!(wchan, Ok(None) | Err(Errno::ACCESS | Errno::PERM));
     // `0` also stands for a task that has been woken meanwhile: that one is not stuck, and nothing is hidden.
     if let Ok(Some(stat)) = looker.files.stat(place).as_ref().map(Option::as_ref)

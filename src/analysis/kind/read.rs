@@ -368,12 +368,15 @@ fn read_stranger(reading: &mut Reading<'_>) {
     let says = name_says(
         program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
     );
-    if says.cancelled && says.weight > 0.0 {
+    // `backup_and_restore` does what it is told to.
+    let told_both =
+        words(program.name).any(|word| word == "and" || word == "or") && program.args.first().is_some_and(|arg| says_backup(arg));
+    if says.cancelled && says.weight > 0.0 && !told_both {
         reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
         reading.targets = outputs(program);
         return;
     }
-    if says.cancelled {
+    if says.cancelled && !told_both {
         reading.facts.push(Fact { weight: -0.3, text: format!("{} does other work, by its name", shown(program.name)) });
     }
     if says.weight > 0.0 && !says.cancelled {
@@ -387,9 +390,7 @@ fn read_stranger(reading: &mut Reading<'_>) {
     }
     let told = program.args.iter().take(4).filter(|arg| arg.len() < 40 && !arg.contains('/')).find(|arg| {
         let word = arg.trim_start_matches('-');
-        let word = word.split_once('=').map_or(word, |(word, _)| word);
-        let says = name_says(word);
-        says.weight > 0.35 && !says.cancelled
+        says_backup(word.split_once('=').map_or(word, |(word, _)| word))
     });
     if let Some(word) = told {
         reading.facts.push(Fact { weight: TOLD_TO, text: format!("{} was told to {}", shown(program.name), shown(word)) });
@@ -407,6 +408,12 @@ fn read_stranger(reading: &mut Reading<'_>) {
     {
         reading.targets.push(last);
     }
+}
+
+/// A word of a command line that asks for a backup.
+fn says_backup(word: &str) -> bool {
+    let says = name_says(word);
+    says.weight > 0.35 && !says.cancelled
 }
 
 /// A logical volume by its path: `/dev/vg0/mail`.

@@ -283,6 +283,12 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
 }
 
 pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
+    // The far end of a copy: whole trees of this host for one that asked for them.
+    if name == "scp" && has(args, &["-f"]) && has(args, &["-r"]) {
+        let mut ruling = Ruling::new(Doing::Backup, COPIES, "sends files of this host to one that asked for them");
+        ruling.sources(operands(args, &[]));
+        return ruling;
+    }
     let up = match name {
         "curl" => has_letter(args, 'T') || has(args, &["--upload-file"]),
         "lftp" => args.iter().any(|arg| arg.contains("mirror -R") || arg.contains("--reverse") || arg.contains("put ")),
