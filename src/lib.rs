@@ -14,12 +14,14 @@
 //! | what is read from `/proc`, how fast, how safely | [`kernel`]: `reader` (a sample), `process` and `table` (tasks), `host`, `identity` (command lines) |
 //! | which disks are below a path, which files are open | `kernel::storage`; `kernel::descriptors`, `kernel::movers` |
 //! | what is asked only while somebody is held up: who holds the memory, what control groups say | `kernel::holders`, `kernel::cgroups`; `analysis::stalls` |
+//! | a reader that gets stuck, and how another goes on | `kernel::watched` |
 //! | how all tasks are read at once | [`kernel::tier`], its program `kernel/bpf/tasks.bpf.c`; `kernel::take` |
 //! | when it is read | [`sampler`] |
 //! | its own memory and priority | [`kernel::own`] |
 //! | what a sample holds | [`sample`] |
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
+//! | what belongs to a job though it runs elsewhere; what only works for it | `analysis::jobs`: `join`; `carried` |
 //! | what a job is called | `analysis::name` |
 //! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
 //! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
@@ -28,6 +30,8 @@
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem |
+//! | whose limit holds whom back | `monitor::limits`, `analysis::limits` |
+//! | the load average as a sum over jobs | `analysis::ledger` |
 //! | what a job uses | [`monitor`], `weigh` |
 //! | what an answer holds | [`analysis::diagnosis`] |
 //! | how samples become answers | [`monitor`] |

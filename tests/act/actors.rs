@@ -88,6 +88,13 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 // ---- Jobs and bystanders ----
 
+/// Whoever runs the tests by nohup(1) has SIGHUP ignored, and every process that they start would inherit that.
+#[expect(unsafe_code, reason = "what is done with a signal is the C library's to say")]
+fn heed_hangups() {
+    // SAFETY: no handler is installed, so there is none that could do what a handler may not.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+}
+
 /// A process of the test, and whatever descends from it; all ended with it.
 pub struct Job {
     pub child: Child,
@@ -98,6 +105,7 @@ pub struct Job {
 
 impl Job {
     pub fn start(command: &mut Command) -> Self {
+        heed_hangups();
         Self { child: command.stdin(Stdio::null()).spawn().unwrap(), members: BTreeSet::new(), is_over: false }
     }
 
