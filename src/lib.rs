@@ -29,7 +29,7 @@
 //! | how long earlier runs took | `analysis::past` |
 //! | what a wait channel means | `analysis::waits` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
-//! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem |
+//! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem, `analysis::memory` for who takes memory |
 //! | whose limit holds whom back | `monitor::limits`, `analysis::limits` |
 //! | the load average as a sum over jobs | `analysis::ledger` |
 //! | what a job uses | [`monitor`], `weigh` |
@@ -42,6 +42,7 @@
 //! | why a process is still there after its signal | [`landing`], `act::landing` |
 //! | what is known of a job before an action on it | [`subject`] |
 //! | how a process is hit, and which never is | [`act`]; its words are in [`action`] |
+//! | what niceness, I/O class and weights are set to, and put back | `act::hand`, `act::autogroup`, `act::weights` |
 //! | what each action would do here, and why it cannot | `act::offers`, `act::survey` |
 //! | what asks for a word to be typed first | `act::orders`, `act::ports` |
 //! | a pause that ends though whytop was killed; what is left standing | [`act::watchdog`], `act::proof`; `act::ledger` |

@@ -395,7 +395,7 @@ fn the_data_files_are_sound() {
 #[test]
 fn hostile_text_does_not_reach_the_evidence() {
     let argv: Vec<String> = ["/opt/x/\x1b[31mbackup\n.sh", "--dump", "/mnt/nas/\u{202e}a.tar.gz"].map(str::to_owned).into();
-    let owned = Owned {
+    let mut owned = Owned {
         pid: 7,
         parent: 1,
         comm: "back\x1bup".into(),
@@ -416,9 +416,28 @@ fn hostile_text_does_not_reach_the_evidence() {
         JobShape { processes: vec![owned.shape()], unit: Some("a\x1bbackup.service"), container: None, launcher: Launcher::Cron };
     let finding = judge(&job, &Catalogue::built_in());
     assert_eq!(finding.kind, Kind::Backup, "{}", told(&finding));
-    let texts = finding.evidence.iter().map(|evidence| &evidence.text).chain(&finding.tool);
-    for text in texts {
+    harmless(&finding);
+
+    // Tools that are known have rules of their own for what they are told.
+    let far = "long/".repeat(200);
+    let far = format!("/home/{far}");
+    for line in [
+        ["rsync", "-a", "/home/\x1b]0;owned\x07x", "/mnt/backup/\x1b[2J"],
+        ["cp", "-a", "/var/lib/mysql/\x1b[31m", "/srv/mysql-20260301\x1b[2J"],
+        ["tar", "-cf", "/mnt/backup/\u{202e}a.tar", "/home/\x1b[2J"],
+        ["dd", "if=/dev/vg0/\x1b[2J", "of=/mnt/backup/\x07.img", "bs=1M"],
+        ["rsync", "--server", "--sender", &far],
+    ] {
+        owned.argv = line.map(str::to_owned).into();
+        let job = JobShape { processes: vec![owned.shape()], unit: None, container: None, launcher: Launcher::Cron };
+        harmless(&judge(&job, &Catalogue::built_in()));
+    }
+}
+
+fn harmless(finding: &Finding) {
+    for text in finding.evidence.iter().map(|evidence| &evidence.text).chain(&finding.tool) {
         assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert!(text.chars().count() < 200, "{text:?}");
     }
 }
 

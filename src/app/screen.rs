@@ -123,7 +123,7 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
     }
     match (ran, failed.lock().unwrap_or_else(PoisonError::into_inner).take()) {
         (Err(error), _) if !terminal::is_gone(&error) => Err(error),
-        (_, Some(why)) => bail!("no more samples: {why}"),
+        (_, Some(why)) => bail!("the last look failed: {why}"),
         _ => Ok(0),
     }
 }

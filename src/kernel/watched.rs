@@ -67,6 +67,8 @@ pub struct WatchedReader {
     shunned: Vec<Pid>,
     /// Those that are stuck.
     left_behind: Vec<JoinHandle<()>>,
+    /// The last question got no answer.
+    is_lost: bool,
     spent: Duration,
 }
 
@@ -83,7 +85,7 @@ impl WatchedReader {
     pub fn start(make: impl Fn() -> anyhow::Result<Reader> + Send + 'static) -> anyhow::Result<Self> {
         let make: Make = Box::new(make);
         let worker = Worker::start(make()?)?;
-        Ok(Self { make, worker, shunned: Vec::new(), left_behind: Vec::new(), spent: Duration::ZERO })
+        Ok(Self { make, worker, shunned: Vec::new(), left_behind: Vec::new(), is_lost: false, spent: Duration::ZERO })
     }
 
     /// See [`Reader::facts`].
@@ -121,8 +123,18 @@ impl WatchedReader {
         self.spent
     }
 
-    /// Has the reader do this; where it gets stuck, another one.
+    /// Has the reader do this; where it gets stuck, another one. After one that gave no answer a new one begins: what that one found is lost,
+    /// and what it gives later would build on it.
     fn run<T: Send + 'static>(&mut self, job: impl Fn(&mut Reader) -> T + Clone + Send + 'static) -> anyhow::Result<T> {
+        if self.is_lost {
+            self.replace(false)?;
+        }
+        let answer = self.ask(job);
+        self.is_lost = answer.is_err();
+        answer
+    }
+
+    fn ask<T: Send + 'static>(&mut self, job: impl Fn(&mut Reader) -> T + Clone + Send + 'static) -> anyhow::Result<T> {
         let mut is_jam = false;
         loop {
             let (send, answer) = channel();
@@ -132,24 +144,30 @@ impl WatchedReader {
                 let _ = send.send(todo(reader));
             }));
             told.ok().context("the reader has ended")?;
-            let stuck = match self.worker.watch(&answer)? {
+            match self.worker.watch(&answer)? {
                 Watched::Answer(answer) => return Ok(answer),
-                Watched::StuckAt(pid) => pid,
-            };
-            self.left_behind.retain(|thread| !thread.is_finished());
-            if self.left_behind.len() >= LEFT_BEHIND {
-                bail!("reading process {stuck} hangs, and {LEFT_BEHIND} reads of others still do");
+                Watched::StuckAt(pid) => self.shunned.push(pid),
             }
-            self.shunned.push(stuck);
-            let mut reader = (self.make)()?;
-            reader.shun(&self.shunned);
-            if is_jam {
-                reader.shun_uninterruptible();
-            }
+            self.replace(is_jam)?;
             is_jam = true;
-            let stuck = std::mem::replace(&mut self.worker, Worker::start(reader)?);
-            self.left_behind.push(stuck.thread);
         }
+    }
+
+    /// Leaves the reader behind, and goes on with another one that sees everything anew, but for those that must not be looked at.
+    fn replace(&mut self, is_jam: bool) -> anyhow::Result<()> {
+        self.left_behind.retain(|thread| !thread.is_finished());
+        if self.left_behind.len() >= LEFT_BEHIND {
+            let last = self.shunned.last().map(|pid| format!(", the last at process {pid}")).unwrap_or_default();
+            bail!("{LEFT_BEHIND} reads hang{last}");
+        }
+        let mut reader = (self.make)()?;
+        reader.shun(&self.shunned);
+        if is_jam {
+            reader.shun_uninterruptible();
+        }
+        let before = std::mem::replace(&mut self.worker, Worker::start(reader)?);
+        self.left_behind.push(before.thread);
+        Ok(())
     }
 }
 

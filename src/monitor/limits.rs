@@ -90,9 +90,11 @@ fn reached(rates: &Rates, group: &Cgroup) -> Vec<Scarce> {
     cpu.into_iter().chain(memory).chain(disks).collect()
 }
 
-/// By what the jobs in a group say that they move.
+/// By what the jobs in a group say that they move, of those that are known to move it on this disk.
 fn is_nearly_full(most: IoLimit, limit: &Limit, jobs: &[Job]) -> bool {
-    let inside = || limit.jobs.iter().filter_map(|&i| jobs.get(i));
+    let Scarce::Disk(name) = &limit.of else { return false };
+    let is_there = |job: &&Job| job.disks.as_ref().is_some_and(|disks| disks.iter().any(|disk| *disk == name.as_str()));
+    let inside = || limit.jobs.iter().filter_map(|&i| jobs.get(i)).filter(is_there);
     let is = |most: Option<u64>, moved: f64| most.is_some_and(|most| most > 0 && moved >= most as f64 * NEARLY_FULL);
     is(most.read, inside().filter_map(|job| job.usage.read_bytes).sum())
         || is(most.written, inside().filter_map(|job| job.usage.write_bytes).sum())

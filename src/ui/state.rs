@@ -192,7 +192,7 @@ pub struct State {
     pub rights: Rights,
     /// That what was done is not written down yet, and why.
     pub untraced: Option<String>,
-    /// Why no more samples come.
+    /// Why the last look gave no sample.
     pub failed: Option<String>,
     /// The newest instant that any event told.
     pub now: Option<Timestamp>,

@@ -4,7 +4,7 @@
 
 use super::Launcher;
 use super::read::shown;
-use super::scale::Scale;
+use super::scale::{Scale, evidence};
 use super::tools::{Doing, Role};
 use super::weigh::{Read, finding};
 use super::work;
@@ -22,8 +22,9 @@ impl Read<'_, '_> {
         let job = self.job;
         let root = self.root();
         let says = |text: String, weight: f64| -> Vec<Evidence> {
-            let others = scale.facts.iter().filter(|fact| fact.text != text).cloned().collect::<Vec<_>>();
-            std::iter::once(Evidence { text, weight }).chain(others).collect()
+            let first = evidence(weight, &text);
+            let others = scale.facts.iter().filter(|fact| fact.text != first.text).cloned().collect::<Vec<_>>();
+            std::iter::once(first).chain(others).collect()
         };
         let by_hand = job.launcher == Launcher::Shell || job.processes.first().is_some_and(|process| process.on_terminal);
         if let Some(root) = root.filter(|root| matches!(root.role(), Some(Role::Server))) {

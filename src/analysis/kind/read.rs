@@ -8,7 +8,7 @@ use super::files::read_files;
 use super::program::{Program, basename, commands, program, unwrap};
 use super::rules::{self, Fact};
 use super::tools::{Doing, Role, Tool};
-use super::words::{name_says, place_says, words};
+use super::words::{name_says, place_says, says_backup, words};
 use crate::units::clean;
 
 /// A tool made for backups does what it is made for.
@@ -408,12 +408,6 @@ fn read_stranger(reading: &mut Reading<'_>) {
     {
         reading.targets.push(last);
     }
-}
-
-/// A word of a command line that asks for a backup.
-fn says_backup(word: &str) -> bool {
-    let says = name_says(word);
-    says.weight > 0.35 && !says.cancelled
 }
 
 /// A logical volume by its path: `/dev/vg0/mail`.

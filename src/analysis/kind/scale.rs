@@ -5,6 +5,7 @@
 //! by tests/kinds.rs.
 
 use crate::analysis::diagnosis::Evidence;
+use crate::units::clean;
 
 /// Never quite sure.
 const SUREST: f64 = 0.99;
@@ -16,19 +17,32 @@ pub struct Scale {
     pub facts: Vec<Evidence>,
 }
 
+/// A fact as it is told. Whatever it quotes of a process's arguments comes from strangers: here, where all facts pass, it becomes harmless and
+/// short.
+pub fn evidence(weight: f64, text: &str) -> Evidence {
+    const LONGEST: usize = 160;
+    let mut text = clean(text);
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    Evidence { text, weight }
+}
+
 impl Scale {
     /// Adds one.
     pub fn put(&mut self, weight: f64, text: impl FnOnce() -> String) {
         if weight != 0.0 {
-            self.facts.push(Evidence { text: text(), weight });
+            self.facts.push(evidence(weight, &text()));
         }
     }
 
     /// The same fact of several processes counts once.
     pub fn put_once(&mut self, weight: f64, text: &str) {
-        match self.facts.iter_mut().find(|fact| fact.text == text) {
+        let fact = evidence(weight, text);
+        match self.facts.iter_mut().find(|known| known.text == fact.text) {
             Some(known) => known.weight = known.weight.max(weight),
-            None => self.put(weight, || text.to_owned()),
+            None => self.put(weight, || fact.text),
         }
     }
 

@@ -269,6 +269,12 @@ pub fn name_says(name: &str) -> NameSays {
     says
 }
 
+/// A word of a command line that asks for a backup.
+pub fn says_backup(word: &str) -> bool {
+    let says = name_says(word);
+    says.weight > 0.35 && !says.cancelled
+}
+
 /// What a place that is written to says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PlaceSays {
