@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use common::fake_proc::{FakeProc, FakeProcess};
 use rustix::param::page_size;
@@ -213,6 +213,34 @@ fn limits_above_a_unit_are_asked_for_too() {
         ..Cgroup::default()
     };
     assert_eq!(groups(&proc, sys.path(), worker), [expected], "those that say nothing are left out");
+}
+
+/// More groups are at work than are looked at for one sample.
+#[test]
+fn the_limit_of_who_is_stuck_is_in_every_sample() {
+    let (proc, sys) = (host(), tempfile::tempdir().unwrap());
+    proc.file("pressure/io", HELD_UP);
+    cgroup(&sys, "", &[("cgroup.controllers", "io memory cpu")]);
+    let limit = [("io.max", "8:0 rbps=5 wbps=max riops=max wiops=max\n"), ("io.stat", "8:0 rbytes=1 wbytes=2\n")];
+    let busy = |number: i32| proc.process(100 + number, "busy").start(900).cgroup(&format!("0::/pods/{number:03}\n"));
+    for number in 0..200 {
+        cgroup(&sys, &format!("pods/{number:03}"), &limit);
+    }
+    cgroup(&sys, "pods/stuck", &limit);
+    proc.process(50, "stuck").cgroup("0::/pods/stuck\n").state('D').write();
+    let all_run = || (0..200).for_each(|number| drop(busy(number).write()));
+    all_run();
+    let mut reader = Reader::new(ProcRoot::open(proc.path()).unwrap().with_sys(sys.path())).unwrap();
+    reader.sample().unwrap();
+    reader.settle(LONG);
+    let mut seen = BTreeSet::new();
+    for _ in 0..4 {
+        all_run();
+        let groups = reader.sample().unwrap().cgroups;
+        assert!(groups.iter().any(|group| group.path == "/pods/stuck"), "{} others", groups.len());
+        seen.extend(groups.into_iter().map(|group| group.path));
+    }
+    assert_eq!(seen.len(), 201, "and all others have their turn");
 }
 
 /// Each hierarchy of version 1 has groups of its own, and a process may be in another one in each.

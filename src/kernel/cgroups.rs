@@ -53,6 +53,15 @@ struct Trees {
     memory: Option<PathBuf>,
 }
 
+/// Why a group is worth a look.
+#[derive(Clone, Copy, Default)]
+struct Worth {
+    /// Some process in there hides what it moves.
+    hides: bool,
+    /// Some task in there or below is stuck.
+    stuck: bool,
+}
+
 /// What is worth asking for.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -81,24 +90,27 @@ impl Cgroups {
         if !(changes.io_unknown || anybody) {
             return Vec::new();
         }
-        // With whether some process in there hides what it moves.
-        let mut paths: BTreeMap<&str, bool> = BTreeMap::new();
-        for id in changes.active.iter().copied().chain(table.stuck()) {
+        let mut paths: BTreeMap<&str, Worth> = BTreeMap::new();
+        let at_work = changes.active.iter().copied().map(|id| (id, false));
+        for (id, stuck) in at_work.chain(table.stuck().map(|id| (id, true))) {
             let Some(identity) = self.identities.get(&id) else { continue };
-            if let Some(path) = identity.cgroup.as_deref().filter(|path| is_plain(path)) {
-                *paths.entry(path).or_default() |= table.get(id).is_some_and(Process::hides_io);
+            let own = identity.cgroup.as_deref().filter(|path| is_plain(path));
+            if let Some(path) = own {
+                paths.entry(path).or_default().hides |= table.get(id).is_some_and(Process::hides_io);
             }
             let limiting = [identity.cpu_group(), identity.memory_group(), identity.io_group()];
-            for path in limiting.into_iter().flatten().filter(|path| anybody && is_plain(path)) {
-                for path in successors(Some(path), |path| above(path)) {
-                    paths.entry(path).or_default();
-                }
+            let limiting = limiting.into_iter().flatten().filter(|path| anybody && is_plain(path));
+            for path in own.into_iter().chain(limiting.flat_map(|path| successors(Some(path), |path| above(path)))) {
+                paths.entry(path).or_default().stuck |= stuck;
             }
         }
-        let worth = paths.into_iter().filter(|(_, hides)| *hides || anybody);
-        let (done, left): (Vec<_>, Vec<_>) = worth.partition(|(path, _)| *path <= self.last.as_str());
+        // The limits of those who are stuck are known at every look, however many groups there are; the others have their turns.
+        let worth = paths.into_iter().filter(|(_, worth)| worth.hides || anybody);
+        let mut worth: Vec<(bool, bool, &str, bool)> =
+            worth.map(|(path, worth)| (!worth.stuck, path <= self.last.as_str(), path, worth.hides)).collect();
+        worth.sort_unstable();
         let chosen: Vec<(CompactString, bool)> =
-            left.into_iter().chain(done).take(GROUPS).map(|(path, hides)| (path.into(), hides)).collect();
+            worth.into_iter().take(GROUPS).map(|(_, _, path, hides)| (path.into(), hides)).collect();
         if let Some((last, _)) = chosen.last().filter(|_| chosen.len() >= GROUPS) {
             self.last = last.to_string();
         }
