@@ -12,19 +12,12 @@ use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Level, Resource};
 /// The numbers of a diagnosis are averages over the last seconds: before so many of them have passed they are still of the time
 /// before the pause. (`analysis::window` looks back three seconds and what is left of one interval.)
 const SETTLE_SECONDS: f64 = 4.0;
-/// At most this share of the tasks that waited still does: it is the cause. The same as for "recovered".
-const CAUSE: f64 = 0.35;
-/// From this share on it is not.
+/// From this share of the tasks that waited on it is not the cause.
 const NO_CAUSE: f64 = 0.75;
-/// A disk that its own site keeps busy has as many stuck in it as before, and they get ever so much more done: from so many times as much
-/// on the suspect is the cause, and from the lesser one on a part of it. (12 in the reference outage, where 40 stuck tasks became 25;
-/// what nobody keeps from working gets more or less by a half from one look to the next.)
-const MUCH_MORE: f64 = 3.0;
+/// Of whatever gives others so many times as much it is a part: less than [`Level::MUCH_MORE`], and more than comes by itself.
 const MORE: f64 = 1.75;
 /// More that wait than this share are not relieved, whatever they get.
 const NOT_LESS: f64 = 1.15;
-/// What waited before the suspect came comes back to about this share of that.
-const AS_BEFORE: f64 = 1.25;
 /// Fewer tasks than this that waited before, or that wait less, say nothing: that many come and go by themselves.
 const ENOUGH: f64 = 1.0;
 /// A writer's bytes are on their way to the disk for a while after it was stopped, so that a pause without effect says less.
@@ -51,6 +44,8 @@ pub struct Proof {
     pub waiting_now: f64,
     /// What is short.
     pub short: Resource,
+    /// What was taken of it before. `None`: not known.
+    taken: Option<f64>,
     victims: Vec<Victim>,
     /// Somebody who waited has ended before the pause had.
     lost: bool,
@@ -85,11 +80,11 @@ impl Proof {
     /// Begins with the outcome that says that the job stands still; `before` is the diagnosis that the operator acted on. `picked`: only
     /// some processes of the job were meant.
     pub fn begin(job: JobId, outcome: &Outcome, picked: bool, seconds: u32, before: &Diagnosis) -> Self {
-        let (short, accusers, is_suspect) = before.verdict.against(&job);
-        let ids: Vec<&JobId> = if accusers.is_empty() {
+        let (short, waiters, is_suspect) = before.verdict.against(&job);
+        let ids: Vec<&JobId> = if waiters.is_empty() {
             before.jobs.iter().filter(|other| other.usage.waiting() > 0.0).map(|other| &other.facts.id).collect()
         } else {
-            accusers.iter().collect()
+            waiters.iter().collect()
         };
         let others = ids.into_iter().filter(|id| **id != job);
         let victim = |id: &JobId| {
@@ -102,6 +97,7 @@ impl Proof {
         let waiting = victims.iter().map(|victim| victim.before.waiting).sum();
         let wrote = before.job(&job).and_then(|job| job.usage.write_bytes).is_some_and(|bytes| bytes >= WRITES);
         Self {
+            taken: Level::taken(before, &job),
             job,
             name: outcome.job.clone(),
             stopped_at: outcome.at,
@@ -177,9 +173,8 @@ impl Proof {
 
     /// How many times as much they got while it stood still, where no more of them waited.
     fn times(&self, left: f64) -> f64 {
-        let level = |gets: f64| Level { waiting: 0.0, gets: Some(gets) };
         let gets = self.gets().filter(|_| left <= NOT_LESS);
-        gets.and_then(|(before, during)| level(during).times(&level(before), self.short)).unwrap_or_default()
+        gets.and_then(|gets| Level::times(gets, self.taken, self.short)).unwrap_or_default()
     }
 
     /// What it has shown so far.
@@ -203,9 +198,9 @@ impl Proof {
         if is_less && self.waiting_before - during < ENOUGH {
             return Shown::Nothing("so few waited that some less may be chance");
         }
-        let as_earlier = self.waiting_earlier().is_some_and(|earlier| is_less && during <= earlier * AS_BEFORE);
+        let as_earlier = self.waiting_earlier().is_some_and(|earlier| is_less && during <= earlier * Level::AS_BEFORE);
         let times = self.times(left);
-        match (left <= CAUSE || as_earlier || times >= MUCH_MORE, self.whole) {
+        match (left <= Level::RESIDUE || as_earlier || times >= Level::MUCH_MORE, self.whole) {
             (true, _) => Shown::Cause,
             // The others may wait for the part that ran on.
             (false, false) => Shown::Nothing("only a part of it stood still, and others went on waiting"),
@@ -227,7 +222,7 @@ impl Proof {
             let Shown::Nothing(why) = shown else { return String::new() };
             return format!("pausing {} shows nothing: {why}", self.name);
         };
-        let is_rest = matches!(shown, Shown::Cause) && during > self.waiting_before * CAUSE;
+        let is_rest = matches!(shown, Shown::Cause) && during > self.waiting_before * Level::RESIDUE;
         let gets = self.gets().filter(|_| is_rest || !matches!(shown, Shown::Cause));
         let gets = gets.and_then(|(before, during)| self.short.instead(during, before));
         let gets = gets.map(|gets| format!(", and they {gets}")).unwrap_or_default();
@@ -238,7 +233,7 @@ impl Proof {
     /// `it is the cause`
     pub fn judgement(&self) -> String {
         let shown = self.shown();
-        let is_rest = self.waiting_during().is_some_and(|during| during > self.waiting_before * CAUSE);
+        let is_rest = self.waiting_during().is_some_and(|during| during > self.waiting_before * Level::RESIDUE);
         match shown {
             Shown::Nothing(why) => why.to_owned(),
             Shown::Cause if is_rest => match self.waiting_earlier() {

@@ -15,14 +15,6 @@ use crate::units::ProcessId;
 /// After this many seconds with a process of the job still alive, SIGKILL is offered. Long enough for `borg` and `rsync` to
 /// clean up (0.4 to 1.9 s were measured), short enough for somebody whose site is down.
 pub const PATIENCE_SECONDS: f64 = 10.0;
-/// Recovered means that at most this share of the tasks that waited still does. Not zero: a disk that is busy again with its
-/// own site's work has a few tasks in D at any instant (5 to 11 of 40 workers in the reference outage before its backup).
-const RESIDUE: f64 = 0.35;
-/// Or that they wait as they did before the culprit came, but for this much: the disk is busy with its own site's work then and now.
-const AS_BEFORE: f64 = 1.25;
-/// Or that they get so many times as much of what is short, no more of them wait, and nobody else is accused: what still waits then waits
-/// for its own work (40 → 25 stuck tasks and 12 times as much in the reference outage, whose workers alone fill the disk in the end).
-const MUCH_MORE: f64 = 3.0;
 /// How many diagnoses in a row must agree before the word "recovered" is said.
 const AGREEING: u32 = 2;
 /// Time constant of the one-minute load average, in seconds (`kernel/sched/loadavg.c`).
@@ -61,6 +53,8 @@ pub struct Recovery {
     pub recovered_after: Option<f64>,
     /// When the load average will read what, if nothing else happens.
     pub forecast: Option<Forecast>,
+    /// What was taken of it when it was done. `None`: not known.
+    taken: Option<f64>,
     agreeing: u32,
 }
 
@@ -107,12 +101,15 @@ pub struct Forecast {
 impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
     pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
-        let (short, accusers, is_culprit) = before.verdict.against(&job);
-        let ids: Vec<JobId> = if accusers.is_empty() {
+        let (short, waiters, is_culprit) = before.verdict.against(&job);
+        let mut ids: Vec<JobId> = if waiters.is_empty() {
             before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
-            accusers.iter().filter(|id| **id != job).cloned().collect()
+            waiters.iter().filter(|id| **id != job).cloned().collect()
         };
+        // Who is to be relieved by a thaw is the job that it is for.
+        let thawed = before.job(&job).filter(|_| matches!(outcome.action, Action::Thaw { .. }));
+        ids.extend(thawed.filter(|thawed| thawed.usage.stuck > 0.0).map(|thawed| thawed.facts.id.clone()));
         // What it was like before the culprit came says nothing of another one.
         let earlier: Option<Vec<Level>> = ids.iter().map(|id| before.job(id)?.earlier).collect();
         let earlier = earlier.filter(|earlier| is_culprit && !earlier.is_empty());
@@ -127,8 +124,11 @@ impl Recovery {
         victims.sort_by(|a, b| b.before.waiting.total_cmp(&a.before.waiting));
         let waiting = victims.iter().map(|victim| victim.before.waiting).sum();
         let load = before.load.averages.map(|averages| averages.avg1);
-        let alive = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
+        let hits = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone()));
+        let stay = thawed.into_iter().flat_map(|thawed| &thawed.facts.members).map(|member| (member.id, member.name.to_string()));
+        let alive = hits.chain(stay).collect();
         Self {
+            taken: Level::taken(before, &job),
             job,
             outcome,
             waiting_before: waiting,
@@ -173,14 +173,16 @@ impl Recovery {
             }
         }
         let nobody_else = now.verdict.culprit.as_ref().is_none_or(|culprit| *culprit == self.job);
-        let level = |gets: f64| Level { waiting: 0.0, gets: Some(gets) };
-        let times = self.gets.and_then(|(before, now)| level(now).times(&level(before), self.short));
-        let times = times.filter(|_| nobody_else && self.waiting_now <= self.waiting_before);
+        // What still waits then waits for its own work (40 → 25 stuck tasks and 12 times as much in the reference outage, whose workers
+        // alone fill the disk in the end). As long as the job is there they may as well get more by chance.
+        let is_over = nobody_else && (self.alive.is_empty() || !self.outcome.action.ends());
+        let times = self.gets.filter(|_| is_over && self.waiting_now <= self.waiting_before);
+        let times = times.and_then(|gets| Level::times(gets, self.taken, self.short));
         // What waited all the same before is nothing to be recovered from.
-        let earlier = self.waiting_earlier.filter(|earlier| earlier * AS_BEFORE < self.waiting_before);
-        let calm = self.waiting_now <= (self.waiting_before * RESIDUE).max(1.0)
-            || earlier.is_some_and(|earlier| self.waiting_now <= earlier * AS_BEFORE)
-            || times.is_some_and(|times| times >= MUCH_MORE);
+        let earlier = self.waiting_earlier.filter(|earlier| earlier * Level::AS_BEFORE < self.waiting_before);
+        let calm = self.waiting_now <= (self.waiting_before * Level::RESIDUE).max(1.0)
+            || earlier.is_some_and(|earlier| self.waiting_now <= earlier * Level::AS_BEFORE)
+            || times.is_some_and(|times| times >= Level::MUCH_MORE);
         self.agreeing = if calm { self.agreeing + 1 } else { 0 };
         if self.agreeing >= AGREEING && self.recovered_after.is_none() && self.waiting_before >= 1.0 {
             self.recovered_after = Some(self.elapsed);
@@ -188,10 +190,10 @@ impl Recovery {
         self.forecast = forecast(now);
     }
 
-    /// Why those who still wait are no sign of trouble: `the disk is theirs again; before it came 24 waited too`. `None`: nobody does,
-    /// or it has not recovered.
+    /// Why those who still wait are no sign of trouble: `they wait for their own work: 24 did before it came`. `None`: nobody does, or
+    /// it has not recovered.
     pub fn rest(&self) -> Option<String> {
-        self.recovered_after.filter(|_| self.waiting_now > (self.waiting_before * RESIDUE).max(1.0))?;
+        self.recovered_after.filter(|_| self.waiting_now > (self.waiting_before * Level::RESIDUE).max(1.0))?;
         Some(match self.waiting_earlier {
             Some(earlier) => format!("they wait for their own work: {earlier:.0} did before it came"),
             None => "they wait for their own work: nobody else is to blame for it".to_owned(),

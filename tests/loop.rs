@@ -236,9 +236,19 @@ fn the_outcome_is_a_visible_line() {
         Hit { id: process(4711, 1, "", "", "").id, name: "nightly.sh".into(), result: Ok(()) },
         Hit { id: process(4712, 1, "", "", "").id, name: "tar".into(), result: Err(Refusal::NotPermitted) },
     ];
-    let outcome = Outcome { hits, ..outcome(Signal::Terminate, 1, &[]) };
-    let ended = play().sees(outage()).types("k<enter>").hears(outcome).ends();
+    let outcome = |by_root| Outcome { hits: hits.clone(), by_root, ..outcome(Signal::Terminate, 1, &[]) };
+    let ended = play().sees(outage()).types("k<enter>").hears(outcome(false)).ends();
     shows(&ended, "SIGTERM sent to nightly.sh: 1 process (nightly.sh 4711); tar 4712 belongs to another user");
+    assert!(outcome(false).to_string().ends_with("belongs to another user: sudo whytop reaches it"));
+    // Whoever is root already is not helped by more of it.
+    assert!(outcome(true).to_string().ends_with("belongs to another user"));
+    let seen_by = |root: bool| {
+        let mut scene = outage();
+        Arc::make_mut(&mut scene.host).root = root;
+        play().sees(scene).types("k<enter>").hears(outcome(false)).ends()
+    };
+    shows(&seen_by(false), "another user: sudo");
+    hides(&seen_by(true), "another user: sudo");
 }
 
 #[test]

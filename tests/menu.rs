@@ -418,6 +418,7 @@ fn it_is_watched_until_it_is_gone_also_behind_other_screens() {
     };
     gone(dismissed());
     // The next Esc takes the line away; that it is gone is told all the same.
+    dismissed().ends().shows("Esc dismiss");
     dismissed().types("<esc>").ends().hides("is pending");
     gone(dismissed().types("<esc>"));
 }

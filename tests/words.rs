@@ -8,7 +8,7 @@ mod common;
 use common::diagnosis::{after, at, calm, database_id, facts, nightly_id, outage, site_id};
 use common::stage::outcome;
 use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
-use whytop::analysis::diagnosis::{Diagnosis, Level, Resource};
+use whytop::analysis::diagnosis::{Contention, Diagnosis, JobId, Level, Resource};
 use whytop::analysis::earlier::Earlier;
 use whytop::proof::{Proof, Shown};
 use whytop::recovery::Recovery;
@@ -103,10 +103,33 @@ fn a_disk_that_its_own_site_keeps_busy_tells_the_cause_by_what_the_site_gets() {
     assert_eq!(shown(29.0, 0.7e6, Some(24.0)).0, Shown::Cause);
     assert_eq!(shown(29.0, 0.7e6, Some(10.0)).0, Shown::Part);
     assert_eq!(shown(40.0, 8.4e6, None).0, Shown::Cause);
-    assert_eq!(shown(40.0, 1.4e6, None).0, Shown::Part);
+    assert_eq!(shown(40.0, 1.6e6, None).0, Shown::Part);
     assert_eq!(shown(40.0, 0.8e6, None).0, Shown::NotTheCause);
     // Whoever gets much more, and waits more than before, does other work.
     assert_eq!(shown(50.0, 8.4e6, None).0, Shown::NotTheCause);
+}
+
+#[test]
+fn what_comes_and_goes_by_itself_beside_what_was_taken_convicts_nobody() {
+    let shown = |suspect: &JobId, taken: f64, during: f64| {
+        let mut before = busy(0, 40.0, 0.08e6);
+        let (nightly, database) = (nightly_id(), database_id());
+        for job in &mut before.jobs {
+            match &job.facts.id {
+                id if *id == nightly => (job.usage.read_bytes, job.usage.write_bytes) = (Some(taken), Some(0.0)),
+                id if *id == database => (job.usage.read_bytes, job.usage.write_bytes) = (Some(0.0), Some(0.5e6)),
+                _ => {}
+            }
+        }
+        let mut proof = Proof::begin(suspect.clone(), &stopped(), false, 10, &before);
+        look(&mut proof, [5, 7, 9].map(|seconds| busy(seconds, 40.0, during)));
+        proof.shown()
+    };
+    // An innocent job is paused, and then the accused one: what the site gets is three times as much, and still next to nothing.
+    assert_eq!(shown(&database_id(), 200e6, 0.3e6), Shown::NotTheCause);
+    assert_eq!(shown(&nightly_id(), 200e6, 0.3e6), Shown::NotTheCause);
+    // The reference outage.
+    assert_eq!(shown(&nightly_id(), 8e6, 8.4e6), Shown::Cause);
 }
 
 /// So many seconds before the outage: the site's own work alone, so much of it.
@@ -162,7 +185,7 @@ fn how_the_site_fared_before_the_backup_came_is_known_as_long_as_that_goes_on() 
 
 #[test]
 fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_its_own_again() {
-    let recover = |earlier: Option<f64>, looks: &[(f64, f64)], culprit: bool| {
+    let watch = |earlier: Option<f64>, looks: &[(f64, f64)], culprit: Option<JobId>, is_gone: bool| {
         let mut before = busy(0, 40.0, 0.7e6);
         before.verdict.victims = vec![site_id()];
         before.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap().earlier =
@@ -170,11 +193,13 @@ fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_i
         let mut recovery = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &before, None);
         for (seconds, (stuck, moved)) in (1..).zip(looks) {
             let mut now = busy(seconds, *stuck, *moved);
-            now.verdict.culprit = culprit.then(database_id);
+            now.verdict.culprit = culprit.clone();
+            now.jobs.retain(|job| !is_gone || job.facts.id != nightly_id());
             recovery.observe(&now);
         }
         (recovery.recovered_after, recovery.rest())
     };
+    let recover = |earlier, looks: &[(f64, f64)], culprit: bool| watch(earlier, looks, culprit.then(database_id), true);
     let own = "they wait for their own work: nobody else is to blame for it";
     assert_eq!(recover(None, &[(38.0, 2.0e6), (30.0, 6.0e6), (29.0, 8.4e6)], false), (Some(3.0), Some(own.to_owned())));
     let before = "they wait for their own work: 24 did before it came";
@@ -184,6 +209,74 @@ fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_i
     assert_eq!(recover(None, &[(29.0, 8.4e6), (29.0, 8.4e6)], true), (None, None));
     assert_eq!(recover(None, &[(29.0, 0.9e6), (29.0, 0.9e6)], false), (None, None));
     assert_eq!(recover(Some(39.0), &[(39.0, 0.9e6), (39.0, 0.9e6)], false), (None, None));
+    // What was told to end and goes on is no recovery, whatever they get meanwhile: it is still accused.
+    let better = [(40.0, 8.4e6), (40.0, 8.4e6)];
+    assert_eq!(watch(None, &better, Some(nightly_id()), false), (None, None));
+    assert_eq!(watch(None, &better, None, false), (None, None));
+    assert_eq!(watch(None, &better, None, true), (Some(2.0), Some(own.to_owned())));
+    // Three times next to nothing is next to nothing.
+    let mut huge = busy(0, 40.0, 0.08e6);
+    huge.verdict.victims = vec![site_id()];
+    for job in huge.jobs.iter_mut().filter(|job| job.facts.id == nightly_id()) {
+        job.usage.read_bytes = Some(200e6);
+    }
+    let mut noise = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &huge, None);
+    for seconds in 1..4 {
+        let mut now = busy(seconds, 40.0, 0.3e6);
+        now.verdict.culprit = None;
+        now.jobs.retain(|job| job.facts.id != nightly_id());
+        noise.observe(&now);
+    }
+    assert_eq!(noise.recovered_after, None);
+}
+
+/// A thaw is aimed at one of those that wait, where nobody is known to have frozen anything: he is the one to be relieved.
+#[test]
+fn whoever_a_filesystem_is_thawed_for_is_seen_to_recover() {
+    let mut frozen = busy(0, 30.0, 0.0);
+    (frozen.verdict.culprit, frozen.verdict.resource) = (None, Resource::FrozenFilesystem);
+    frozen.verdict.victims = vec![site_id()];
+    let thaw = Outcome { action: Action::Thaw { mount: "/srv".to_owned() }, ..outcome(Signal::Terminate, 0, &[]) };
+    let mut recovery = Recovery::begin(site_id(), thaw, &frozen, None);
+    assert_eq!((recovery.waiting_before, recovery.victims.len()), (30.0, 1));
+    for (seconds, stuck) in [(2, 30.0), (4, 2.0), (6, 2.0)] {
+        recovery.observe(&busy(seconds, stuck, 0.0));
+    }
+    assert_eq!((recovery.recovered_after, recovery.waiting_now), (Some(6.0), 2.0));
+    // Its processes are there as before.
+    assert!(!recovery.alive.is_empty() && recovery.complete());
+}
+
+/// A second contention has no beginning of its own that is known: how they fared before it was named may be its own doing.
+#[test]
+fn a_second_culprit_older_than_what_was_watched_has_no_time_before_it() {
+    let earlier = |started: i64| {
+        let mut earlier = Earlier::default();
+        for second in (12..=60).rev() {
+            earlier.update(&mut before_the_backup(second, 24.0));
+        }
+        let mut scene = during(0);
+        let verdict = &mut scene.verdict;
+        verdict.others = vec![Contention {
+            severity: verdict.severity,
+            resource: verdict.resource,
+            device: None,
+            headline: String::new(),
+            culprit: verdict.culprit.take(),
+            also: Vec::new(),
+            share: None,
+            victims: std::mem::take(&mut verdict.victims),
+            confidence: 0.9,
+            waiting: 40.0,
+            evidence: Vec::new(),
+        }];
+        let accused = scene.jobs.iter_mut().find(|job| job.facts.id == nightly_id()).unwrap();
+        facts(accused).started_at = Some(at(started));
+        earlier.update(&mut scene);
+        scene.job(&site_id()).unwrap().earlier.map(|level| level.waiting.round())
+    };
+    assert_eq!(earlier(-12), Some(24.0));
+    assert_eq!(earlier(-86_400), None);
 }
 
 #[test]

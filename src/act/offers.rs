@@ -277,7 +277,10 @@ impl Menu<'_> {
         if refusals.contains(&&Refusal::NotPermitted) {
             let user = self.targets.iter().find_map(|aimed| aimed.candidate.user.clone());
             let user = user.unwrap_or_else(|| "another user".to_owned());
-            return Some(format!("it belongs to {user}: sudo whytop"));
+            return Some(match self.survey {
+                Some(survey) if survey.is_root => format!("it belongs to {user}, and here not even root may act on it"),
+                _ => format!("it belongs to {user}: sudo whytop"),
+            });
         }
         let Some(first) = self.targets.first().zip(refusals.first()) else { return Some("it has ended".to_owned()) };
         Some(format!("{} {} {}", first.0.candidate.name, first.0.candidate.id.pid, first.1))

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::process::geteuid;
 
 use super::cgroup::Group;
 use super::hand::{Armed, Hand};
@@ -114,6 +115,7 @@ impl Proof {
     pub fn stopped(&mut self) -> Outcome {
         let action = Action::Prove { seconds: self.seconds };
         let mut outcome = Outcome::new(self.ticket, Timestamp::now(), &self.subject, action);
+        outcome.by_root = geteuid().is_root();
         match self.words.recv_timeout(START) {
             Ok(Word::Answer(answer)) => {
                 outcome.at = Timestamp::now();
@@ -136,6 +138,7 @@ impl Proof {
             self.pipe = None;
         }
         let mut outcome = Outcome::new(self.ticket, Timestamp::now(), &self.subject, Action::Resume);
+        outcome.by_root = geteuid().is_root();
         let answered = loop {
             if self.is_lost {
                 break None;

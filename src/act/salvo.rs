@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::process::geteuid;
 
 use super::cgroup::{self, Group};
 use super::family::{Family, Kin};
@@ -56,6 +57,7 @@ impl Armed {
     /// Blocks for some ten milliseconds, and up to two seconds with a job that keeps forking. Always answers.
     pub fn strike(self, ticket: u64, action: Action, blow: Blow<'_>) -> Outcome {
         let mut outcome = Outcome::new(ticket, Timestamp::now(), &self.subject, action);
+        outcome.by_root = geteuid().is_root();
         let planned: Vec<(ProcessId, String)> =
             self.targets.iter().map(|target| (target.candidate.id, target.candidate.name.clone())).collect();
         // There was no room to hold them; a look may find them below their parents.

@@ -56,13 +56,15 @@ pub struct Outcome {
     pub error: Option<String>,
     /// What else is worth a word: what has no effect here, what brings the job back. Cleaned.
     pub notes: Vec<String>,
+    /// It is known that root gave the order: more rights than that are not to be had.
+    pub by_root: bool,
 }
 
 impl Outcome {
     /// Nothing done yet.
     pub fn new(ticket: u64, at: Timestamp, subject: &Subject, action: Action) -> Self {
         let (id, job) = (subject.job.clone(), subject.name.clone());
-        Self { ticket, at, id, job, action, hits: Vec::new(), late: 0, error: None, notes: Vec::new() }
+        Self { ticket, at, id, job, action, hits: Vec::new(), late: 0, error: None, notes: Vec::new(), by_root: false }
     }
 
     /// How many processes it worked for.
@@ -139,7 +141,7 @@ impl fmt::Display for Outcome {
         if untold > 0 {
             write!(f, "; and {untold} more not")?;
         }
-        if self.hits.iter().any(|hit| hit.result == Err(Refusal::NotPermitted)) {
+        if !self.by_root && self.hits.iter().any(|hit| hit.result == Err(Refusal::NotPermitted)) {
             f.write_str(": sudo whytop reaches it")?;
         }
         for note in &self.notes {

@@ -3,6 +3,7 @@
 //! A disk that is busy with its own site's work has readers stuck in it at any instant, with a backup and without: what it was like
 //! before tells what the backup's part in it is. Pure. Tested by `tests/words.rs`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
@@ -52,18 +53,22 @@ impl Earlier {
         self.culprits.retain(|_, came| seconds(came.seen, now) <= FORGOTTEN);
         let verdict = &diagnosis.verdict;
         let first = (verdict.resource, &verdict.culprit, &verdict.victims, verdict.since);
-        let others = verdict.others.iter().map(|other| (other.resource, &other.culprit, &other.victims, Some(now)));
+        // Since when those go on is not known: a culprit among them that was there before may have been one all along.
+        let others = verdict.others.iter().map(|other| (other.resource, &other.culprit, &other.victims, None));
         let mut told: Vec<(JobId, Level)> = Vec::new();
         for (short, culprit, victims, since) in others.chain([first]) {
-            let (Some(culprit), Some(since)) = (culprit.as_ref().and_then(|id| diagnosis.job(id)), since) else { continue };
+            let Some(culprit) = culprit.as_ref().and_then(|id| diagnosis.job(id)) else { continue };
             let (looks, oldest) = (&self.looks, self.looks.front().map(|(at, _)| *at));
             let started = culprit.facts.started_at.filter(|started| oldest.is_some_and(|oldest| *started >= oldest));
-            let entry = self.culprits.entry(culprit.facts.id.clone()).or_insert_with(|| {
-                let came = started.unwrap_or(since).min(since);
-                Came { seen: now, fared: before(looks, came) }
-            });
-            entry.seen = now;
-            let Some(fared) = &entry.fared else { continue };
+            let came = match self.culprits.entry(culprit.facts.id.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let Some(came) = started.into_iter().chain(since).min() else { continue };
+                    unknown.insert(Came { seen: now, fared: before(looks, came) })
+                }
+            };
+            came.seen = now;
+            let Some(fared) = &came.fared else { continue };
             for victim in victims {
                 // Who did nothing then is in none of the looks.
                 let [disk, cpu] = fared.iter().find(|(id, _)| id == victim).map(|(_, levels)| *levels).unwrap_or_default();

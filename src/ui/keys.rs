@@ -11,7 +11,7 @@ use crate::action::{Action, Signal};
 pub enum Command {
     /// End whytop.
     Quit,
-    /// Leave what is open; on the overview dismiss the recovery, then the selection.
+    /// Leave what is open; on the overview dismiss the recovery, then the selection, then what is told of signals on their way.
     Back,
     /// Explain the keys and words.
     Help,
@@ -306,7 +306,7 @@ pub const BINDINGS: &[Binding] = &[
         shown: "Esc",
         command: Command::Back,
         hint: "back",
-        help: "leave; on the overview dismiss the recovery, then the selection",
+        help: "leave; on the overview dismiss the recovery, then the selection, then signals on their way",
         screens: EVERYWHERE,
         acts: false,
     },

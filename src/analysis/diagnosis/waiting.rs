@@ -2,7 +2,7 @@
 //!
 //! Plain data, as [`super`] has it.
 
-use super::{Job, JobId, Resource};
+use super::{Diagnosis, Job, JobId, Resource};
 use crate::units::{Pid, ProcessId};
 
 /// How a job fares, or several together.
@@ -15,6 +15,17 @@ pub struct Level {
 }
 
 impl Level {
+    /// At most this share of the tasks that waited still does: that is relief. Not zero: a disk that is busy again with its own site's
+    /// work has a few tasks in D at any instant (5 to 11 of 40 workers in the reference outage before its backup).
+    pub const RESIDUE: f64 = 0.35;
+    /// What waited before the culprit came comes back to about this share of that: the disk is busy with its own site's work then and
+    /// now.
+    pub const AS_BEFORE: f64 = 1.25;
+    /// A disk that its own site keeps busy has as many stuck in it as before, and they get ever so much more done: so many times as much
+    /// is relief too. (12 in the reference outage, where 40 stuck tasks became 25; what nobody keeps from working gets more or less by a
+    /// half from one look to the next.)
+    pub const MUCH_MORE: f64 = 3.0;
+
     /// How this job fares where so much is short.
     pub fn of(job: &Job, short: Resource) -> Self {
         let gets = match short {
@@ -43,11 +54,20 @@ impl Level {
         })
     }
 
-    /// How many times as much they get now as they got then. `None`: not known, or too little to be told from nothing.
-    pub fn times(&self, before: &Self, short: Resource) -> Option<f64> {
+    /// What this job takes of what is short, or who is accused of it in its stead, if that takes more. `None`: not known.
+    pub fn taken(before: &Diagnosis, job: &JobId) -> Option<f64> {
+        let (short, _, is_accused) = before.verdict.against(job);
+        let accused = before.verdict.culprit.as_ref().filter(|_| !is_accused);
+        let takes = |id: &JobId| Self::of(before.job(id)?, short).gets;
+        takes(job).map(|taken| taken.max(accused.and_then(takes).unwrap_or_default()))
+    }
+
+    /// How many times as much others got after somebody had taken so much less. `None`: not known, too little to be told from nothing,
+    /// or what they gained is no real part of what was taken.
+    pub fn times((before, now): (f64, f64), taken: Option<f64>, short: Resource) -> Option<f64> {
         let least = if short == Resource::Cpu { LEAST_CPUS } else { LEAST_BYTES };
-        let (before, now) = (before.gets?, self.gets?);
-        (now >= least).then(|| now / before.max(least / 10.0))
+        let is_part = now - before >= taken? * PART;
+        (now >= least && is_part).then(|| now / before.max(least / 10.0))
     }
 }
 
@@ -57,6 +77,8 @@ const MOST: f64 = 0.25;
 /// whose disk is throttled to 8 MB/s got 0.3 MB/s beside a backup (`tests/words.rs`).
 const LEAST_BYTES: f64 = 262_144.0;
 const LEAST_CPUS: f64 = 0.1;
+/// What others gain by a suspect's absence is at least this part of what it took. (Nearly all of it in the reference outage.)
+const PART: f64 = 0.1;
 
 /// Tasks of one job that are stuck in the same place.
 #[derive(Clone, Debug, PartialEq)]

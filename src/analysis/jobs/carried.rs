@@ -2,41 +2,73 @@
 //! the machine that `vzdump` copies. It counts in what the job takes, is shown with it, and gets none of its signals: to kill a backend of
 //! `PostgreSQL` restarts the whole cluster.
 //!
-//! Pure. Known by the title that a server gives its process, by when it started, and by what the client was told. Where a server's threads
-//! do the work (`MySQL`, SQL Server) nothing is told: they serve everybody. Tested by `tests/scenarios.rs`.
+//! Pure. Known by the title that a server gives its process, by when it started, and by what the client was told. A site's own backends
+//! look the same: a client gets no more than it asks for. Where a server's threads do the work (`MySQL`, SQL Server) nothing is told: they
+//! serve everybody. Tested by `tests/scenarios.rs`.
+
+use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
 use crate::analysis::table::{Entry, Table};
 use crate::units::{Pid, ProcessId};
 
-/// What a server began before its client it does not do for it. Starts are told to the hundredth of a second, and a server that is played by
-/// a test may be quicker than its client.
+/// Seconds. What a server began before its client it does not do for it. Starts are told to the hundredth of a second, and a server that is
+/// played by a test may be quicker than its client.
 const SLACK: f64 = 2.0;
+/// Seconds. Nothing tells how many channels `rman` has, and whoever logs in on the host gets a process that looks like one: those that it
+/// opens as it begins are taken for its own.
+const AT_ONCE: f64 = 10.0;
 
 /// Every process that works for a client on this host, with the client's number.
 pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid> {
-    let clients: Vec<(&Entry, Client)> = table.iter().filter_map(|entry| Some((entry, client(entry)?))).collect();
+    let mut clients: Vec<Client> = table.iter().filter_map(Client::of).collect();
     if clients.is_empty() {
         return FxHashMap::default();
     }
-    let slack = (SLACK * ticks_per_second as f64) as u64;
-    let works = |worker: &Entry| {
-        let serves = clients.iter().filter(|(entry, client)| {
-            let follows = worker.process.id.start + slack >= entry.process.id.start;
-            (follows || *client == Client::Vzdump) && entry.process.id != worker.process.id && is_served(*client, entry, worker)
-        });
-        // Of several that ask for the same the one that came last before it.
-        let nearest =
-            serves.min_by_key(|(entry, _)| (worker.process.id.start.abs_diff(entry.process.id.start), entry.process.id));
-        nearest.map(|(entry, _)| (worker.process.id, entry.process.id.pid))
-    };
-    table.iter().filter_map(works).collect()
+    clients.sort_unstable_by_key(|client| client.entry.process.id);
+    let ticks = |seconds: f64| (seconds * ticks_per_second as f64) as u64;
+    let (slack, at_once) = (ticks(SLACK), ticks(AT_ONCE));
+    let mut pairs = Vec::new();
+    for worker in table.iter() {
+        let id = worker.process.id;
+        for (at, client) in clients.iter().enumerate().filter(|(_, client)| client.entry.process.id != id) {
+            let began = client.entry.process.id.start;
+            let apart = id.start.abs_diff(began);
+            let in_time = match client.tool {
+                Tool::Vzdump => true,
+                Tool::Rman => id.start + slack >= began && apart <= at_once,
+                _ => id.start + slack >= began,
+            };
+            if in_time && client.is_served_by(worker) {
+                let copies = backend(worker).is_some_and(|backend| backend.doing.starts_with("COPY"));
+                pairs.push((!copies, apart, id, at));
+            }
+        }
+    }
+    // Who hands out a table before who may do anything, then whoever started nearest.
+    pairs.sort_unstable();
+    let mut rooms: Vec<usize> = clients.iter().map(Client::workers).collect();
+    let mut given = FxHashMap::default();
+    for (.., worker, at) in pairs {
+        let (Some(client), Some(room)) = (clients.get(at), rooms.get_mut(at)) else { continue };
+        if *room > 0 && !given.contains_key(&worker) {
+            *room -= 1;
+            given.insert(worker, client.entry.process.id.pid);
+        }
+    }
+    given
 }
 
 /// A program that others work for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Client {
+struct Client<'a> {
+    entry: &'a Entry,
+    tool: Tool,
+    told: Told<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Tool {
     PgDump,
     PgBaseBackup,
     DataPump,
@@ -45,60 +77,224 @@ enum Client {
     Vzdump,
 }
 
-fn client(entry: &Entry) -> Option<Client> {
-    let name = entry.process.comm.as_str();
-    match name {
-        "pg_dump" => Some(Client::PgDump),
-        "pg_basebackup" => Some(Client::PgBaseBackup),
-        "expdp" | "impdp" => Some(Client::DataPump),
-        "rman" => Some(Client::Rman),
-        "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Some(Client::RedisRdb),
-        _ if title(entry).contains(":vzdump:") => Some(Client::Vzdump),
-        _ => None,
+impl<'a> Client<'a> {
+    /// `None`: it is none, or asks a server on another host.
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let tool = match entry.process.comm.as_str() {
+            "pg_dump" => Tool::PgDump,
+            "pg_basebackup" => Tool::PgBaseBackup,
+            "expdp" | "impdp" => Tool::DataPump,
+            "rman" => Tool::Rman,
+            "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Tool::RedisRdb,
+            _ if title(entry).contains(":vzdump:") => Tool::Vzdump,
+            _ => return None,
+        };
+        let told = Told::of(argv(entry), tool.valued());
+        (!told.elsewhere).then_some(Self { entry, tool, told })
     }
-}
 
-fn is_served(client: Client, entry: &Entry, worker: &Entry) -> bool {
-    let name = worker.process.comm.as_str();
-    match client {
-        Client::PgDump => backend(worker).is_some_and(|(database, host, doing)| {
-            let here = host == "[local]" || host.starts_with("127.") || host.starts_with("::1");
-            let reads =
-                ["COPY", "SELECT", "FETCH", "DECLARE", "BEGIN", "idle in transaction"].iter().any(|act| doing.starts_with(act));
-            here && reads && names_database(argv(entry), database)
-        }),
-        Client::PgBaseBackup => title(worker).contains(": walsender ") && title(worker).contains(" sending backup "),
-        Client::DataPump => name.starts_with("ora_dm") || name.starts_with("ora_dw"),
-        Client::Rman => title(worker).starts_with("oracle") && title(worker).contains("(LOCAL=YES)"),
-        Client::RedisRdb => title(worker).starts_with("redis-rdb-to-slaves"),
-        Client::Vzdump => {
-            // `task UPID:NODE:PID:PSTART:START:vzdump:101:root@pam:`.
-            let guest = title(entry).split(":vzdump:").nth(1).and_then(|rest| rest.split(':').next());
-            let machine =
-                argv(worker).iter().zip(argv(worker).iter().skip(1)).find(|(option, _)| *option == "-id").map(|(_, id)| id);
-            let is_machine = name == "kvm" || name.starts_with("qemu-system");
-            is_machine && guest.is_some() && guest == machine.map(String::as_str)
+    /// How many work for it at most: one that it talks to, and one for each of its jobs.
+    fn workers(&self) -> usize {
+        match self.tool {
+            Tool::PgDump => self.told.jobs.saturating_add(1),
+            Tool::PgBaseBackup => 1,
+            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump => usize::MAX,
+        }
+    }
+
+    fn is_served_by(&self, worker: &Entry) -> bool {
+        let name = worker.process.comm.as_str();
+        match self.tool {
+            Tool::PgDump => backend(worker).is_some_and(|backend| {
+                let reads = ["COPY", "SELECT", "FETCH", "DECLARE", "BEGIN", "idle in transaction"]
+                    .iter()
+                    .any(|act| backend.doing.starts_with(act));
+                reads && serves_here(backend.host) && self.told.means(&backend)
+            }),
+            Tool::PgBaseBackup => title(worker)
+                .split_once(" sending backup ")
+                .is_some_and(|(who, _)| who.contains(": walsender ") && who.rsplit(' ').next().is_some_and(serves_here)),
+            Tool::DataPump => name.starts_with("ora_dm") || name.starts_with("ora_dw"),
+            Tool::Rman => title(worker).starts_with("oracle") && title(worker).contains("(LOCAL=YES)"),
+            Tool::RedisRdb => title(worker).starts_with("redis-rdb-to-slaves"),
+            Tool::Vzdump => {
+                // `task UPID:NODE:PID:PSTART:START:vzdump:101:root@pam:`.
+                let guest = title(self.entry).split(":vzdump:").nth(1).and_then(|rest| rest.split(':').next());
+                let machine =
+                    argv(worker).iter().zip(argv(worker).iter().skip(1)).find(|(option, _)| *option == "-id").map(|(_, id)| id);
+                let is_machine = name == "kvm" || name.starts_with("qemu-system");
+                is_machine && guest.is_some() && guest == machine.map(String::as_str)
+            }
         }
     }
 }
 
-/// Database, client's host and activity of a backend of `PostgreSQL`: `postgres: 15/main: ann shop [local] COPY`.
-fn backend(entry: &Entry) -> Option<(&str, &str, &str)> {
+impl Tool {
+    /// The options that take a value, which is then no name of a database: letters, and words.
+    fn valued(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::PgDump => (
+                "eEfFjnNStTZdhpU",
+                &[
+                    "compress",
+                    "dbname",
+                    "encoding",
+                    "exclude-extension",
+                    "exclude-schema",
+                    "exclude-table",
+                    "exclude-table-and-children",
+                    "exclude-table-data",
+                    "exclude-table-data-and-children",
+                    "extension",
+                    "extra-float-digits",
+                    "file",
+                    "filter",
+                    "format",
+                    "host",
+                    "include-foreign-data",
+                    "jobs",
+                    "lock-wait-timeout",
+                    "port",
+                    "restrict-key",
+                    "role",
+                    "rows-per-insert",
+                    "schema",
+                    "section",
+                    "snapshot",
+                    "superuser",
+                    "sync-method",
+                    "table",
+                    "table-and-children",
+                    "username",
+                ],
+            ),
+            Self::PgBaseBackup => ("DFrtTXZclSidhpsU", &["dbname", "host", "username"]),
+            Self::RedisRdb => ("hptsaurindDX", &[]),
+            Self::DataPump | Self::Rman | Self::Vzdump => ("", &[]),
+        }
+    }
+}
+
+/// What a client was told of the server that it asks.
+#[derive(Default)]
+struct Told<'a> {
+    /// It names another host.
+    elsewhere: bool,
+    user: Option<&'a str>,
+    databases: Vec<&'a str>,
+    /// Connections beside the first one.
+    jobs: usize,
+}
+
+impl<'a> Told<'a> {
+    fn of(argv: &'a [String], (letters, words): (&str, &[&str])) -> Self {
+        let mut told = Self::default();
+        let mut rest = argv.iter().skip(1).map(String::as_str);
+        while let Some(arg) = rest.next() {
+            if arg == "--" {
+                for name in rest.by_ref() {
+                    told.database(name);
+                }
+            } else if let Some(option) = arg.strip_prefix("--") {
+                let takes_next = words.contains(&option);
+                let next = || takes_next.then(|| (option, rest.next().unwrap_or_default()));
+                if let Some((word, value)) = option.split_once('=').or_else(next) {
+                    told.option(word, value);
+                }
+            } else if let Some(cluster) = arg.strip_prefix('-') {
+                // Of letters behind one dash the first that takes a value takes the rest, or what follows.
+                let Some((letter, value)) = cluster.find(|letter| letters.contains(letter)).map(|at| cluster[at..].split_at(1))
+                else {
+                    continue;
+                };
+                let value = if value.is_empty() { rest.next().unwrap_or_default() } else { value };
+                told.option(letter, value);
+            } else {
+                told.database(arg);
+            }
+        }
+        told
+    }
+
+    fn option(&mut self, name: &str, value: &'a str) {
+        match name {
+            "h" | "host" | "hostaddr" => self.elsewhere |= !value.split(',').all(is_here),
+            "U" | "username" | "user" => self.user = Some(value),
+            // With one job it does all on its first connection.
+            "j" | "jobs" => self.jobs = value.trim().parse().ok().filter(|jobs| *jobs > 1).unwrap_or_default(),
+            "d" | "dbname" | "u" => self.database(value),
+            _ => {}
+        }
+    }
+
+    /// A name, `host=db2 dbname=shop`, or `postgresql://ann@db2/shop?sslmode=require`.
+    fn database(&mut self, told: &'a str) {
+        if let Some((_, uri)) = told.split_once("://") {
+            let (place, settings) = uri.split_once('?').unwrap_or((uri, ""));
+            let (at, database) = place.split_once('/').unwrap_or((place, ""));
+            let (user, hosts) = at.rsplit_once('@').unwrap_or(("", at));
+            let host_of = |host: &'a str| match host.strip_prefix('[') {
+                Some(host) => host.split(']').next(),
+                None => host.split(':').next(),
+            };
+            self.elsewhere |= !hosts.split(',').filter_map(host_of).all(is_here);
+            self.user = user.split(':').next().filter(|user| !user.is_empty()).or(self.user);
+            self.databases.extend(Some(database).filter(|database| !database.is_empty()));
+            for setting in settings.split('&') {
+                self.setting(setting);
+            }
+        } else if told.contains('=') {
+            for setting in told.split_whitespace() {
+                self.setting(setting);
+            }
+        } else {
+            self.databases.push(told);
+        }
+    }
+
+    fn setting(&mut self, setting: &'a str) {
+        let Some((key, value)) = setting.split_once('=') else { return };
+        let value = value.trim_matches(['\'', '"']);
+        match key {
+            "dbname" => self.databases.push(value),
+            "host" | "hostaddr" | "user" => self.option(key, value),
+            _ => {}
+        }
+    }
+
+    /// Whether this may be its backend. A dump that is told of no database takes the one that is called like its user, or what its
+    /// environment names.
+    fn means(&self, backend: &Backend) -> bool {
+        self.user.is_none_or(|user| user == backend.user)
+            && (self.databases.is_empty() || self.databases.contains(&backend.database))
+    }
+}
+
+/// Whether a client that is told this asks a server of its own host: by name, by address, or by the path of a socket.
+fn is_here(host: &str) -> bool {
+    let path = ["/", "%2F", "%2f", "@"].iter().any(|start| host.starts_with(start));
+    host.is_empty() || path || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a backend's client is on its host: `[local]`, `127.0.0.1(4711)`.
+fn serves_here(client: &str) -> bool {
+    client == "[local]" || client.split('(').next().is_some_and(|host| !host.is_empty() && is_here(host))
+}
+
+/// What a backend of `PostgreSQL` says of itself: `postgres: 15/main: ann shop [local] COPY`.
+struct Backend<'a> {
+    user: &'a str,
+    database: &'a str,
+    host: &'a str,
+    doing: &'a str,
+}
+
+fn backend(entry: &Entry) -> Option<Backend<'_>> {
     let rest = title(entry).strip_prefix("postgres: ")?;
     // A cluster's name may stand before it.
     let rest = rest.split_once(": ").map_or(rest, |(_, rest)| rest);
-    let mut words = rest.splitn(4, ' ').skip(1);
-    Some((words.next()?, words.next()?, words.next()?))
-}
-
-/// Whether a dump was told of this database, or of none: then it takes the one that is called like its user.
-fn names_database(argv: &[String], database: &str) -> bool {
-    let names = |arg: &String| {
-        let value = arg.rsplit(['=', '/']).next().unwrap_or(arg);
-        value.trim_matches(['\'', '"']) == database || arg.split_once('?').is_some_and(|(path, _)| path.ends_with(database))
-    };
-    let told = || argv.iter().skip(1);
-    told().any(names) || told().all(|arg| arg.starts_with('-'))
+    let mut words = rest.splitn(4, ' ');
+    Some(Backend { user: words.next()?, database: words.next()?, host: words.next()?, doing: words.next()? })
 }
 
 fn argv(entry: &Entry) -> &[String] {

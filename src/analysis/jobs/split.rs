@@ -24,7 +24,8 @@ pub fn is_strong(entry: &Entry) -> bool {
     entry.strength >= STRONG
 }
 
-/// Cuts every draft that holds a backup which it is not itself. Who works for a client (`clients`) stays where it is.
+/// Cuts every draft that holds a backup which it is not itself. Who works for a client (`clients`) stays where it is, and hides nobody: a
+/// server that sends a base backup may archive by another tool meanwhile.
 pub fn split(scene: &Scene, drafts: Vec<Draft>, clients: &FxHashMap<ProcessId, Pid>) -> Vec<Draft> {
     let mut whole = Vec::with_capacity(drafts.len());
     for mut draft in drafts {
@@ -38,7 +39,8 @@ pub fn split(scene: &Scene, drafts: Vec<Draft>, clients: &FxHashMap<ProcessId, P
 
 /// Takes one such part out of the draft.
 fn cut(scene: &Scene, draft: &mut Draft, clients: &FxHashMap<ProcessId, Pid>) -> Option<Draft> {
-    if draft.members.len() < 2 || !draft.members.iter().any(|pid| scene.table.get(*pid).is_some_and(is_strong)) {
+    let own = |pid: Pid| scene.table.get(pid).filter(|entry| !clients.contains_key(&entry.process.id));
+    if draft.members.len() < 2 || !draft.members.iter().any(|pid| own(*pid).is_some_and(is_strong)) {
         return None;
     }
     let (unit, container) = match draft.origin() {
@@ -49,11 +51,12 @@ fn cut(scene: &Scene, draft: &mut Draft, clients: &FxHashMap<ProcessId, Pid>) ->
     let root = draft.root.and_then(|pid| scene.table.get(pid));
     let launcher = root.map_or(Launcher::Unknown, |root| lineage(scene.table, root, draft.origin()).0);
     let gist = Gist::of(scene.table, &draft.members);
-    let strong = (0..draft.members.len()).filter(|at| scene.table.get(draft.members[*at]).is_some_and(is_strong));
-    let processes = scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied());
+    let strong = (0..draft.members.len()).filter(|at| own(draft.members[*at]).is_some_and(is_strong));
+    let processes =
+        scene.shapes(&gist, &gist.with(strong), |at| draft.members.get(at).copied().filter(|pid| own(*pid).is_some()));
     let shape = JobShape { processes: processes.clone(), unit, container, launcher };
     let top = processes.get(kind::backup_part(&shape, scene.table.catalogue())?)?.id;
-    if draft.root == Some(top.pid) || clients.contains_key(&top) {
+    if draft.root == Some(top.pid) {
         return None;
     }
     // Members stand in tree order: whoever is below the top comes after it.

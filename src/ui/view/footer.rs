@@ -26,6 +26,7 @@ pub fn keys(state: &State, width: usize) -> Line<'static> {
             Command::Back if screen == Screen::Overview => match (&state.watch, &state.selected) {
                 (Some(_), _) => "dismiss".to_owned(),
                 (None, Some(_)) => "unselect".to_owned(),
+                (None, None) if !state.landings.is_empty() => "dismiss".to_owned(),
                 (None, None) => continue,
             },
             Command::Help | Command::Quit => binding.hint.to_owned(),
