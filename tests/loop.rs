@@ -242,13 +242,9 @@ fn the_outcome_is_a_visible_line() {
     assert!(outcome(false).to_string().ends_with("belongs to another user: sudo whytop reaches it"));
     // Whoever is root already is not helped by more of it.
     assert!(outcome(true).to_string().ends_with("belongs to another user"));
-    let seen_by = |root: bool| {
-        let mut scene = outage();
-        Arc::make_mut(&mut scene.host).root = root;
-        play().sees(scene).types("k<enter>").hears(outcome(false)).ends()
-    };
-    shows(&seen_by(false), "another user: sudo");
-    hides(&seen_by(true), "another user: sudo");
+    let told = |by_root| play().sees(outage()).types("k<enter>").hears(outcome(by_root)).ends();
+    shows(&told(false), "another user: sudo");
+    hides(&told(true), "another user: sudo");
 }
 
 #[test]
