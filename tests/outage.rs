@@ -45,7 +45,10 @@ fn main() -> ExitCode {
         test("stopping_and_going_on", stop_and_continue),
         test("any_size_and_back", sizes),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    // The backup of one outage would be the other one's, too.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// A test that fails by panicking, as usual.
