@@ -201,8 +201,8 @@ fn nobody_sees_who_is_stuck_beside_which_backup_as_root_does() {
     let workers = Actor::play(folder.path(), "site-worker", "stuck");
     let backup = Actor::script(folder.path(), "nightly-backup.sh", "while tar cf - srv | gzip -1 >srv.tar.gz; do :; done");
     let row = |seen: &Value, id: &Value| {
-        let jobs = seen["jobs"].as_array().unwrap().iter();
-        jobs.filter(|row| row["id"] == *id).cloned().next().unwrap_or_default()
+        let mut jobs = seen["jobs"].as_array().unwrap().iter();
+        jobs.find(|row| row["id"] == *id).cloned().unwrap_or_default()
     };
     let stuck = |seen: &Value| row(seen, workers.job(seen))["uninterruptible"].as_u64().unwrap_or_default();
     // Whether somebody is accused besides, of the CPUs, is for the other test.
