@@ -133,7 +133,8 @@ fn launches(process: &Extra) -> bool {
     LAUNCHERS.iter().any(|launcher| process.comm.starts_with(launcher))
 }
 
-/// `hosts.jsonl` was looked at while weights were chosen, `hosts-unseen.jsonl` was not: written by somebody who did not know them.
+/// `hosts.jsonl` was looked at while weights were chosen, `hosts-unseen.jsonl` but for two of it was not:
+/// written by somebody who did not know them.
 #[test]
 fn whole_hosts() {
     let everything = Sight { files: true, arguments: true, age: 60.0 };
