@@ -70,7 +70,12 @@ impl Plan {
         heeded += take(heed.len().min(HEED.1) - heeded);
         let blanks = (blank, take(usize::from(heeded > 0)));
         processes += take(targets - processes);
+        let is_cut = heeded < heed.len();
         heed.truncate(heeded);
+        // A command that is cut in the middle must not look like a whole one.
+        if let Some(last) = heed.last_mut().filter(|_| is_cut) {
+            last.push_span("…");
+        }
         let page = if processes < targets { processes.saturating_sub(1).max(1) } else { processes };
         let used = heading.len() + processes + actions + heeded + blanks.0 + blanks.1 + closing.len();
         let height = (used as u16 + 2).min(area.height.saturating_sub(2));
