@@ -103,7 +103,6 @@ fn a_session_of_its_own_goes_behind_as_one_and_back() {
     let mut job = Job::script("sleep 600 & wait", &[]);
     until("it works", || tree(job.pid()).len() == 2);
     let members = job.members();
-    let bystander = Job::sleeper();
     assert_eq!(nice(job.pid()).as_deref(), Some("0"));
     let hands = Hands::new(forgetful());
     let slowed = hands.act(&subject(&members), Action::Deprioritise);
@@ -112,10 +111,13 @@ fn a_session_of_its_own_goes_behind_as_one_and_back() {
     assert!(hands.act(&subject(&members), Action::Undo).worked_wholly());
     assert_eq!(nice(job.pid()).as_deref(), Some("0"));
 
-    // This one has the session of the tests, which is left as it is.
-    let slowed = hands.act(&Subject { job: "other".to_owned(), ..subject(&bystander.root()) }, Action::Deprioritise);
+    // The child is another job, in the session of its shell: that is left as it is.
+    let shell = Job::script("sleep 600 & wait", &[]);
+    until("it works", || tree(shell.pid()).len() == 2);
+    let child = tree(shell.pid()).into_iter().find(|seen| seen.name == "sleep").unwrap();
+    let slowed = hands.act(&Subject { job: "other".to_owned(), ..subject(&[candidate(&child)]) }, Action::Deprioritise);
     assert!(slowed.to_string().contains("It shares its session with others: niceness counts among those"), "{slowed}");
-    assert_ne!(nice(bystander.pid()).as_deref(), Some("19"));
+    assert_eq!(nice(child.id.pid).as_deref(), Some("0"));
 }
 
 #[test]
