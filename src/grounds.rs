@@ -41,10 +41,10 @@ impl Grounds {
     pub fn of(job: &str, diagnosis: Option<&Diagnosis>, site: Option<&Condition>) -> Self {
         let mut grounds = Self { job: job.to_owned(), site: site.map(|site| site.words.clone()), ..Self::default() };
         let Some(diagnosis) = diagnosis else { return grounds };
-        grounds.headline = Some(diagnosis.verdict.headline.clone());
-        grounds.severity = Some(diagnosis.verdict.severity.name());
+        grounds.headline = Some(diagnosis.verdict.worst.headline.clone());
+        grounds.severity = Some(diagnosis.verdict.worst.severity.name());
         grounds.load1 = diagnosis.load.averages.map(|averages| averages.avg1);
-        grounds.waiting = Some(diagnosis.verdict.waiting);
+        grounds.waiting = Some(diagnosis.verdict.worst.waiting);
         if let Some(job) = diagnosis.jobs.iter().find(|known| known.facts.id.as_str() == job) {
             let finding = &job.facts.finding;
             grounds.kind = Some(finding.kind.name());

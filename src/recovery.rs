@@ -172,7 +172,7 @@ impl Recovery {
                 self.alive.push((member.id, member.name.to_string()));
             }
         }
-        let nobody_else = now.verdict.culprit.as_ref().is_none_or(|culprit| *culprit == self.job);
+        let nobody_else = now.verdict.worst.culprit.as_ref().is_none_or(|culprit| *culprit == self.job);
         // What still waits then waits for its own work (40 → 25 stuck tasks and 12 times as much in the reference outage, whose workers
         // alone fill the disk in the end). As long as the job is there they may as well get more by chance.
         let is_over = nobody_else && (self.alive.is_empty() || !self.outcome.action.ends());

@@ -70,10 +70,6 @@ pub fn frozen(diagnosis: &Diagnosis, id: Option<&JobId>) -> Frozen {
 }
 
 fn froze(diagnosis: &Diagnosis, id: &JobId) -> bool {
-    let verdict = &diagnosis.verdict;
-    let first = (verdict.resource, &verdict.culprit);
-    let others = verdict.others.iter().map(|other| (other.resource, &other.culprit));
-    std::iter::once(first)
-        .chain(others)
-        .any(|(resource, culprit)| resource == Resource::FrozenFilesystem && culprit.as_ref() == Some(id))
+    let mut contentions = diagnosis.verdict.contentions();
+    contentions.any(|short| short.resource == Resource::FrozenFilesystem && short.culprit.as_ref() == Some(id))
 }

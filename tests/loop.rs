@@ -316,7 +316,7 @@ fn survivors_are_hit_under_whatever_name_they_have_now() {
             facts(job).root = None;
         }
     }
-    orphaned.verdict.culprit = Some(site_id());
+    orphaned.verdict.worst.culprit = Some(site_id());
     let ended = play()
         .sees(outage())
         .types("k<enter>")

@@ -199,7 +199,7 @@ fn what_is_found_out_later_gets_into_the_open_menu() {
 /// The nightly job stands still: whoever waited before, so many wait after so many seconds.
 fn still(seconds: i64, waiting: u32) -> Diagnosis {
     let mut scene = after(seconds, waiting, &[4711, 4712, 4713]);
-    scene.verdict.culprit = None;
+    scene.verdict.worst.culprit = None;
     scene.verdict.backup = None;
     scene
 }
@@ -439,7 +439,7 @@ fn a_zombie_does_not_stay_on_the_screen_for_ever() {
 fn a_filesystem_is_thawed_though_nobody_is_to_blame() {
     let frozen = || {
         let mut scene = after(4, 30, &[]);
-        (scene.verdict.resource, scene.verdict.severity) = (Resource::FrozenFilesystem, Severity::Contention);
+        (scene.verdict.worst.resource, scene.verdict.worst.severity) = (Resource::FrozenFilesystem, Severity::Contention);
         (scene.waits[0].resource, scene.waits[0].mount) = (Some(Resource::FrozenFilesystem), Some("/srv".into()));
         scene
     };

@@ -71,7 +71,7 @@ fn every_scenario_is_told_rightly() {
             for (second, diagnosis) in judged {
                 let wrong = differences(expect, *second, diagnosis, &diagnoses[0].1);
                 if !wrong.is_empty() {
-                    let said = &diagnosis.verdict.headline;
+                    let said = &diagnosis.verdict.worst.headline;
                     failures.push(format!("{name} at {second} s, {said:?}:\n    {}", wrong.join("\n    ")));
                 }
             }

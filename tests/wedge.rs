@@ -436,7 +436,11 @@ fn who_waits_for_its_lock_waits_for_the_same() {
         proc.process(pid, "ps").state('D').wait("rwsem_down_read_slowpath", "0 0x5").write();
     }
     let verdict = verdict(&proc);
-    assert_eq!((verdict.severity, verdict.resource), (Severity::Contention, Resource::FrozenFilesystem), "{verdict:?}");
+    assert_eq!(
+        (verdict.worst.severity, verdict.worst.resource),
+        (Severity::Contention, Resource::FrozenFilesystem),
+        "{verdict:?}"
+    );
 }
 
 /// Somebody else holds the lock of a process that sleeps: nobody is stuck yet but whoever looks.
@@ -445,8 +449,8 @@ fn a_process_that_blocks_its_observers_is_worth_a_look() {
     proc.process(4711, "site-worker").write();
     block(&proc, 4711);
     let verdict = verdict(&proc);
-    assert_eq!((verdict.severity, verdict.resource), (Severity::Watch, Resource::Lock), "{verdict:?}");
-    assert_eq!(verdict.headline, "site-worker 4711 blocks whoever looks at it");
+    assert_eq!((verdict.worst.severity, verdict.worst.resource), (Severity::Watch, Resource::Lock), "{verdict:?}");
+    assert_eq!(verdict.worst.headline, "site-worker 4711 blocks whoever looks at it");
 }
 
 /// What is said of the tree once a command line is overdue.

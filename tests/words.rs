@@ -137,7 +137,7 @@ fn before_the_backup(seconds: i64, stuck: f64) -> Diagnosis {
     let mut scene = busy(0, stuck, 8.3e6);
     scene.at = at(-seconds);
     scene.jobs.retain(|job| job.facts.id != nightly_id());
-    (scene.verdict.culprit, scene.verdict.victims, scene.verdict.since) = (None, vec![], None);
+    (scene.verdict.worst.culprit, scene.verdict.worst.victims, scene.verdict.since) = (None, vec![], None);
     scene
 }
 
@@ -187,13 +187,13 @@ fn how_the_site_fared_before_the_backup_came_is_known_as_long_as_that_goes_on() 
 fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_its_own_again() {
     let watch = |earlier: Option<f64>, looks: &[(f64, f64)], culprit: Option<JobId>, is_gone: bool| {
         let mut before = busy(0, 40.0, 0.7e6);
-        before.verdict.victims = vec![site_id()];
+        before.verdict.worst.victims = vec![site_id()];
         before.jobs.iter_mut().find(|job| job.facts.id == site_id()).unwrap().earlier =
             earlier.map(|waiting| Level { waiting, gets: None });
         let mut recovery = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &before, None);
         for (seconds, (stuck, moved)) in (1..).zip(looks) {
             let mut now = busy(seconds, *stuck, *moved);
-            now.verdict.culprit = culprit.clone();
+            now.verdict.worst.culprit = culprit.clone();
             now.jobs.retain(|job| !is_gone || job.facts.id != nightly_id());
             recovery.observe(&now);
         }
@@ -216,14 +216,14 @@ fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_i
     assert_eq!(watch(None, &better, None, true), (Some(2.0), Some(own.to_owned())));
     // Three times next to nothing is next to nothing.
     let mut huge = busy(0, 40.0, 0.08e6);
-    huge.verdict.victims = vec![site_id()];
+    huge.verdict.worst.victims = vec![site_id()];
     for job in huge.jobs.iter_mut().filter(|job| job.facts.id == nightly_id()) {
         job.usage.read_bytes = Some(200e6);
     }
     let mut noise = Recovery::begin(nightly_id(), outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")]), &huge, None);
     for seconds in 1..4 {
         let mut now = busy(seconds, 40.0, 0.3e6);
-        now.verdict.culprit = None;
+        now.verdict.worst.culprit = None;
         now.jobs.retain(|job| job.facts.id != nightly_id());
         noise.observe(&now);
     }
@@ -234,8 +234,8 @@ fn the_host_has_recovered_when_it_is_as_before_the_culprit_came_or_the_disk_is_i
 #[test]
 fn whoever_a_filesystem_is_thawed_for_is_seen_to_recover() {
     let mut frozen = busy(0, 30.0, 0.0);
-    (frozen.verdict.culprit, frozen.verdict.resource) = (None, Resource::FrozenFilesystem);
-    frozen.verdict.victims = vec![site_id()];
+    (frozen.verdict.worst.culprit, frozen.verdict.worst.resource) = (None, Resource::FrozenFilesystem);
+    frozen.verdict.worst.victims = vec![site_id()];
     let thaw = Outcome { action: Action::Thaw { mount: "/srv".to_owned() }, ..outcome(Signal::Terminate, 0, &[]) };
     let mut recovery = Recovery::begin(site_id(), thaw, &frozen, None);
     assert_eq!((recovery.waiting_before, recovery.victims.len()), (30.0, 1));
@@ -257,19 +257,8 @@ fn a_second_culprit_older_than_what_was_watched_has_no_time_before_it() {
         }
         let mut scene = during(0);
         let verdict = &mut scene.verdict;
-        verdict.others = vec![Contention {
-            severity: verdict.severity,
-            resource: verdict.resource,
-            device: None,
-            headline: String::new(),
-            culprit: verdict.culprit.take(),
-            also: Vec::new(),
-            share: None,
-            victims: std::mem::take(&mut verdict.victims),
-            confidence: 0.9,
-            waiting: 40.0,
-            evidence: Vec::new(),
-        }];
+        let unknown = Contention { culprit: None, victims: Vec::new(), ..verdict.worst.clone() };
+        verdict.others = vec![std::mem::replace(&mut verdict.worst, unknown)];
         let accused = scene.jobs.iter_mut().find(|job| job.facts.id == nightly_id()).unwrap();
         facts(accused).started_at = Some(at(started));
         earlier.update(&mut scene);
@@ -374,7 +363,7 @@ fn a_subject_has_the_root_first_and_what_an_action_must_heed() {
 
     scene.waits[0].resource = Some(Resource::FrozenFilesystem);
     scene.waits[0].mount = Some("/srv".to_owned());
-    scene.verdict.resource = Resource::FrozenFilesystem;
+    scene.verdict.worst.resource = Resource::FrozenFilesystem;
     let freezer = subject::of(&scene, &nightly_id(), "nightly.sh", &[]);
     assert!(freezer.frozen.by_it && !freezer.frozen.elsewhere);
     assert_eq!(freezer.frozen.mounts, ["/srv"]);

@@ -52,12 +52,11 @@ impl Earlier {
         let now = diagnosis.at;
         self.culprits.retain(|_, came| seconds(came.seen, now) <= FORGOTTEN);
         let verdict = &diagnosis.verdict;
-        let first = (verdict.resource, &verdict.culprit, &verdict.victims, verdict.since);
         // Since when those go on is not known: a culprit among them that was there before may have been one all along.
-        let others = verdict.others.iter().map(|other| (other.resource, &other.culprit, &other.victims, None));
+        let others = verdict.others.iter().map(|other| (other, None));
         let mut told: Vec<(JobId, Level)> = Vec::new();
-        for (short, culprit, victims, since) in others.chain([first]) {
-            let Some(culprit) = culprit.as_ref().and_then(|id| diagnosis.job(id)) else { continue };
+        for (short, since) in others.chain([(&verdict.worst, verdict.since)]) {
+            let Some(culprit) = short.culprit.as_ref().and_then(|id| diagnosis.job(id)) else { continue };
             let (looks, oldest) = (&self.looks, self.looks.front().map(|(at, _)| *at));
             let started = culprit.facts.started_at.filter(|started| oldest.is_some_and(|oldest| *started >= oldest));
             let came = match self.culprits.entry(culprit.facts.id.clone()) {
@@ -69,10 +68,10 @@ impl Earlier {
             };
             came.seen = now;
             let Some(fared) = &came.fared else { continue };
-            for victim in victims {
+            for victim in &short.victims {
                 // Who did nothing then is in none of the looks.
                 let [disk, cpu] = fared.iter().find(|(id, _)| id == victim).map(|(_, levels)| *levels).unwrap_or_default();
-                let level = match short {
+                let level = match short.resource {
                     Resource::Disk => disk,
                     Resource::Cpu => cpu,
                     _ => Level { gets: None, ..disk },

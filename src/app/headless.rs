@@ -138,8 +138,8 @@ fn find(act: &Act, diagnosis: &Diagnosis, inbox: &Receiver<Report>) -> Result<Su
     if let Some(id) = &target.whom.job {
         return of_job(diagnosis, id).or_else(|why| standing(inbox, id).ok_or(why));
     }
-    let culprit = diagnosis.verdict.culprit.as_ref();
-    let culprit = culprit.ok_or_else(|| format!("nobody is to blame right now ({})", diagnosis.verdict.headline))?;
+    let culprit = diagnosis.verdict.worst.culprit.as_ref();
+    let culprit = culprit.ok_or_else(|| format!("nobody is to blame right now ({})", diagnosis.verdict.worst.headline))?;
     of_job(diagnosis, culprit.as_str())
 }
 

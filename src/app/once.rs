@@ -38,7 +38,7 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, json: boo
         report::text(&diagnosis, site.as_ref(), &TimeZone::system())
     };
     print(&text)?;
-    Ok(u8::from(diagnosis.verdict.severity == Severity::Contention))
+    Ok(u8::from(diagnosis.verdict.worst.severity == Severity::Contention))
 }
 
 /// The diagnosis of now, after a second.

@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::analysis::blame::{self, DISK_BUSY, Incumbent, Totals};
 use crate::analysis::brief::{self, Brief, Young};
 use crate::analysis::diagnosis::{
-    Activity, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict, WaitGroup,
+    Activity, Contention, CpuUse, Diagnosis, DiskUse, Job, JobId, LedgerLine, Load, Resource, Severity, TrendPoint, Verdict,
+    WaitGroup,
 };
 use crate::analysis::earlier::Earlier;
 use crate::analysis::freezes::Freezes;
@@ -298,29 +299,23 @@ impl Monitor {
     /// stuck, as far as they still are.
     fn remember(&mut self, verdict: &mut Verdict, waits: &[WaitGroup], at: Timestamp, seconds: f64) {
         let before = std::mem::take(&mut self.troubles);
-        let go_on =
-            |resource: Resource, device: &Option<String>, culprit: &Option<JobId>, share: Option<f64>, victims: &[JobId]| {
-                let of_it =
-                    || before.iter().filter(|trouble| trouble.resource == resource && trouble.culprit() == culprit.as_ref());
-                let same = of_it().find(|trouble| trouble.device == *device);
-                let stuck = waits.iter().filter(|group| victims.contains(&group.job));
-                let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
-                let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
-                // Of stacked devices now the one and now the other may be the busy one.
-                let since = same.or(of_it().next()).map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-                let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
-                let share = share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
-                let incumbent = culprit.clone().map(|job| Incumbent { job, resource, device: device.clone(), share });
-                Trouble { resource, device: device.clone(), since, incumbent }
-            };
-        let contended = |severity: Severity| severity == Severity::Contention;
-        let Verdict { resource, ref device, ref culprit, share, ref victims, .. } = *verdict;
-        let first = contended(verdict.severity).then(|| go_on(resource, device, culprit, share, victims));
-        let others = verdict.others.iter().filter(|other| contended(other.severity));
-        let others = others.map(|other| go_on(other.resource, &other.device, &other.culprit, other.share, &other.victims));
-        let troubles = first.into_iter().chain(others).collect();
-        self.troubles = troubles;
-        let leads = contended(verdict.severity);
+        let go_on = |short: &Contention| {
+            let Contention { resource, device, culprit, .. } = short;
+            let of_it = || before.iter().filter(|trouble| trouble.resource == *resource && trouble.culprit() == culprit.as_ref());
+            let same = of_it().find(|trouble| trouble.device == *device);
+            let stuck = waits.iter().filter(|group| short.victims.contains(&group.job));
+            let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
+            let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
+            // Of stacked devices now the one and now the other may be the busy one.
+            let since = same.or(of_it().next()).map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
+            let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
+            let share = short.share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
+            let incumbent = culprit.clone().map(|job| Incumbent { job, resource: *resource, device: device.clone(), share });
+            Trouble { resource: *resource, device: device.clone(), since, incumbent }
+        };
+        let is_contended = |short: &&Contention| short.severity == Severity::Contention;
+        self.troubles = verdict.contentions().filter(is_contended).map(go_on).collect();
+        let leads = is_contended(&&verdict.worst);
         verdict.since = self.troubles.first().filter(|_| leads).map(|trouble| trouble.since);
     }
 

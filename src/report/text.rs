@@ -31,7 +31,7 @@ pub fn text(diagnosis: &Diagnosis, site: Option<&Site>, zone: &TimeZone) -> Stri
 
 fn write(out: &mut String, diagnosis: &Diagnosis, site: Option<&Site>, zone: &TimeZone) -> std::fmt::Result {
     let verdict = &diagnosis.verdict;
-    let (word, style) = match verdict.severity {
+    let (word, style) = match verdict.worst.severity {
         Severity::Calm => ("CALM", AnsiColor::Green.on_default().bold()),
         Severity::Watch => ("WATCH", AnsiColor::Yellow.on_default().bold()),
         Severity::Contention => ("CONTENTION", AnsiColor::Red.on_default().bold()),
@@ -46,12 +46,12 @@ fn write(out: &mut String, diagnosis: &Diagnosis, site: Option<&Site>, zone: &Ti
         at.strftime("%Y-%m-%d %H:%M:%S %Z"),
         span(diagnosis.since_boot as f64 / 1e9),
     )?;
-    let headline = verdict.headline.trim_start_matches("calm: ");
+    let headline = verdict.worst.headline.trim_start_matches("calm: ");
     writeln!(out, "{style}{word}{style:#}: {headline}")?;
     if let Some(words) = wedge::words(&diagnosis.wedged, diagnosis.behind) {
         writeln!(out, "{style}WEDGED{style:#}: {words}")?;
     }
-    for line in &verdict.evidence {
+    for line in &verdict.worst.evidence {
         writeln!(out, "  {line}")?;
     }
     load(out, diagnosis)?;

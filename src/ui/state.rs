@@ -305,7 +305,7 @@ impl State {
         let diagnosis = self.diagnosis.as_ref()?;
         let verdict = &diagnosis.verdict;
         let find = |id: &Option<JobId>| id.as_ref().and_then(|id| diagnosis.job(id));
-        find(&verdict.culprit).or_else(|| find(&verdict.backup))
+        find(&verdict.worst.culprit).or_else(|| find(&verdict.backup))
     }
 
     /// The job that `k` is about: the one on the detail screen, the one the user chose, one that was acted on and is still there, or the
@@ -384,7 +384,7 @@ fn rows_of_waits(diagnosis: &Diagnosis) -> Vec<usize> {
 }
 
 fn rows_of_takes(diagnosis: &Diagnosis) -> Vec<usize> {
-    let resource = diagnosis.verdict.resource;
+    let resource = diagnosis.verdict.worst.resource;
     let weight = |job: &Job| -> f64 {
         let cpu = job.usage.cpu_cores.unwrap_or_default() / diagnosis.host.cpus.max(1) as f64;
         let disk = job.share.disk.unwrap_or_default();

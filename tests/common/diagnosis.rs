@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use whytop::analysis::diagnosis::{
-    Account, AccountLine, Activity, Advice, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId, Kind,
-    LedgerLine, Load, Member, Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict, WaitGroup,
-    Wedged,
+    Account, AccountLine, Activity, Advice, Contention, CpuUse, Diagnosis, DiskUse, Evidence, Finding, Job, JobFacts, JobId,
+    Kind, LedgerLine, Load, Member, Resource, Role, Severity, Share, Stalls, Stuck, StuckTask, TrendPoint, Usage, Verdict,
+    WaitGroup, Wedged,
 };
 use whytop::sample::{Cost, Gap, Glance, Host, HostFacts, LoadAverage, Memory, Pressure, TaskState, Tier};
 use whytop::units::{ProcessId, SECOND};
@@ -130,20 +130,10 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         }),
         memory: Some(Memory { total: 8_200_000_000, available: Some(3_200_000_000), swap_total: 0, swap_free: 0 }),
         verdict: Verdict {
-            device: None,
-            also: Vec::new(),
-            share: None,
+            worst: Contention::none("Nobody waits for anything.".into(), 0.9),
             others: Vec::new(),
-            severity: Severity::Calm,
-            resource: Resource::None,
-            headline: "Nobody waits for anything.".into(),
-            culprit: None,
-            victims: vec![],
             backup: None,
-            confidence: 0.9,
             since: Some(at(-4000)),
-            evidence: Vec::new(),
-            waiting: 0.0,
         },
         jobs,
         waits: vec![],
@@ -162,10 +152,10 @@ pub fn wedge(behind: u32) -> Diagnosis {
     let mut site = job(&site_id(), "site-worker", Kind::Service, vec![process(4711, 1, "site-worker", "site-worker", "www")]);
     (site.uninterruptible, site.usage.stuck, site.role) = (12, 12.0, Role::Victim);
     let mut scene = around(vec![site]);
-    scene.verdict.severity = Severity::Contention;
-    scene.verdict.resource = Resource::FrozenFilesystem;
-    scene.verdict.headline = "a filesystem is frozen; 12 tasks of site-worker wait for it".into();
-    scene.verdict.victims = vec![site_id()];
+    scene.verdict.worst.severity = Severity::Contention;
+    scene.verdict.worst.resource = Resource::FrozenFilesystem;
+    scene.verdict.worst.headline = "a filesystem is frozen; 12 tasks of site-worker wait for it".into();
+    scene.verdict.worst.victims = vec![site_id()];
     scene.wedged = vec![Wedged {
         id: process(4711, 1, "", "", "").id,
         name: "site-worker".into(),
@@ -479,11 +469,10 @@ pub fn outage() -> Diagnosis {
         before: 0.4,
         unseen: 0.7,
     });
-    scene.verdict = Verdict {
+    let worst = Contention {
         device: None,
         also: Vec::new(),
         share: None,
-        others: Vec::new(),
         severity: Severity::Contention,
         resource: Resource::Disk,
         headline:
@@ -492,9 +481,7 @@ pub fn outage() -> Diagnosis {
                 .into(),
         culprit: Some(nightly_id()),
         victims: vec![site_id(), database_id()],
-        backup: Some(nightly_id()),
         confidence: 0.94,
-        since: Some(at(-10)),
         evidence: vec![
             "38 tasks of site-worker in pread64 on /srv/site/www (ext4 on sda): waits for the disk, the longest for 10 s".into(),
             "sda is 98 % busy: 380 requests/s take 42 ms each, 31 in flight, reads 8.1 MB/s, writes 2.1 MB/s".into(),
@@ -503,6 +490,7 @@ pub fn outage() -> Diagnosis {
         ],
         waiting: 39.0,
     };
+    scene.verdict = Verdict { worst, others: Vec::new(), backup: Some(nightly_id()), since: Some(at(-10)) };
     scene
 }
 
@@ -537,13 +525,14 @@ pub fn cpu_backup() -> Diagnosis {
         Some(Pressure { cpu_some10: 96.0, io_some10: 1.0, io_full10: 0.0, memory_some10: 0.0, memory_full10: 0.0, totals: None });
     around.trend = trend(|n| if n < 30 { 13 - n % 3 } else { 1 }, |_| 0);
     around.disks = vec![disk(0.11, 2.0, 2_700_000.0, 380_000.0)];
-    around.verdict = Verdict {
+    let worst = Contention {
         resource: Resource::Cpu,
         headline: "The backup restic takes 1.8 of 2 CPUs: 8.4 tasks of site-worker want one and have none.".into(),
         victims: vec![site_id()],
         waiting: 8.4,
-        ..scene.verdict
+        ..scene.verdict.worst
     };
+    around.verdict = Verdict { worst, ..scene.verdict };
     around
 }
 
@@ -556,8 +545,8 @@ pub fn amber() -> Diagnosis {
     jobs.extend(others());
     let mut scene = around(jobs);
     scene.disks = vec![disk(0.21, 1.9, 2_400_000.0, 460_000.0)];
-    scene.verdict.severity = Severity::Watch;
-    scene.verdict.headline = "The backup nightly.sh (tar) runs since 12 s; nobody waits for it.".into();
+    scene.verdict.worst.severity = Severity::Watch;
+    scene.verdict.worst.headline = "The backup nightly.sh (tar) runs since 12 s; nobody waits for it.".into();
     scene.verdict.backup = Some(nightly_id());
     scene.verdict.since = Some(at(-12));
     scene.gaps = vec![Gap::IoDenied { processes: 12 }, Gap::NoPressure];
@@ -597,19 +586,14 @@ pub fn after(seconds: i64, stuck: u32, alive: &[i32]) -> Diagnosis {
     scene.waits.retain(|wait| stuck > 0 && wait.job == site_id());
     scene.trend.push(TrendPoint { at: scene.at, runnable, uninterruptible: stuck_now });
     if alive.is_empty() {
-        scene.verdict = Verdict {
-            device: None,
-            also: Vec::new(),
-            share: None,
-            others: Vec::new(),
+        let worst = Contention {
             severity: if stuck > 4 { Severity::Watch } else { Severity::Calm },
-            headline: format!("{stuck} tasks of site-worker are stuck; nobody is to blame for it."),
-            culprit: None,
-            backup: None,
-            victims: vec![],
+            resource: scene.verdict.worst.resource,
             waiting: f64::from(stuck),
-            ..scene.verdict
+            evidence: scene.verdict.worst.evidence,
+            ..Contention::none(format!("{stuck} tasks of site-worker are stuck; nobody is to blame for it."), 0.94)
         };
+        scene.verdict = Verdict { worst, others: Vec::new(), backup: None, since: scene.verdict.since };
     }
     scene
 }
@@ -649,7 +633,7 @@ pub fn strange() -> Diagnosis {
     for (index, line) in scene.load.ledger.iter_mut().enumerate() {
         line.name = names[index % names.len()].into();
     }
-    scene.verdict.headline = "備份工作站 🔥 takes 91 % of the disk 磁碟: 38 tasks of 網站 wait".into();
+    scene.verdict.worst.headline = "備份工作站 🔥 takes 91 % of the disk 磁碟: 38 tasks of 網站 wait".into();
     for wait in &mut scene.waits {
         wait.meaning = Some("等待磁碟 🔥".into());
         wait.longest = Some(1e9);

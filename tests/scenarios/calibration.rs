@@ -52,7 +52,7 @@ struct Table {
 
 impl Table {
     fn add(&mut self, scenario: &Scenario, truth: &Expect, diagnosis: &Diagnosis) {
-        let confidence = diagnosis.verdict.confidence;
+        let confidence = diagnosis.verdict.worst.confidence;
         let band = BANDS.iter().rposition(|from| confidence >= *from).unwrap();
         let right = is_right(truth, diagnosis);
         for kind in [kind(diagnosis), "all"] {
@@ -108,10 +108,10 @@ impl Table {
 
 fn kind(diagnosis: &Diagnosis) -> &'static str {
     let verdict = &diagnosis.verdict;
-    match verdict.severity {
+    match verdict.worst.severity {
         Severity::Calm => "calm",
         Severity::Watch => "watch",
-        Severity::Contention if verdict.culprit.is_some() => "accusing",
+        Severity::Contention if verdict.worst.culprit.is_some() => "accusing",
         Severity::Contention => "contention",
     }
 }
@@ -120,9 +120,9 @@ fn is_right(truth: &Expect, diagnosis: &Diagnosis) -> bool {
     let verdict = &diagnosis.verdict;
     let culprits: Vec<&str> = truth.really.iter().chain(&truth.culprit).flat_map(|names| names.split('|')).collect();
     let culprits: Vec<&str> = culprits.into_iter().filter(|name| !name.is_empty()).collect();
-    let resource = truth.resource.as_deref().is_none_or(|resource| resource == verdict.resource.name());
+    let resource = truth.resource.as_deref().is_none_or(|resource| resource == verdict.worst.resource.name());
     let calm = truth.severity.as_deref() == Some("calm");
-    let said = |words: &str| verdict.headline.contains(words);
+    let said = |words: &str| verdict.worst.headline.contains(words);
     match kind(diagnosis) {
         "accusing" => resource && culprits.contains(&culprit(diagnosis).as_str()),
         "contention" => resource,

@@ -76,12 +76,12 @@ pub fn name(diagnosis: &Diagnosis, id: &JobId) -> String {
 
 /// Who is accused; empty: nobody.
 pub fn culprit(diagnosis: &Diagnosis) -> String {
-    diagnosis.verdict.culprit.as_ref().map(|id| name(diagnosis, id)).unwrap_or_default()
+    diagnosis.verdict.worst.culprit.as_ref().map(|id| name(diagnosis, id)).unwrap_or_default()
 }
 
 /// How often the verdict turned: another severity, another culprit.
 pub fn changes(diagnoses: &[(f64, Diagnosis)]) -> usize {
-    let told = |verdict: &Verdict| (verdict.severity == Severity::Contention, verdict.culprit.clone());
+    let told = |verdict: &Verdict| (verdict.worst.severity == Severity::Contention, verdict.worst.culprit.clone());
     diagnoses.windows(2).filter(|pair| told(&pair[0].1.verdict) != told(&pair[1].1.verdict)).count()
 }
 
@@ -114,13 +114,13 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
     let verdict = &diagnosis.verdict;
     let names = |ids: &[JobId]| ids.iter().map(|id| name(diagnosis, id)).collect::<Vec<_>>();
     let of = |id: &Option<JobId>| id.as_ref().map(|id| name(diagnosis, id)).unwrap_or_default();
-    wrong.check("severity", expect.severity.as_ref(), verdict.severity.name());
-    wrong.check("resource", expect.resource.as_ref(), verdict.resource.name());
-    wrong.check("device", expect.device.as_ref(), verdict.device.as_deref().unwrap_or_default());
-    wrong.check("culprit", expect.culprit.as_ref(), &of(&verdict.culprit));
+    wrong.check("severity", expect.severity.as_ref(), verdict.worst.severity.name());
+    wrong.check("resource", expect.resource.as_ref(), verdict.worst.resource.name());
+    wrong.check("device", expect.device.as_ref(), verdict.worst.device.as_deref().unwrap_or_default());
+    wrong.check("culprit", expect.culprit.as_ref(), &of(&verdict.worst.culprit));
     wrong.check("backup", expect.backup.as_ref(), &of(&verdict.backup));
-    wrong.check_list("victims", expect.victims.as_ref(), &names(&verdict.victims));
-    wrong.check_list("also", expect.also.as_ref(), &names(&verdict.also));
+    wrong.check_list("victims", expect.victims.as_ref(), &names(&verdict.worst.victims));
+    wrong.check_list("also", expect.also.as_ref(), &names(&verdict.worst.also));
     let other = verdict.others.iter().map(|other| {
         let words = [other.resource.name(), other.device.as_deref().unwrap_or_default(), &of(&other.culprit)].map(str::to_owned);
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
@@ -130,20 +130,20 @@ pub fn differences(expect: &Expect, second: f64, diagnosis: &Diagnosis, first: &
         let since_first = |at: jiff::Timestamp| at.duration_since(first.at).as_secs_f64();
         wrong.check_number("since", since, verdict.since.map(since_first), SINCE_SLACK);
     }
-    if let Some([from, to]) = expect.confidence.filter(|[from, to]| !(*from..=*to).contains(&verdict.confidence)) {
-        wrong.0.push(format!("confidence: expected {from} to {to}, got {}", verdict.confidence));
+    if let Some([from, to]) = expect.confidence.filter(|[from, to]| !(*from..=*to).contains(&verdict.worst.confidence)) {
+        wrong.0.push(format!("confidence: expected {from} to {to}, got {}", verdict.worst.confidence));
     }
-    for part in expect.headline.iter().filter(|part| !verdict.headline.contains(*part)) {
-        wrong.0.push(format!("headline: no {part:?} in {:?}", verdict.headline));
+    for part in expect.headline.iter().filter(|part| !verdict.worst.headline.contains(*part)) {
+        wrong.0.push(format!("headline: no {part:?} in {:?}", verdict.worst.headline));
     }
-    for part in expect.unsaid.iter().filter(|part| verdict.headline.contains(*part)) {
-        wrong.0.push(format!("headline: {part:?} in {:?}", verdict.headline));
+    for part in expect.unsaid.iter().filter(|part| verdict.worst.headline.contains(*part)) {
+        wrong.0.push(format!("headline: {part:?} in {:?}", verdict.worst.headline));
     }
-    for part in expect.evidence.iter().filter(|part| !verdict.evidence.iter().any(|line| line.contains(*part))) {
-        wrong.0.push(format!("evidence: no {part:?} in {:#?}", verdict.evidence));
+    for part in expect.evidence.iter().filter(|part| !verdict.worst.evidence.iter().any(|line| line.contains(*part))) {
+        wrong.0.push(format!("evidence: no {part:?} in {:#?}", verdict.worst.evidence));
     }
-    for part in expect.unproven.iter().filter(|part| verdict.evidence.iter().any(|line| line.contains(*part))) {
-        wrong.0.push(format!("evidence: {part:?} in {:#?}", verdict.evidence));
+    for part in expect.unproven.iter().filter(|part| verdict.worst.evidence.iter().any(|line| line.contains(*part))) {
+        wrong.0.push(format!("evidence: {part:?} in {:#?}", verdict.worst.evidence));
     }
     for want in &expect.waits {
         check_wait(&mut wrong, want, second, diagnosis);

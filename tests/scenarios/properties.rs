@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use whytop::analysis::diagnosis::{Diagnosis, Job, JobId, Severity};
+use whytop::analysis::diagnosis::{Contention, Diagnosis, Job, JobId, Severity};
 use whytop::history::Limits;
 use whytop::monitor::Monitor;
 use whytop::sample::{
@@ -109,9 +109,15 @@ fn check_interval(scenario: &Scenario) {
     let (one, two) = (last(1.0), last(2.0));
     let said = |diagnosis: &Diagnosis| {
         let verdict = &diagnosis.verdict;
-        (verdict.severity, verdict.resource, verdict.culprit.clone(), verdict.victims.clone(), verdict.device.clone())
+        (
+            verdict.worst.severity,
+            verdict.worst.resource,
+            verdict.worst.culprit.clone(),
+            verdict.worst.victims.clone(),
+            verdict.worst.device.clone(),
+        )
     };
-    assert_eq!(said(&one), said(&two), "{}: {} / {}", scenario.name, one.verdict.headline, two.verdict.headline);
+    assert_eq!(said(&one), said(&two), "{}: {} / {}", scenario.name, one.verdict.worst.headline, two.verdict.worst.headline);
     for job in &one.jobs {
         let other = two.job(&job.facts.id).unwrap();
         let rates = |job: &Job| {
@@ -250,16 +256,8 @@ fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
     let part = |share: f64| (0.0..=1.0).contains(&share);
     let amount = |value: f64| value.is_finite() && value >= 0.0;
     let contended = |severity| severity == Severity::Contention;
-    let cases =
-        std::iter::once((&verdict.culprit, &verdict.also, &verdict.victims, verdict.share, verdict.confidence, verdict.waiting))
-            .chain(
-                verdict
-                    .others
-                    .iter()
-                    .map(|other| (&other.culprit, &other.also, &other.victims, other.share, other.confidence, other.waiting)),
-            );
-    for (culprit, also, victims, share, confidence, waiting) in cases {
-        prop_assert!(share.is_none_or(part) && part(confidence) && amount(waiting), "{verdict:?}");
+    for Contention { culprit, also, victims, share, confidence, waiting, .. } in verdict.contentions() {
+        prop_assert!(share.is_none_or(part) && part(*confidence) && amount(*waiting), "{verdict:?}");
         for id in culprit.iter().chain(also) {
             prop_assert!(!victims.contains(id), "a victim of itself: {verdict:?}");
             prop_assert!(diagnosis.job(id).is_some_and(|job| !job.facts.members.is_empty()), "nobody: {verdict:?}");
@@ -269,11 +267,9 @@ fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
     }
     let ids: HashSet<&JobId> = diagnosis.jobs.iter().map(|job| &job.facts.id).collect();
     prop_assert_eq!(ids.len(), diagnosis.jobs.len(), "two jobs under one name: {:?}", ids);
-    prop_assert_eq!(verdict.since.is_some(), contended(verdict.severity));
+    prop_assert_eq!(verdict.since.is_some(), contended(verdict.worst.severity));
     prop_assert!(verdict.since.is_none_or(|since| since <= diagnosis.at));
-    let words = std::iter::once(&verdict.headline)
-        .chain(&verdict.evidence)
-        .chain(verdict.others.iter().flat_map(|other| &other.evidence));
+    let words = verdict.contentions().flat_map(|short| std::iter::once(&short.headline).chain(&short.evidence));
     prop_assert!(words.flat_map(|words| words.chars()).all(|c| !c.is_control()), "{verdict:?}");
     for Job { usage, share, age, stalls, .. } in &diagnosis.jobs {
         prop_assert!([stalls.cpu, stalls.io, stalls.memory].into_iter().flatten().all(part), "{stalls:?}");

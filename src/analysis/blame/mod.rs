@@ -13,7 +13,7 @@ mod words;
 
 use std::collections::HashMap;
 
-use crate::analysis::diagnosis::{Contention, DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
+use crate::analysis::diagnosis::{DiskUse, Job, JobId, Kind, Resource, Role, Verdict, WaitGroup, Wedged};
 use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::Instant;
 use crate::analysis::limits::Limit;
@@ -156,43 +156,20 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
     };
     cases.sort_by(|a, b| blocks(b).cmp(&blocks(a)).then(weight(b).total_cmp(&weight(a))));
     let mut told = cases.iter().map(|case| words::tell(jobs, waits, case, totals));
-    let verdict = match told.next() {
-        None => {
-            wedged.first().map_or_else(|| words::calm(jobs, backup, totals), |first| words::blocked(first, jobs, backup, totals))
-        }
-        Some(first) => verdict(first, backup.map(|i| jobs[i].facts.id.clone()), told.collect()),
-    };
+    let blocked = || wedged.first().map(words::blocked);
+    let worst = told.next().or_else(blocked).unwrap_or_else(|| words::calm(jobs, backup, totals));
+    let verdict = Verdict { worst, others: told.collect(), backup: backup.map(|i| jobs[i].facts.id.clone()), since: None };
     for job in jobs.iter_mut() {
         let id = &job.facts.id;
-        job.role = if verdict.culprit.as_ref() == Some(id) || verdict.also.contains(id) {
+        job.role = if verdict.worst.culprit.as_ref() == Some(id) || verdict.worst.also.contains(id) {
             Role::Culprit
-        } else if verdict.victims.contains(id) {
+        } else if verdict.worst.victims.contains(id) {
             Role::Victim
         } else {
             Role::Bystander
         };
     }
     verdict
-}
-
-fn verdict(first: Contention, backup: Option<JobId>, others: Vec<Contention>) -> Verdict {
-    let Contention { severity, resource, device, headline, culprit, also, share, victims, confidence, waiting, evidence } = first;
-    Verdict {
-        severity,
-        resource,
-        device,
-        headline,
-        culprit,
-        also,
-        share,
-        victims,
-        backup,
-        confidence,
-        since: None,
-        waiting,
-        evidence,
-        others,
-    }
 }
 
 /// One resource that somebody waits for.
@@ -296,8 +273,8 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
 /// The order of the job list: culprits, victims by how much they wait, then the rest by what they take.
 pub fn order(jobs: &mut [Job], verdict: &Verdict) {
     let rank = |job: &Job| match job.role {
-        Role::Culprit => (0, f64::from(u8::from(verdict.culprit.as_ref() != Some(&job.facts.id)))),
-        Role::Victim => (1, verdict.victims.iter().position(|id| *id == job.facts.id).unwrap_or_default() as f64),
+        Role::Culprit => (0, f64::from(u8::from(verdict.worst.culprit.as_ref() != Some(&job.facts.id)))),
+        Role::Victim => (1, verdict.worst.victims.iter().position(|id| *id == job.facts.id).unwrap_or_default() as f64),
         Role::Bystander => {
             (2, -(job.usage.cpu_cores.unwrap_or_default() + job.usage.waiting() + job.share.disk.unwrap_or_default()))
         }

@@ -3,7 +3,7 @@
 //! Pure text. Tested by `tests/scenarios.rs`.
 
 use super::{CULPRIT_SHARE, Case, Totals, WEDGED_SURE, proof};
-use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, Verdict, WaitGroup, Wedged};
+use crate::analysis::diagnosis::{Contention, Job, Kind, Resource, Severity, WaitGroup, Wedged};
 use crate::units::{count, rate};
 
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
@@ -16,40 +16,19 @@ const MUCH_GROWTH: f64 = 10_000_000.0;
 const FEW_WAIT: f64 = 0.6;
 
 /// Nobody waits.
-pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict {
+pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Contention {
     let headline = match backup {
         Some(i) => format!("calm: nobody waits; a backup runs ({})", jobs[i].facts.name),
         None => "calm: nobody waits".to_owned(),
     };
-    Verdict {
-        severity: Severity::Calm,
-        resource: Resource::None,
-        device: None,
-        headline,
-        culprit: None,
-        also: Vec::new(),
-        share: None,
-        victims: Vec::new(),
-        backup: backup.map(|i| jobs[i].facts.id.clone()),
-        // Who waits for a CPU shows at the second look only.
-        confidence: if totals.cpu_busy.is_some() { 0.9 } else { 0.5 },
-        since: None,
-        waiting: 0.0,
-        evidence: Vec::new(),
-        others: Vec::new(),
-    }
+    // Who waits for a CPU shows at the second look only.
+    Contention::none(headline, if totals.cpu_busy.is_some() { 0.9 } else { 0.5 })
 }
 
 /// Nobody seems to wait, but a process cannot be looked at: whoever tries does.
-pub fn blocked(wedged: &Wedged, jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Verdict {
+pub fn blocked(wedged: &Wedged) -> Contention {
     let headline = format!("{} {} blocks whoever looks at it", wedged.name, wedged.id.pid);
-    Verdict {
-        severity: Severity::Watch,
-        resource: Resource::Lock,
-        headline,
-        confidence: WEDGED_SURE,
-        ..calm(jobs, backup, totals)
-    }
+    Contention { severity: Severity::Watch, resource: Resource::Lock, ..Contention::none(headline, WEDGED_SURE) }
 }
 
 /// Puts a case into words.
@@ -102,7 +81,7 @@ pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'
         share: case.share,
         victims: case.victims.iter().map(|&i| id(i)).collect(),
         confidence,
-        waiting: case.waiting,
+        waiting: waiting(jobs, &case.victims, case.resource),
         evidence: proof::proof(jobs, waits, case, totals),
     }
 }
@@ -159,6 +138,15 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case<'_>, totals: Totals<'_
     format!("{} {takes}{also}", called(job))
 }
 
+/// Tasks of these jobs that wait: on average, or now where that are more, which is what whoever counts sees.
+fn waiting(jobs: &[Job], whose: &[usize], resource: Resource) -> f64 {
+    let tasks = |i: usize| match resource {
+        Resource::Cpu => jobs[i].usage.cpu_wait.unwrap_or_default(),
+        _ => jobs[i].usage.stuck.max(f64::from(jobs[i].uninterruptible)),
+    };
+    whose.iter().map(|&i| tasks(i)).sum()
+}
+
 fn waiting_words(jobs: &[Job], case: &Case<'_>) -> String {
     let server =
         case.mount.as_ref().map_or_else(|| "for a file server".to_owned(), |mount| format!("for the file server of {mount}"));
@@ -173,11 +161,7 @@ fn waiting_words(jobs: &[Job], case: &Case<'_>) -> String {
         Resource::None => "in the kernel",
     };
     let shown: Vec<usize> = if case.victims.is_empty() { case.culprit.into_iter().collect() } else { case.victims.clone() };
-    let tasks = |i: usize| match case.resource {
-        Resource::Cpu => jobs[i].usage.cpu_wait.unwrap_or_default(),
-        _ => jobs[i].usage.stuck.max(f64::from(jobs[i].uninterruptible)),
-    };
-    let total: f64 = shown.iter().map(|&i| tasks(i)).sum();
+    let total = waiting(jobs, &shown, case.resource);
     let number = count(total.round().max(1.0) as usize, "task");
     let verb = match (case.seen, total.round() <= 1.0) {
         (true, true) => "waits",

@@ -68,7 +68,7 @@ impl Diagnosis {
 
     /// The job that the panel is about: the culprit, else a backup that runs.
     pub fn suspect(&self) -> Option<&Job> {
-        let id = self.verdict.culprit.as_ref().or(self.verdict.backup.as_ref())?;
+        let id = self.verdict.worst.culprit.as_ref().or(self.verdict.backup.as_ref())?;
         self.job(id)
     }
 }

@@ -77,9 +77,37 @@ impl Resource {
     }
 }
 
-/// The one sentence, and what stands behind it: the worst contention there is, and the others.
+/// What is the matter: the worst there is, and what else is short.
 #[derive(Clone, Debug)]
 pub struct Verdict {
+    /// What the one sentence is about; [`Severity::Calm`] where nothing is short.
+    pub worst: Contention,
+    /// What else is short, worst first.
+    pub others: Vec<Contention>,
+    /// A backup that runs, even when it hurts nobody.
+    pub backup: Option<JobId>,
+    /// Since when the worst has been like this: since the first of the victims that still wait got stuck, or as far as whytop saw it.
+    pub since: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// Everything that is short, worst first.
+    pub fn contentions(&self) -> impl Iterator<Item = &Contention> {
+        std::iter::once(&self.worst).chain(&self.others)
+    }
+
+    /// What is short by this job's fault, and who waits for it; the worst that there is, where it is accused of nothing. Whether it is
+    /// accused.
+    pub fn against(&self, job: &JobId) -> (Resource, &[JobId], bool) {
+        let accused = self.contentions().find(|contention| contention.culprit.as_ref() == Some(job));
+        let contention = accused.unwrap_or(&self.worst);
+        (contention.resource, &contention.victims, accused.is_some())
+    }
+}
+
+/// One resource that is short.
+#[derive(Clone, Debug)]
+pub struct Contention {
     /// How bad it is.
     pub severity: Severity,
     /// What is short.
@@ -96,55 +124,30 @@ pub struct Verdict {
     pub share: Option<f64>,
     /// Who waits for it, most tasks first.
     pub victims: Vec<JobId>,
-    /// A backup that runs, even when it hurts nobody.
-    pub backup: Option<JobId>,
     /// How sure that is, 0 to 1.
     pub confidence: f64,
-    /// Since when it has been like this: since the first of the victims that still wait got stuck, or as far as whytop saw it.
-    pub since: Option<Timestamp>,
-    /// How many of the victims' tasks wait: in uninterruptible sleep, or runnable without a CPU (a fraction is time shared).
+    /// How many of the victims' tasks wait: in uninterruptible sleep (over the last seconds, or now where that are more), or runnable
+    /// without a CPU (a fraction is time shared).
     pub waiting: f64,
     /// The numbers behind it: who waits and where, how busy that is, what the culprit takes.
     pub evidence: Vec<String>,
-    /// What else is short, worst first.
-    pub others: Vec<Contention>,
 }
 
-impl Verdict {
-    /// What is short by this job's fault, and who waits for it; what is short at all, where it is accused of nothing. Whether it is accused.
-    pub fn against(&self, job: &JobId) -> (Resource, &[JobId], bool) {
-        if self.culprit.as_ref() != Some(job)
-            && let Some(other) = self.others.iter().find(|other| other.culprit.as_ref() == Some(job))
-        {
-            return (other.resource, &other.victims, true);
+impl Contention {
+    /// Nothing is short, as this sentence says.
+    pub const fn none(headline: String, confidence: f64) -> Self {
+        Self {
+            severity: Severity::Calm,
+            resource: Resource::None,
+            device: None,
+            headline,
+            culprit: None,
+            also: Vec::new(),
+            share: None,
+            victims: Vec::new(),
+            confidence,
+            waiting: 0.0,
+            evidence: Vec::new(),
         }
-        (self.resource, &self.victims, self.culprit.as_ref() == Some(job))
     }
-}
-
-/// One resource that is short, beside the worst.
-#[derive(Clone, Debug)]
-pub struct Contention {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is short.
-    pub resource: Resource,
-    /// The disk, if it is one and known.
-    pub device: Option<String>,
-    /// The sentence.
-    pub headline: String,
-    /// Who takes it.
-    pub culprit: Option<JobId>,
-    /// Who takes nearly as much.
-    pub also: Vec<JobId>,
-    /// The culprit's part of what is short, 0 to 1. `None`: not known.
-    pub share: Option<f64>,
-    /// Who waits for it, most tasks first.
-    pub victims: Vec<JobId>,
-    /// How sure that is, 0 to 1.
-    pub confidence: f64,
-    /// How many of the victims' tasks wait.
-    pub waiting: f64,
-    /// The numbers behind it.
-    pub evidence: Vec<String>,
 }

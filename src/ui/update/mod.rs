@@ -215,8 +215,8 @@ fn learn(state: &mut State, diagnosis: Arc<Diagnosis>) {
     }
     let other = |job: &JobId| {
         state.diagnosis.as_ref().is_some_and(|diagnosis| {
-            let culprit = diagnosis.verdict.culprit.as_ref();
-            diagnosis.verdict.severity == Severity::Contention && culprit.is_some_and(|id| id != job)
+            let culprit = diagnosis.verdict.worst.culprit.as_ref();
+            diagnosis.verdict.worst.severity == Severity::Contention && culprit.is_some_and(|id| id != job)
         })
     };
     let over = state.watch.as_ref().is_some_and(|watch| {

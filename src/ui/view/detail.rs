@@ -112,9 +112,9 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
     let verdict = &diagnosis.verdict;
     if job.role != Role::Bystander {
         rows.push(Row::Blank);
-        let sure = format!("CLAIM, {} sure: {}", percent(verdict.confidence), verdict.headline);
+        let sure = format!("CLAIM, {} sure: {}", percent(verdict.worst.confidence), verdict.worst.headline);
         rows.extend(wrap(&sure, width.saturating_sub(2), 3).into_iter().map(Row::Section));
-        for line in &verdict.evidence {
+        for line in &verdict.worst.evidence {
             rows.extend(wrap(line, width.saturating_sub(14), 3).into_iter().map(|part| Row::Field("", text(part))));
         }
     }

@@ -50,7 +50,7 @@ fn draw_one(buffer: &mut Buffer, area: Rect, state: &State, diagnosis: &Diagnosi
     let visible = usize::from(area.height - 1);
     let chosen = state.selected_row(list);
     let first = first_row(chosen, rows.len(), visible);
-    let columns = Columns::new(list, width, diagnosis.verdict.resource);
+    let columns = Columns::new(list, width, diagnosis.verdict.worst.resource);
     buffer.set_line(area.x, area.y, &heading(state, &columns, rows.len(), first, visible), area.width);
     if rows.is_empty() && visible > 0 {
         let text = if list == List::Waits { " nobody waits" } else { " no jobs yet" };

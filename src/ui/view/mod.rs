@@ -307,7 +307,7 @@ fn draw_help(buffer: &mut Buffer, area: Rect, state: &State, scroll: usize) {
 fn draw_one_line(buffer: &mut Buffer, area: Rect, state: &State) {
     let text = match (&state.mode, &state.diagnosis) {
         (Mode::Dialog(_), _) => format!("too small: {} leaves", shown(state.mode.screen(), Command::Back)),
-        (_, Some(diagnosis)) => diagnosis.verdict.headline.clone(),
+        (_, Some(diagnosis)) => diagnosis.verdict.worst.headline.clone(),
         (_, None) => measuring(state),
     };
     let width = usize::from(area.width);

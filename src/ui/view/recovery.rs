@@ -39,7 +39,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
         None => (format!("NO EFFECT YET after {}", span(recovery.elapsed)), theme.amber_bar),
     };
     let row = |rank, label, text| Row { rank, label, text };
-    let noun = if before.verdict.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
+    let noun = if before.verdict.worst.resource == Resource::Cpu { "waiting tasks" } else { "stuck tasks" };
     let mut rows = vec![row(0, "", waiting(recovery, noun, width, theme.victim, theme.good, theme.dim))];
     if let Some(site) = &recovery.site {
         rows.push(row(1, "site", vec![site_change(site, theme)]));

@@ -12,7 +12,7 @@ use crate::units::{count, rate, span};
 
 /// Whether the panel is about a job that others wait for, not about a backup that merely runs.
 fn is_culprit(diagnosis: &Diagnosis, job: &Job) -> bool {
-    diagnosis.verdict.culprit.as_ref() == Some(&job.facts.id)
+    diagnosis.verdict.worst.culprit.as_ref() == Some(&job.facts.id)
 }
 
 /// The words on the bar.
@@ -22,7 +22,7 @@ pub fn title(diagnosis: &Diagnosis, job: &Job) -> String {
         return "CO-LOCATED BACKUP DETECTED: it runs, nobody waits for it".to_owned();
     }
     let work = job.facts.finding.work.as_ref();
-    let takes = match (diagnosis.verdict.resource, job.facts.finding.kind) {
+    let takes = match (diagnosis.verdict.worst.resource, job.facts.finding.kind) {
         (Resource::Cpu, Kind::Kernel) if work.is_none() => "TAKE THE CPU",
         (Resource::Cpu, _) => "TAKES THE CPU",
         (Resource::Disk, Kind::Kernel) if work.is_none() => "TAKE THE DISK",
@@ -75,7 +75,7 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
         rows.push(row(4, "also", vec![(format!("{} runs: a backup", other.facts.name), theme.amber)]));
     }
     rows.push(row(1, "", hints(state, job)));
-    let sure = if culprit { diagnosis.verdict.confidence } else { facts.finding.confidence };
+    let sure = if culprit { diagnosis.verdict.worst.confidence } else { facts.finding.confidence };
     Some(Panel { title: title(diagnosis, job), aside: format!("{} sure", percent(sure)), bar, label: theme.dim, rows })
 }
 
@@ -148,7 +148,7 @@ pub fn started(state: &State, facts: &JobFacts, plain: Style) -> Vec<(String, St
 /// `reads 8.1 MB/s, writes 2.1 MB/s (91 % of all)   0.94 CPUs`, what is short first.
 pub fn takes(diagnosis: &Diagnosis, job: &Job, strong: Style, plain: Style) -> Vec<(String, Style)> {
     let usage = &job.usage;
-    let on_cpu = diagnosis.verdict.resource == Resource::Cpu;
+    let on_cpu = diagnosis.verdict.worst.resource == Resource::Cpu;
     let (cpu_style, disk_style) = if on_cpu { (strong, plain) } else { (plain, strong) };
     // The share of what is not short would only be one number more.
     let share = if on_cpu { of_all(job.share.cpu) } else { of_all(job.share.disk) };
@@ -169,16 +169,16 @@ pub fn takes(diagnosis: &Diagnosis, job: &Job, strong: Style, plain: Style) -> V
 /// `38 tasks of site-worker, the longest for 2 m 14 s`
 fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, Style)> {
     let verdict = &diagnosis.verdict;
-    let Some(first) = verdict.victims.first() else {
+    let Some(first) = verdict.worst.victims.first() else {
         return vec![("nobody yet".to_owned(), plain)];
     };
     let name = diagnosis.job(first).map_or_else(|| first.to_string(), |job| job.facts.name.clone());
-    let noun = if tasks(verdict.waiting) == "1" { "task" } else { "tasks" };
-    let mut text = format!("{} {noun} of {name}", tasks(verdict.waiting));
-    if verdict.victims.len() > 1 {
-        text = format!("{text} and {}", count(verdict.victims.len() - 1, "other job"));
+    let noun = if tasks(verdict.worst.waiting) == "1" { "task" } else { "tasks" };
+    let mut text = format!("{} {noun} of {name}", tasks(verdict.worst.waiting));
+    if verdict.worst.victims.len() > 1 {
+        text = format!("{text} and {}", count(verdict.worst.victims.len() - 1, "other job"));
     }
-    let of_victims = diagnosis.waits.iter().filter(|wait| verdict.victims.contains(&wait.job));
+    let of_victims = diagnosis.waits.iter().filter(|wait| verdict.worst.victims.contains(&wait.job));
     let longest =
         of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
     let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();

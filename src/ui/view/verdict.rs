@@ -76,11 +76,11 @@ pub fn account(state: &State, diagnosis: &Diagnosis, width: usize) -> Option<Lin
 /// How a job's name is shown: as what it has to do with the trouble.
 pub fn style_of(state: &State, diagnosis: &Diagnosis, job: &JobId) -> Style {
     let verdict = &diagnosis.verdict;
-    if verdict.culprit.as_ref() == Some(job) {
+    if verdict.worst.culprit.as_ref() == Some(job) {
         state.theme.culprit
     } else if verdict.backup.as_ref() == Some(job) {
         state.theme.amber
-    } else if verdict.victims.contains(job) {
+    } else if verdict.worst.victims.contains(job) {
         state.theme.victim
     } else {
         state.theme.plain
@@ -91,7 +91,7 @@ pub fn style_of(state: &State, diagnosis: &Diagnosis, job: &JobId) -> Style {
 pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let verdict = &diagnosis.verdict;
-    let (word, style) = match verdict.severity {
+    let (word, style) = match verdict.worst.severity {
         Severity::Calm => (" CALM ", theme.good_bar),
         Severity::Watch => (" WATCH ", theme.amber_bar),
         Severity::Contention => (" CONTENTION ", theme.culprit_bar),
@@ -101,13 +101,13 @@ pub fn verdict(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize)
     // Where the word would eat the line, the sentence starts on the next one.
     if room < 24 && lines > 1 {
         let mut out = vec![Line::from(vec![Span::raw(" "), Span::styled(word.trim(), style)])];
-        let rest = wrap(&verdict.headline, width.saturating_sub(1), lines - 1);
+        let rest = wrap(&verdict.worst.headline, width.saturating_sub(1), lines - 1);
         out.extend(rest.into_iter().map(|text| Line::from(vec![Span::raw(" "), Span::styled(text, theme.strong)])));
         return out;
     }
     let mut out: Vec<Line<'static>> = Vec::new();
     let hang = hang(indent, width);
-    for (index, text) in wrap_after(&verdict.headline, room, width.saturating_sub(hang), lines).into_iter().enumerate() {
+    for (index, text) in wrap_after(&verdict.worst.headline, room, width.saturating_sub(hang), lines).into_iter().enumerate() {
         let start = if index == 0 { vec![Span::raw(" "), Span::styled(word, style), Span::raw(" ")] } else { blank(hang) };
         out.push(start.into_iter().chain([Span::styled(text, theme.strong)]).collect());
     }
@@ -140,9 +140,9 @@ pub fn beside(state: &State, diagnosis: &Diagnosis, width: usize, lines: usize) 
 fn since(state: &State, diagnosis: &Diagnosis) -> Option<String> {
     let since = diagnosis.verdict.since?;
     let ago = ago(since, state.now).map(|ago| format!(" ({ago})")).unwrap_or_default();
-    let sure = match diagnosis.verdict.severity {
+    let sure = match diagnosis.verdict.worst.severity {
         Severity::Calm => String::new(),
-        _ => format!(", {} sure", percent(diagnosis.verdict.confidence)),
+        _ => format!(", {} sure", percent(diagnosis.verdict.worst.confidence)),
     };
     Some(format!("since {}{ago}{sure}", clock(since, state.now, &state.zone)))
 }
@@ -160,5 +160,5 @@ fn blank(cells: usize) -> Vec<Span<'static>> {
 pub fn wanted(diagnosis: &Diagnosis, width: usize) -> usize {
     let indent = 14;
     let others = width.saturating_sub(hang(indent, width));
-    wrap_after(&diagnosis.verdict.headline, width.saturating_sub(indent), others, 3).len().clamp(1, 3)
+    wrap_after(&diagnosis.verdict.worst.headline, width.saturating_sub(indent), others, 3).len().clamp(1, 3)
 }
