@@ -212,6 +212,9 @@ pub struct Manner {
     /// The word that is asked for where the job is a victim, or a service that listens on a port
     #[arg(long, value_name = "WORD")]
     pub confirm: Option<String>,
+    /// Watch for up to so long, 0 to 60, whether others wait no longer [default: 6 where somebody waits for the job, else 0]
+    #[arg(long, value_name = "SECONDS", value_parser = RangedI64ValueParser::<u32>::new().range(0..=i64::from(LONGEST_PROOF)))]
+    pub watch: Option<u32>,
     /// Answer with one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,8 @@
-//! The clock after an action: does the host recover, how far has it come, what remains of the job.
+//! The clock after an action: does the host recover, how far has it come, what remains of the job. After one that puts back what was done
+//! (resume, undo): do others wait again.
 //!
-//! Fed with each new diagnosis; reads no clock of its own, so a replay shows the same recovery. Tested by `tests/loop.rs`,
-//! its arithmetic in place.
+//! Fed with each new diagnosis; reads no clock of its own, so a replay shows the same recovery. Tested by `tests/loop.rs` and
+//! `tests/words.rs`, its arithmetic in place.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::action::{Action, Outcome, Signal};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Level, Resource};
 use crate::site::Condition;
-use crate::units::ProcessId;
+use crate::units::{ProcessId, span};
 
 /// After this many seconds with a process of the job still alive, SIGKILL is offered. Long enough for `borg` and `rsync` to
 /// clean up (0.4 to 1.9 s were measured), short enough for somebody whose site is down.
@@ -19,6 +20,10 @@ pub const PATIENCE_SECONDS: f64 = 10.0;
 const AGREEING: u32 = 2;
 /// Time constant of the one-minute load average, in seconds (`kernel/sched/loadavg.c`).
 const LOAD_SECONDS: f64 = 60.0;
+/// After something was put back, so many tasks more that wait are no longer what comes and goes by itself.
+const AGAIN: f64 = 1.0;
+/// Jobs that are named with their own numbers; the rest is counted.
+const NAMED: usize = 3;
 
 /// What is watched after an action on a job.
 #[derive(Clone, Debug)]
@@ -87,6 +92,17 @@ impl SiteChange {
     pub fn is_down(&self) -> bool {
         self.before.well == Some(false) && self.now.well != Some(true)
     }
+
+    /// `the site answers again: 200 in 38 ms; before: no answer for 41 s`
+    pub fn sentence(&self) -> String {
+        let (before, now) = (&self.before.words, &self.now.words);
+        match (self.before.well, self.now.well) {
+            (Some(false), Some(true)) => format!("the site answers again: {now}; before: {before}"),
+            (Some(false), _) => format!("the site does not answer yet: {now}; before: {before}"),
+            (_, Some(false)) => format!("the site fails: {now}; before: {before}"),
+            (_, _) => format!("{before} → {now}"),
+        }
+    }
 }
 
 /// What the one-minute load average will read, and when.
@@ -102,13 +118,18 @@ impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
     pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
         let (short, waiters, is_culprit) = before.verdict.against(&job);
-        let mut ids: Vec<JobId> = if waiters.is_empty() {
+        let mut ids: Vec<JobId> = if outcome.action.puts_back() {
+            // Whoever will wait for it again may not do so yet.
+            before.jobs.iter().map(|other| &other.facts.id).filter(|id| **id != job).cloned().collect()
+        } else if waiters.is_empty() {
             before.jobs.iter().filter(|j| j.facts.id != job && j.usage.waiting() > 0.0).map(|j| j.facts.id.clone()).collect()
         } else {
             waiters.iter().filter(|id| **id != job).cloned().collect()
         };
+        // Neither is done process by process: who is left is seen by looking.
+        let whole = before.job(&job).filter(|_| matches!(outcome.action, Action::Thaw { .. } | Action::StopUnit { .. }));
         // Who is to be relieved by a thaw is the job that it is for.
-        let thawed = before.job(&job).filter(|_| matches!(outcome.action, Action::Thaw { .. }));
+        let thawed = whole.filter(|_| matches!(outcome.action, Action::Thaw { .. }));
         ids.extend(thawed.filter(|thawed| thawed.usage.stuck > 0.0).map(|thawed| thawed.facts.id.clone()));
         // What it was like before the culprit came says nothing of another one.
         let earlier: Option<Vec<Level>> = ids.iter().map(|id| before.job(id)?.earlier).collect();
@@ -125,7 +146,7 @@ impl Recovery {
         let waiting = victims.iter().map(|victim| victim.before.waiting).sum();
         let load = before.load.averages.map(|averages| averages.avg1);
         let hits = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone()));
-        let stay = thawed.into_iter().flat_map(|thawed| &thawed.facts.members).map(|member| (member.id, member.name.to_string()));
+        let stay = whole.into_iter().flat_map(|whole| &whole.facts.members).map(|member| (member.id, member.name.to_string()));
         let alive = hits.chain(stay).collect();
         Self {
             taken: Level::taken(before, &job),
@@ -172,6 +193,10 @@ impl Recovery {
                 self.alive.push((member.id, member.name.to_string()));
             }
         }
+        self.forecast = forecast(now);
+        if self.outcome.action.puts_back() {
+            return;
+        }
         let nobody_else = now.verdict.worst.culprit.as_ref().is_none_or(|culprit| *culprit == self.job);
         // What still waits then waits for its own work (40 → 25 stuck tasks and 12 times as much in the reference outage, whose workers
         // alone fill the disk in the end). As long as the job is there they may as well get more by chance.
@@ -187,7 +212,59 @@ impl Recovery {
         if self.agreeing >= AGREEING && self.recovered_after.is_none() && self.waiting_before >= 1.0 {
             self.recovered_after = Some(self.elapsed);
         }
-        self.forecast = forecast(now);
+    }
+
+    /// Whether more wait than did before it was put back.
+    pub fn wait_again(&self) -> bool {
+        self.waiting_now >= self.waiting_before * Level::AS_BEFORE + AGAIN
+    }
+
+    /// Whether somebody or the site has something to be relieved of.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting_before >= 1.0 || self.site_is_down()
+    }
+
+    /// Those who waited or wait, most first, and how many more there are: `site-worker 38 → 21, postgresql 0.7 → 0 and 3 more`.
+    pub fn by_victim(&self, fmt: impl Fn(f64) -> String) -> String {
+        let most = |victim: &&Victim| victim.before.waiting.max(victim.now.waiting);
+        let mut named: Vec<&Victim> = self.victims.iter().collect();
+        if self.outcome.action.puts_back() {
+            named.retain(|victim| most(victim) > 0.0);
+            named.sort_by(|a, b| most(b).total_cmp(&most(a)));
+        }
+        let more = named.len().saturating_sub(NAMED);
+        // As whole tasks, as in their sum; a part of one is time shared.
+        let whole = |waiting: f64| fmt(if waiting >= 1.0 { waiting.round() } else { waiting });
+        let change =
+            |victim: &&Victim| format!("{} {} → {}", victim.name, whole(victim.before.waiting), whole(victim.now.waiting));
+        let words: Vec<String> = named.iter().take(NAMED).map(change).collect();
+        if more > 0 { format!("{} and {more} more", words.join(", ")) } else { words.join(", ") }
+    }
+
+    /// In one sentence: `recovered after 5 s: waiting tasks 38 → 3 (site-worker 38 → 3); load 40.1 → 38.2; the site answers again: …`
+    pub fn sentence(&self) -> String {
+        let load = |load: Option<f64>| load.map_or_else(|| "n/a".to_owned(), |load| format!("{load:.1}"));
+        if self.elapsed <= 0.0 {
+            let site = self.site.as_ref().map(|site| format!("; site: {}", site.before.words)).unwrap_or_default();
+            return format!("before it {:.0} tasks waited, load {}{site}", self.waiting_before, load(self.load_before));
+        }
+        let head = match self.recovered_after {
+            Some(after) if self.site_is_down() => format!("the tasks recovered after {}: ", span(after)),
+            Some(after) => format!("recovered after {}: ", span(after)),
+            None if self.outcome.action.puts_back() && self.wait_again() => {
+                format!("others wait again after {}: ", span(self.elapsed))
+            }
+            None if self.outcome.action.puts_back() => format!("nobody waits more after {}: ", span(self.elapsed)),
+            None if self.waiting_before >= 1.0 => format!("not recovered after {}: ", span(self.elapsed)),
+            None => String::new(),
+        };
+        let victims = self.by_victim(|waiting| format!("{waiting:.0}"));
+        let victims = if victims.is_empty() { victims } else { format!(" ({victims})") };
+        let mut parts = vec![format!("{head}waiting tasks {:.0} → {:.0}{victims}", self.waiting_before, self.waiting_now)];
+        parts.extend(self.rest());
+        parts.push(format!("load {} → {}", load(self.load_before), load(self.load_now)));
+        parts.extend(self.site.as_ref().map(SiteChange::sentence));
+        parts.join("; ")
     }
 
     /// Why those who still wait are no sign of trouble: `they wait for their own work: 24 did before it came`. `None`: nobody does, or
@@ -236,7 +313,8 @@ fn gets(victims: &[Victim]) -> Option<(f64, f64)> {
 
 /// The job is the action's target as a whole (a unit keeps its name when only a part of it was hit).
 fn is_whole_target(outcome: &Outcome, job: &Job) -> bool {
-    job.facts.root.is_some_and(|root| outcome.hits.iter().any(|hit| hit.id == root))
+    matches!(outcome.action, Action::StopUnit { .. })
+        || job.facts.root.is_some_and(|root| outcome.hits.iter().any(|hit| hit.id == root))
 }
 
 /// When the one-minute load average will be back in the range of this host: L(t) = n + (L0 - n) * e^(-t/60).

@@ -509,6 +509,11 @@ fn the_dialog_says_what_to_heed_before_the_key() {
     let ended = play().sees(scene.clone()).types("k").ends();
     shows(&ended, "It has run for 2 m 10 s; 3 earlier runs here ended after 11 m 20 s: it would end by itself in about 9 m");
     shows(&ended, "It leaves a stale lock. Clean up: restic unlock. It takes SIGINT best.");
+    // As long as it is not known when it would end: how long it has run.
+    let mut first = scene.clone();
+    first.jobs[0].usual = None;
+    shows(&play().sees(first.clone()).types("k").ends(), "It has run for 2 m 10 s.");
+    shows(&play().sees(first).types("<enter>").ends(), "it has run for 2 m 10 s");
     let detail = play().sees(scene).types("<enter>").ends();
     for text in ["restic unlock", "A lock in the repository.", "it has run for 2 m 10 s"] {
         shows(&detail, text);

@@ -375,6 +375,30 @@ fn a_pause_and_a_slowed_job_are_watched_and_undone() {
     paused.ends().shows("3 processes paused; r lets it go on");
 }
 
+/// Undone, and now its effect shows in numbers, until somebody stands accused of it.
+#[test]
+fn what_goes_on_is_watched_until_somebody_is_accused() {
+    let calm = |seconds, stuck| {
+        let mut scene = still(seconds, stuck);
+        scene.verdict.worst.severity = Severity::Calm;
+        scene
+    };
+    let resumed = || play().sees(calm(0, 0)).reports(Report::Outcome(Outcome { ticket: 9, ..did(Action::Resume, 1) }));
+    let ended = resumed().sees(calm(4, 0)).ends();
+    ended.shows("IT GOES ON since 3 s: nobody waits more than before");
+    ended.shows("nightly.sh as it was before");
+    let ended = resumed().sees(calm(7, 12)).ends();
+    ended.shows("IT GOES ON since 6 s: others wait again");
+    ended.shows("stuck tasks 0 → 12");
+    resumed().sees(calm(22, 0)).ends().hides("IT GOES ON");
+    let accused = resumed().sees(calm(4, 12)).sees(after(6, 30, &[4711, 4712, 4713]));
+    accused.ends().hides("IT GOES ON");
+    // A new outage: nothing of the last one's clock.
+    let killed =
+        resumed().sees(calm(7, 12)).types("k<enter>").hears(Outcome { ticket: 1, ..outcome(Signal::Terminate, 8, &JOB) });
+    killed.sees(calm(12, 0)).ends().shows("stuck tasks 12 → 0");
+}
+
 /// SIGKILL was sent to the nightly job, and this is left of it.
 fn left(still: Still, seconds: i64) -> Landing {
     let left = vec![Remaining { id: member(4712), name: "tar".into(), still }];

@@ -272,6 +272,9 @@ fn bad_input_is_one_line_and_exit_2() {
         (&["twice"], "twice"),
         (&["--read-only", "kill", "--culprit", "--yes"], "--read-only"),
         (&["undo", "--culprit", "--yes", "--read-only"], "--read-only"),
+        (&["--read-only", "watchdog"], "--read-only"),
+        (&["explain", "1", "--probe", "http://localhost/"], "--probe"),
+        (&["prove", "--culprit", "--watch", "9"], "--watch"),
         (&[], "whytop once"),
     ] {
         let output = whytop(arguments);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
@@ -11,6 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, Stream};
 use serde_json::Value;
@@ -157,21 +159,54 @@ fn it_follows_to_its_own_pages_and_nowhere_else() {
     assert_eq!(status(&format!("http://{site}/round")), 302, "round and round ends");
 }
 
-/// A site with a certificate that it made itself, for this name.
-fn self_signed(name: &str) -> String {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+/// A site that shows this certificate.
+fn secured(certificate: &Certificate, key: &KeyPair) -> String {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     let config = Arc::new(config);
     server(move |mut connection| {
         let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-        let _ = Stream::new(&mut tls, &mut connection).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        let mut stream = Stream::new(&mut tls, &mut connection);
+        request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     })
+}
+
+/// A site with a certificate that it made itself, for this name.
+fn self_signed(name: &str) -> String {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    secured(&made.cert, &made.signing_key)
+}
+
+/// The house has an authority of its own, and this host trusts it.
+#[test]
+fn a_site_whose_certificate_is_good_answers_by_an_encrypted_connection() {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let trusted = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let url = format!("https://{}/", secured(&certificate, &key).replace("127.0.0.1", "localhost"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authorities.pem");
+    fs::write(&file, trusted).unwrap();
+    let mut once = Command::new(env!("CARGO_BIN_EXE_whytop"));
+    once.args(["once", "--json", "--probe", &url]).env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR");
+    let answer: Value = serde_json::from_slice(&once.output().unwrap().stdout).unwrap();
+    assert_eq!((&answer["probe"]["status"], &answer["probe"]["well"]), (&200.into(), &true.into()), "{}", answer["probe"]);
+    // And for this name only.
+    let other = url.replace("localhost", "127.0.0.1");
+    let mut once = Command::new(env!("CARGO_BIN_EXE_whytop"));
+    once.args(["once", "--json", "--probe", &other]).env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR");
+    let answer: Value = serde_json::from_slice(&once.output().unwrap().stdout).unwrap();
+    assert_eq!(answer["probe"]["error"], "its certificate is for another name");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use whytop::analysis::diagnosis::{Contention, Diagnosis, JobId, Level, Resource}
 use whytop::analysis::earlier::Earlier;
 use whytop::proof::{Proof, Shown};
 use whytop::recovery::Recovery;
+use whytop::report::{self, Done, Plan};
+use whytop::site::Condition;
 use whytop::units::ProcessId;
 use whytop::{landing, subject};
 
@@ -248,6 +250,87 @@ fn whoever_a_filesystem_is_thawed_for_is_seen_to_recover() {
 }
 
 /// A second contention has no beginning of its own that is known: how they fared before it was named may be its own doing.
+/// What came of an action at the first instant, after these looks.
+fn recovery(done: &Outcome, site: Option<Condition>, looks: impl IntoIterator<Item = Diagnosis>) -> Recovery {
+    let mut recovery = Recovery::begin(nightly_id(), done.clone(), &outage(), site);
+    for now in looks {
+        recovery.observe(&now);
+    }
+    recovery
+}
+
+fn ended() -> Outcome {
+    outcome(Signal::Terminate, 0, &[(4711, "nightly.sh")])
+}
+
+/// `systemctl stop` has done well, and left those alone whom the unit says to (`KillMode=process`).
+#[test]
+fn what_runs_on_after_its_unit_was_stopped_is_told() {
+    let stop = Outcome { action: Action::StopUnit { unit: "nightly.service".into() }, hits: Vec::new(), ..ended() };
+    let stopped = |looks: Vec<Diagnosis>| Done { recovery: Some(recovery(&stop, None, looks)), ..Done::new(stop.clone()) };
+    let left = stopped(vec![after(2, 3, &[4712]), after(3, 3, &[4712]), after(12, 3, &[4712])]);
+    let recovery = left.recovery.as_ref().unwrap();
+    assert_eq!(recovery.alive, [(ProcessId { pid: 4712, ..recovery.alive[0].0 }, "tar".to_owned())]);
+    assert!(!recovery.complete() && recovery.outlived() && !left.is_whole());
+    assert!(report::done_text(&left, &outage()).contains("\ntar 4712 still runs\n"));
+    let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &left, &outage()).unwrap()).unwrap();
+    assert_eq!((&json["result"], &json["left"][0]["pid"]), (&"partly".into(), &4712.into()), "{json:#}");
+    let gone = stopped(vec![after(2, 3, &[]), after(3, 3, &[])]);
+    assert!(gone.recovery.as_ref().unwrap().complete() && gone.is_whole());
+}
+
+#[test]
+fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
+    let site = |well, words: &str| Condition { well: Some(well), words: words.to_owned(), since: None, slow: false };
+    let mut over = recovery(&ended(), Some(site(false, "no answer for 41 s")), [after(4, 21, &[])]);
+    let not_yet = over.sentence();
+    assert!(not_yet.starts_with("not recovered after 4 s: waiting tasks 39 → 21 (site-worker 38 → 21, "), "{not_yet}");
+    over.observe(&after(6, 4, &[]));
+    over.observe(&after(7, 3, &[]));
+    over.observe_site(site(true, "200 in 38 ms"), at(7));
+    let said = over.sentence();
+    assert!(
+        said.starts_with("recovered after 7 s: waiting tasks 39 → 3 (site-worker 38 → 3, postgresql 1 → 0); load 40.1 → "),
+        "{said}"
+    );
+    assert!(said.ends_with("; the site answers again: 200 in 38 ms; before: no answer for 41 s"), "{said}");
+    let done = Done { recovery: Some(over), ..Done::new(ended()) };
+    let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
+    let told = &json["recovery"];
+    assert_eq!((&told["watched_s"], &told["recovered_after_s"], &told["short"]), (&7.0.into(), &7.0.into(), &"disk".into()));
+    assert_eq!((&told["waiting_after"], &told["load_before"]), (&3.0.into(), &40.12.into()));
+    let site = &told["site"];
+    assert_eq!(
+        (&site["well_before"], &site["well_after"], &site["after"]),
+        (&false.into(), &true.into(), &"200 in 38 ms".into())
+    );
+    let victim = &told["victims"][0];
+    assert_eq!(
+        (&victim["name"], &victim["waiting_before"], &victim["waiting_after"]),
+        (&"site-worker".into(), &38.0.into(), &3.0.into())
+    );
+    // Nobody watched: what is not known is no zero.
+    let blind = recovery(&ended(), None, []);
+    assert_eq!(blind.sentence(), "before it 39 tasks waited, load 40.1");
+    let done = Done { recovery: Some(blind), ..done };
+    let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
+    assert_eq!((&json["recovery"]["watched_s"], &json["recovery"]["waiting_after"]), (&0.0.into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn whoever_waits_again_after_a_pause_is_told_though_nobody_waited_before() {
+    let resumed = |stuck: u32| {
+        let done = Outcome { action: Action::Resume, ..ended() };
+        let mut recovery = Recovery::begin(nightly_id(), done, &after(-1, 0, &[4711, 4712, 4713]), None);
+        recovery.observe(&after(6, stuck, &[4711, 4712, 4713]));
+        (recovery.wait_again(), recovery.sentence())
+    };
+    let (again, said) = resumed(30);
+    assert!(again && said.starts_with("others wait again after 6 s: waiting tasks 0 → 30 (site-worker 0 → 30"), "{said}");
+    let (again, said) = resumed(0);
+    assert!(!again && said.starts_with("nobody waits more after 6 s: waiting tasks 0 → 0; load "), "{said}");
+}
+
 #[test]
 fn a_second_culprit_older_than_what_was_watched_has_no_time_before_it() {
     let earlier = |started: i64| {

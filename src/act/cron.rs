@@ -1,4 +1,4 @@
-//! Which line of cron's tables started a job, and when that line is next due.
+//! Which line of cron's or anacron's tables started a job, and when that line is next due.
 //!
 //! The command of a line is compared with the command line of the job's root, which is the shell that cron started or what that
 //! shell became. Reads files, so never on the way of a key. Tested in place.
@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use croner::Cron;
-use jiff::Zoned;
+use jiff::{Span, ToSpan, Zoned};
 
 use crate::action::Subject;
 use crate::units::clean;
 
 /// Longest table that is read, in bytes.
 const BYTES: u64 = 1024 * 1024;
+
+/// Where anacron's table is, and anacron. The table may outlive the program, and then starts nothing.
+const ANACRONTAB: &str = "etc/anacrontab";
+const ANACRONS: [&str; 2] = ["usr/sbin/anacron", "usr/bin/anacron"];
 
 /// A line of a table.
 struct Line {
@@ -27,9 +31,17 @@ struct Line {
 pub fn next_run(subject: &Subject, root: &Path) -> Option<String> {
     let user = subject.candidates.first().and_then(|root| root.user.clone());
     let commands: Vec<&str> = subject.candidates.iter().take(4).map(|candidate| candidate.command.as_str()).collect();
-    let line = lines(root, user.as_deref()).into_iter().find(|line| commands.iter().any(|command| is_from(line, command)))?;
-    let file = Path::new("/").join(line.file.strip_prefix(root).unwrap_or(&line.file));
-    Some(format!("cron starts it again {} ({}).", when(&line.schedule, &Zoned::now())?, clean(&file.to_string_lossy())))
+    let started_it = |line: &Line| commands.iter().any(|command| is_from(line, command));
+    let now = Zoned::now();
+    let by_cron = lines(root, user.as_deref()).into_iter().find(started_it);
+    let by_cron = by_cron.map(|line| ("cron", when(&line.schedule, &now), line.file));
+    let by_anacron = || {
+        let line = anacrons(root).into_iter().find(started_it)?;
+        Some(("anacron", day_of_anacron(&line.schedule, &now), line.file))
+    };
+    let (who, when, file) = by_cron.or_else(by_anacron)?;
+    let file = Path::new("/").join(file.strip_prefix(root).unwrap_or(&file));
+    Some(format!("{who} starts it again {} ({}).", when?, clean(&file.to_string_lossy())))
 }
 
 /// When a schedule is next due, in words.
@@ -40,6 +52,18 @@ fn when(schedule: &str, now: &Zoned) -> Option<String> {
     let next = Cron::from_str(schedule).ok()?.find_next_occurrence(now, false).ok()?;
     let day = if next.date() == now.date() { "today".to_owned() } else { next.strftime("on %a %-d %b").to_string() };
     Some(format!("{day} at {}", next.strftime("%H:%M")))
+}
+
+/// The day on which anacron does it again: it counts from the day on which the run of now ends, and starts some time of that day.
+fn day_of_anacron(period: &str, now: &Zoned) -> Option<String> {
+    let next = match period {
+        "@daily" => now.checked_add(1.day()).ok()?,
+        "@weekly" => now.checked_add(7.days()).ok()?,
+        "@monthly" => now.first_of_month().ok()?.checked_add(1.month()).ok()?,
+        "@yearly" | "@annually" => now.first_of_year().ok()?.checked_add(1.year()).ok()?,
+        days => now.checked_add(Span::new().try_days(days.parse::<i32>().ok()?).ok()?).ok()?,
+    };
+    Some(next.strftime("on %a %-d %b at the earliest").to_string())
 }
 
 /// Whether the line started this: its command is part of the command line (`/bin/sh -c LINE`), or the script that it calls is.
@@ -61,6 +85,35 @@ fn is_from(line: &Line, command: &str) -> bool {
     asked.iter().filter(telling).any(|word| ran.contains(word))
 }
 
+/// Whether the line does nothing here: `test -x /usr/sbin/anacron || …` leaves it to a program that is there.
+fn is_left_to_another(line: &Line, root: &Path) -> bool {
+    let Some((condition, _)) = line.command.split_once("||") else { return false };
+    let words: Vec<&str> = condition.split_whitespace().collect();
+    let (["test", "-x", path] | ["[", "-x", path, "]"]) = words[..] else { return false };
+    // Its link may lead anywhere: that it is there is enough.
+    fs::symlink_metadata(root.join(path.trim_start_matches('/'))).is_ok()
+}
+
+/// Every line of anacron's table, where there is an anacron.
+fn anacrons(root: &Path) -> Vec<Line> {
+    if !ANACRONS.iter().any(|program| fs::symlink_metadata(root.join(program)).is_ok()) {
+        return Vec::new();
+    }
+    let file = root.join(ANACRONTAB);
+    // `1  5  cron.daily  run-parts --report /etc/cron.daily`: days, minutes to wait, a name, the command.
+    let line = |line: &str| {
+        let (mut rest, mut fields) = (line.trim(), Vec::new());
+        for _ in 0..3 {
+            let (word, tail) = rest.split_once(char::is_whitespace)?;
+            fields.push(word);
+            rest = tail.trim_start();
+        }
+        let is_due = fields[0].starts_with(|c: char| c.is_ascii_digit() || c == '@') && !rest.is_empty();
+        is_due.then(|| Line { file: file.clone(), schedule: fields[0].to_owned(), command: rest.to_owned() })
+    };
+    read(&file).lines().filter_map(line).collect()
+}
+
 /// Every line of the tables that this user may read: the host's own, and the one of whoever the job belongs to.
 fn lines(root: &Path, user: Option<&str>) -> Vec<Line> {
     let mut found = table(&root.join("etc/crontab"), true);
@@ -72,16 +125,20 @@ fn lines(root: &Path, user: Option<&str>) -> Vec<Line> {
     for folder in ["var/spool/cron/crontabs", "var/spool/cron"] {
         found.extend(user.iter().flat_map(|user| table(&root.join(folder).join(user), false)));
     }
+    found.retain(|line| !is_left_to_another(line, root));
     found
 }
 
 /// The lines of one table; those of the host's have a user before the command.
 fn table(file: &Path, has_user: bool) -> Vec<Line> {
-    if fs::metadata(file).map_or(true, |meta| !meta.is_file() || meta.len() > BYTES) {
-        return Vec::new();
-    }
-    let text = fs::read(file).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().filter_map(|line| parse(line, has_user, file)).collect()
+    read(file).lines().filter_map(|line| parse(line, has_user, file)).collect()
+}
+
+/// The text of a table; none of what is no file, or too long to be one.
+fn read(file: &Path) -> String {
+    let is_table = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() <= BYTES);
+    let text = if is_table { fs::read(file).unwrap_or_default() } else { Vec::new() };
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn parse(line: &str, has_user: bool, file: &Path) -> Option<Line> {
@@ -151,6 +208,29 @@ mod tests {
         assert_eq!(file("/bin/sh /etc/cron.daily/dump"), Some("/etc/crontab".to_owned()));
         assert_eq!(file("/bin/sh -c /usr/local/bin/other.sh >/dev/null"), None);
         assert_eq!(file(""), None);
+    }
+
+    #[test]
+    fn a_host_with_anacron_leaves_the_daily_work_to_it() {
+        let host = host();
+        let said = || next_run(&subject("/bin/sh /etc/cron.daily/dump"), host.path()).unwrap_or_default();
+        fs::write(host.path().join(ANACRONTAB), "# days\nSHELL=/bin/sh\n1\t5\tcron.daily\trun-parts --report /etc/cron.daily\n")
+            .unwrap();
+        assert!(said().starts_with("cron starts it again "), "its table is a remainder: {}", said());
+        fs::create_dir_all(host.path().join("usr/sbin")).unwrap();
+        fs::write(host.path().join("usr/sbin/anacron"), "").unwrap();
+        let by_anacron = said();
+        assert!(by_anacron.starts_with("anacron starts it again on "), "{by_anacron}");
+        assert!(by_anacron.ends_with(" at the earliest (/etc/anacrontab)."), "{by_anacron}");
+        fs::remove_file(host.path().join(ANACRONTAB)).unwrap();
+        assert_eq!(said(), "", "nobody starts it");
+
+        let now: Zoned = "2026-11-28T14:27:00+00:00[UTC]".parse().unwrap();
+        let day = |period: &str| day_of_anacron(period, &now);
+        assert_eq!(day("1").as_deref(), Some("on Sun 29 Nov at the earliest"));
+        assert_eq!(day("7").as_deref(), Some("on Sat 5 Dec at the earliest"));
+        assert_eq!(day("@monthly").as_deref(), Some("on Tue 1 Dec at the earliest"));
+        assert_eq!((day("soon"), day("2000000000")), (None, None));
     }
 
     #[test]

@@ -47,14 +47,20 @@ impl Guard {
 /// A server's process that works for one client, or keeps the others' memory: it is its server's to end. A signal that it does not
 /// survive restarts the whole server (`SIGKILL`), and one that is stopped holds its locks against all others.
 pub fn is_backend(candidate: &Candidate) -> bool {
-    // `postgres: app shop 10.0.0.7(51234) COPY`; the server itself is called by its path and options.
-    candidate.command.starts_with("postgres: ")
+    let read = |pid| Stat::read(pid).ok().flatten();
+    let Some(stat) = read(candidate.id.pid).filter(|stat| stat.id == candidate.id && is_of_postgres(stat)) else { return false };
+    // Any program may write this over its command line, so it takes the name as well. `postgres: app shop 10.0.0.7(51234) COPY`; the server
+    // itself is called by its path and options.
+    candidate.command.starts_with("postgres: ") || is_backend_of(&stat, read(stat.parent).as_ref())
 }
 
-/// The same of one that nobody has seen before: its command line is not read, as that can hang.
+/// The same without its command line, which is not read where that can hang.
 pub fn is_backend_of(stat: &Stat, parent: Option<&Stat>) -> bool {
-    let server = |stat: &Stat| matches!(stat.name.as_str(), "postgres" | "postmaster");
-    server(stat) && parent.is_some_and(server)
+    is_of_postgres(stat) && parent.is_some_and(is_of_postgres)
+}
+
+fn is_of_postgres(stat: &Stat) -> bool {
+    matches!(stat.name.as_str(), "postgres" | "postmaster")
 }
 
 /// Whether the numbers in `/proc` mean what they mean to system calls: not so with the `/proc` of another PID namespace.

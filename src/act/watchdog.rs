@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::cgroup::Group;
 use super::hand::{Armed, Hand};
 use super::salvo::Blow;
-use crate::action::{Action, Candidate, Hit, Outcome, Subject};
+use crate::action::{Action, Candidate, Hit, LONGEST_PROOF, Outcome, Subject};
 use crate::units::{Nanos, ProcessId};
 
 /// What a watchdog is told, as one line.
@@ -43,6 +43,13 @@ pub struct Watch {
     pub only: bool,
     /// For how long.
     pub seconds: u32,
+}
+
+impl Watch {
+    /// For how long it may be. Whoever tells it may be anybody who may start whytop as root.
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds.min(LONGEST_PROOF).into())
+    }
 }
 
 /// What it answers: one line when they stand still, and one when they go on.
@@ -80,7 +87,7 @@ pub fn run(input: impl Read + AsFd, mut output: impl Write, alone: impl FnOnce(O
     // Whoever listened may be gone; those who stand still go on all the same.
     let heard = answer(&mut output, &stopped, &frozen);
     if heard.is_ok() && stopped.sent() > 0 {
-        wait(input.get_ref().as_fd(), &told, Duration::from_secs(watch.seconds.into()));
+        wait(input.get_ref().as_fd(), &told, watch.time());
     }
     let hit: Vec<(ProcessId, String)> =
         stopped.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| (hit.id, hit.name.clone())).collect();
@@ -129,5 +136,16 @@ fn wait(pipe: impl AsFd, told: &AtomicBool, time: Duration) {
         if poll(&mut pipes, Some(&timeout)).is_ok_and(|ready| ready > 0) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pause_is_longer_than_a_proof_may_be() {
+        let told = |seconds| Watch { ticket: 1, name: String::new(), processes: Vec::new(), seen: 0, only: true, seconds }.time();
+        assert_eq!([6, 60, u32::MAX].map(told), [6, 60, 60].map(Duration::from_secs));
     }
 }

@@ -131,6 +131,11 @@ impl Action {
         }
     }
 
+    /// Whether it takes back what was done before.
+    pub const fn puts_back(&self) -> bool {
+        matches!(self, Self::Resume | Self::Undo)
+    }
+
     /// Whether the job stands still afterwards, or is gone: what its users lose.
     pub const fn halts(&self) -> bool {
         self.ends() || matches!(self, Self::Pause | Self::Prove { .. })

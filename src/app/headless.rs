@@ -1,7 +1,8 @@
 //! Acting without a screen, for scripts and runbooks: the same aim, the same guards, the same hands.
 //!
-//! Looks for a second, says what would be done, asks (or refuses to do it unasked), orders, and prints what became of it. Answers 0
-//! where all was done, 1 where it was refused or done in part. Tested by `tests/act/headless.rs`.
+//! Looks for a second, says what would be done, asks (or refuses to do it unasked), orders, watches some seconds where somebody waits for
+//! the job, and prints what became of it. Answers 0 where all was done, 1 where it was refused or done in part. Tested by
+//! `tests/act/headless.rs` and `tests/outage.rs`.
 
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,15 +14,18 @@ use jiff::Timestamp;
 
 use super::note::{landed, shown};
 use super::once;
-use crate::act::{Armed, Hand, Tools, Worker};
-use crate::action::{Action, Aim, Confirmation, Landing, Offers, Order, Outcome, Report, Standing, Subject};
-use crate::analysis::diagnosis::Diagnosis;
+use super::probed::Probed;
+use crate::act::{Hand, Tools, Worker};
+use crate::action::{Action, Aim, Confirmation, Offers, Order, Outcome, Report, Standing, Subject};
+use crate::analysis::diagnosis::{Diagnosis, JobId, WaitGroup};
 use crate::cli::{Act, Cli, Manner};
 use crate::grounds::Grounds;
 use crate::kernel::WatchedReader;
 use crate::monitor::Monitor;
 use crate::proof::Proof;
+use crate::recovery::Recovery;
 use crate::report::{self, Plan};
+use crate::site::Condition;
 use crate::subject;
 use crate::trace::{Entry, Places, Trace};
 use crate::units::ProcessId;
@@ -32,7 +36,10 @@ const SURVEY: Duration = Duration::from_secs(5);
 const LANDING: Duration = Duration::from_secs(3);
 /// Longer than any order takes that is answered at all (`systemctl stop` has 100 s).
 const ANSWER: Duration = Duration::from_mins(2);
-/// From one look to the next while a proof runs.
+/// For how long it is watched whether others wait no longer: the numbers are averages over three seconds, and two looks must agree. A
+/// script that ends what nobody waits for is not kept.
+const WATCH: Duration = Duration::from_secs(6);
+/// From one look to the next while a proof runs, or what came of an action is watched.
 const LOOK: Duration = Duration::from_secs(1);
 /// There is one order here.
 const TICKET: u64 = 1;
@@ -46,6 +53,7 @@ const REFUSED: u8 = 1;
 pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act) -> Result<u8> {
     let manner = act.manner();
     let facts = reader.facts()?;
+    let mut probed = cli.probe.clone().map(Probed::again).transpose()?;
     let before = once::look(&mut reader, &mut monitor)?;
     let (reports, inbox) = channel();
     let places = Places::usual(cli.trace.as_deref());
@@ -65,29 +73,40 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     if let Some(offers) = surveyed(&inbox) {
         aim.offers = offers;
     }
-    let only = match picked(act, &aim) {
+    let trace = Trace::start(places, |_| ());
+    let mut asked = Asked { order: Order::whole(TICKET, action), aim, subject, trace };
+    asked.order.only = match picked(act, &asked.aim) {
         Ok(only) => only,
-        Err(why) => return refuse(&Plan::unaimed(&why), &why, manner),
+        Err(why) => return asked.refuse(&Plan::unaimed(&why), &why, &before, manner),
     };
-    let plan = Plan::of(&subject, &aim, &action, only.as_deref());
-    if let Some(why) = &plan.why_not {
-        return refuse(&plan, why, manner);
-    }
-    if manner.dry_run {
+    let plan = Plan::of(&asked.subject, &asked.aim, &asked.order.action, asked.order.only.as_deref());
+    if manner.dry_run && plan.why_not.is_none() {
         once::print(&if manner.json { report::plan_json(&plan)? } else { report::plan_text(&plan) })?;
         return Ok(DONE);
     }
-    let confirmed = match agreed(&plan, aim.offers.confirmation_for(&action), manner)? {
+    if let Some(why) = &plan.why_not {
+        return asked.refuse(&plan, why, &before, manner);
+    }
+    asked.order.confirmed = match agreed(&plan, asked.aim.offers.confirmation_for(&asked.order.action), manner)? {
         Ok(confirmed) => confirmed,
-        Err(why) => return refuse(&plan, &why, manner),
+        Err(why) => return asked.refuse(&plan, &why, &before, manner),
     };
+    let site_before = probed.as_mut().map(Probed::known);
     let Some(armed) = hand.arm() else { bail!("nothing is held to act on") };
-    let order = Order { ticket: TICKET, action: action.clone(), only, confirmed };
-    let trace = Trace::start(places, |_| ());
-    trace.note(Entry::asked(Timestamp::now(), &order, &aim, Grounds::of(&subject.job, Some(&before), None)));
-    let mut watching = Watching { reader, monitor, before, subject: &subject };
-    let done = carry_out(&worker, &inbox, armed, order, &mut watching)?;
+    asked.note(&before, site_before.as_ref());
+    let Asked { order, subject, trace, .. } = asked;
+    let watch = manner.watch.map(|seconds| Duration::from_secs(seconds.into()));
+    let mut watching = Watching { reader, monitor, before, subject: &subject, probed, site_before, watch };
+    let action = order.action.clone();
+    let picked = order.only.is_some();
+    worker.order(armed, order);
+    let mut done = report::Done::new(outcome_of(&inbox, ANSWER)?);
     trace.note(Entry::result(&done.outcome));
+    match action {
+        _ if !done.outcome.worked() => {}
+        Action::Prove { seconds } => prove(&inbox, &mut done, picked, seconds, &mut watching)?,
+        _ => watch_over(&inbox, &mut done, &mut watching)?,
+    }
     if let Some(gone_on) = &done.gone_on {
         trace.note(Entry::result(gone_on));
     }
@@ -136,7 +155,9 @@ fn find(act: &Act, diagnosis: &Diagnosis, inbox: &Receiver<Report>) -> Result<Su
         return Ok(Subject { name: mount.clone(), frozen, ..Subject::default() });
     };
     if let Some(id) = &target.whom.job {
-        return of_job(diagnosis, id).or_else(|why| standing(inbox, id).ok_or(why));
+        // What is known of it besides its processes is old: enough to put them back, not to end them.
+        let puts_back = matches!(act, Act::Resume { .. } | Act::Undo { .. });
+        return of_job(diagnosis, id).or_else(|why| puts_back.then(|| standing(inbox, id)).flatten().ok_or(why));
     }
     let culprit = diagnosis.verdict.worst.culprit.as_ref();
     let culprit = culprit.ok_or_else(|| format!("nobody is to blame right now ({})", diagnosis.verdict.worst.headline))?;
@@ -227,37 +248,60 @@ fn refuse(plan: &Plan, why: &str, manner: &Manner) -> Result<u8> {
     Ok(REFUSED)
 }
 
+/// An order that somebody gives, on what is aimed at.
+struct Asked {
+    order: Order,
+    aim: Aim,
+    subject: Subject,
+    trace: Trace,
+}
+
+impl Asked {
+    /// Writes down that it was asked for, and why.
+    fn note(&self, before: &Diagnosis, site: Option<&Condition>) {
+        let grounds = Grounds::of(&self.subject.job, Some(before), site);
+        self.trace.note(Entry::asked(Timestamp::now(), &self.order, &self.aim, grounds));
+    }
+
+    /// Does nothing, and says and writes down why. Nobody acts where he only asks what would be done.
+    fn refuse(self, plan: &Plan, why: &str, before: &Diagnosis, manner: &Manner) -> Result<u8> {
+        if !manner.dry_run {
+            self.note(before, None);
+            let outcome = Outcome::new(TICKET, Timestamp::now(), &self.subject, self.order.action.clone());
+            self.trace.note(Entry::result(&Outcome { error: Some(why.to_owned()), ..outcome }));
+        }
+        let code = refuse(plan, why, manner)?;
+        // Where it cannot be written, nothing was done that is missing there.
+        self.trace.finish();
+        Ok(code)
+    }
+}
+
 /// Looks while an order is carried out.
 struct Watching<'a> {
     reader: WatchedReader,
     monitor: Monitor,
     before: Diagnosis,
     subject: &'a Subject,
+    probed: Option<Probed>,
+    /// How the site stood when the order was given.
+    site_before: Option<Condition>,
+    /// For how long the caller wants to know what comes of it. `None`: as [`WATCH`] says.
+    watch: Option<Duration>,
 }
 
-fn carry_out(
-    worker: &Worker,
-    inbox: &Receiver<Report>,
-    armed: Armed,
-    order: Order,
-    watching: &mut Watching<'_>,
-) -> Result<report::Done> {
-    let (action, picked) = (order.action.clone(), order.only.is_some());
-    worker.order(armed, order);
-    let outcome = outcome_of(inbox, ANSWER)?;
-    let mut done = report::Done { outcome, left: None, proof: None, gone_on: None };
-    if !done.outcome.worked() {
-        return Ok(done);
+impl Watching<'_> {
+    fn look(&mut self) -> Result<Diagnosis> {
+        Ok(self.monitor.ingest(self.reader.sample()?))
     }
-    match action {
-        Action::End(_) => done.left = landing(inbox),
-        Action::Prove { seconds } => {
-            let (proof, gone_on) = prove(inbox, &done.outcome, picked, seconds, watching)?;
-            (done.proof, done.gone_on) = (proof, Some(gone_on));
-        }
-        _ => {}
+
+    /// The job that it is about. Of a filesystem, which belongs to none, one that waits for it.
+    fn job(&self) -> Option<JobId> {
+        let by_id = self.before.jobs.iter().map(|job| &job.facts.id).find(|id| id.as_str() == self.subject.job);
+        let mount = |wait: &&WaitGroup| wait.mount.as_ref().is_some_and(|mount| self.subject.frozen.mounts.contains(mount));
+        let waits = || self.before.waits.iter().filter(|_| self.subject.job.is_empty()).find(mount).map(|wait| &wait.job);
+        by_id.or_else(waits).cloned()
     }
-    Ok(done)
 }
 
 fn outcome_of(inbox: &Receiver<Report>, patience: Duration) -> Result<Outcome> {
@@ -271,45 +315,73 @@ fn outcome_of(inbox: &Receiver<Report>, patience: Duration) -> Result<Outcome> {
     }
 }
 
-/// Who is left. `None`: nobody has told yet.
-fn landing(inbox: &Receiver<Report>) -> Option<Landing> {
-    let deadline = Instant::now() + LANDING;
-    let mut last = None;
-    while let Ok(report) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        if let Report::Landing(landing) = report {
-            let over = landing.left.is_empty();
-            last = Some(landing);
-            if over {
-                break;
+/// Watches who is left, and for whoever waits for the job how he fares.
+fn watch_over(inbox: &Receiver<Report>, done: &mut report::Done, watching: &mut Watching<'_>) -> Result<()> {
+    let begun = Instant::now();
+    let action = done.outcome.action.clone();
+    let job = watching.job();
+    let is_accused = job.as_ref().is_some_and(|job| watching.before.verdict.against(job).2);
+    let site = watching.site_before.clone();
+    let mut recovery = job.map(|job| Recovery::begin(job, done.outcome.clone(), &watching.before, site));
+    let is_for_others = is_accused || matches!(action, Action::Thaw { .. }) || watching.site_before.is_some();
+    let is_wanted = !action.puts_back() && is_for_others && recovery.as_ref().is_some_and(Recovery::is_wanted);
+    let patience = watching.watch.unwrap_or(if is_wanted { WATCH } else { Duration::ZERO });
+    loop {
+        let looked = Instant::now();
+        let is_landed = match action {
+            Action::End(_) => done.left.as_ref().is_some_and(|landing| landing.left.is_empty()),
+            Action::StopUnit { .. } => recovery.as_ref().is_none_or(|recovery| recovery.alive.is_empty()),
+            _ => true,
+        };
+        let is_landed = is_landed || begun.elapsed() >= LANDING;
+        let is_told = begun.elapsed() >= patience || recovery.as_ref().is_none_or(Recovery::complete);
+        if is_landed && is_told {
+            break;
+        }
+        if let Some(recovery) = recovery.as_mut().filter(|_| !is_told || matches!(action, Action::StopUnit { .. })) {
+            recovery.observe(&watching.look()?);
+            if let Some(probed) = &mut watching.probed {
+                recovery.observe_site(probed.now(), Timestamp::now());
             }
         }
+        let ends = if is_told { LANDING } else { patience };
+        let pause = LOOK.min(ends.saturating_sub(begun.elapsed())).saturating_sub(looked.elapsed());
+        match inbox.recv_timeout(pause) {
+            Ok(Report::Landing(landing)) => done.left = Some(landing),
+            // Whoever would tell is gone.
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(pause),
+            _ => {}
+        }
     }
-    last
+    done.recovery = recovery;
+    Ok(())
 }
 
 /// Looks once a second until the suspect goes on.
 fn prove(
     inbox: &Receiver<Report>,
-    stopped: &Outcome,
+    done: &mut report::Done,
     picked: bool,
     seconds: u32,
     watching: &mut Watching<'_>,
-) -> Result<(Option<Proof>, Outcome)> {
-    let job = watching.before.jobs.iter().map(|job| &job.facts.id).find(|id| id.as_str() == watching.subject.job);
-    let mut proof = job.map(|job| Proof::begin(job.clone(), stopped, picked, seconds, &watching.before));
+) -> Result<()> {
+    let mut proof = watching.job().map(|job| Proof::begin(job, &done.outcome, picked, seconds, &watching.before));
     let patience = Instant::now() + Duration::from_secs(seconds.into()) + ANSWER;
     loop {
         let begun = Instant::now();
-        let now = watching.monitor.ingest(watching.reader.sample()?);
+        let now = watching.look()?;
         if let Some(proof) = &mut proof {
             proof.observe(&now);
         }
+        let during = watching.probed.as_mut().map(Probed::now);
+        done.site = watching.site_before.clone().zip(during);
         match inbox.recv_timeout(LOOK.saturating_sub(begun.elapsed())) {
             Ok(Report::Outcome(outcome)) => {
                 if let Some(proof) = &mut proof {
                     proof.end(outcome.at);
                 }
-                return Ok((proof, outcome));
+                (done.proof, done.gone_on) = (proof, Some(outcome));
+                return Ok(());
             }
             Ok(_) => thread::sleep(LOOK.saturating_sub(begun.elapsed())),
             Err(RecvTimeoutError::Timeout) if Instant::now() < patience => {}

@@ -8,6 +8,7 @@ mod explain;
 mod headless;
 mod note;
 mod once;
+mod probed;
 mod screen;
 
 use std::env;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::act::watchdog;
-use crate::cli::{Cli, Command};
+use crate::cli::{Act, Cli, Command};
 use crate::config::{self, Knowledge};
 use crate::history::Limits;
 use crate::kernel::own::Own;
@@ -31,12 +32,19 @@ pub fn run(cli: &Cli) -> Result<u8> {
             let (reader, monitor) = monitored(cli)?;
             once::run(reader, monitor, cli, *json)
         }
+        Some(Command::Explain { .. }) if cli.probe.is_some() => {
+            bail!("--probe: explain tells of a process and asks no site; whytop once does")
+        }
         Some(Command::Explain { pid, json }) => {
             let (reader, monitor) = monitored(cli)?;
             explain::run(reader, monitor, *pid, *json)
         }
-        Some(Command::Act(_)) if cli.read_only => {
+        // The watchdog stops whom it is told to: it is no way around.
+        Some(Command::Act(_) | Command::Watchdog) if cli.read_only => {
             bail!("--read-only: nothing is done; whytop once says what is the matter")
+        }
+        Some(Command::Act(Act::Prove { target, .. })) if target.manner.watch.is_some() => {
+            bail!("--watch: a proof watches for as long as it takes: --seconds")
         }
         Some(Command::Act(act)) => {
             let (reader, monitor) = monitored(cli)?;

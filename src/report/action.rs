@@ -1,6 +1,7 @@
-//! What an action without a screen would do, and what became of it: text for people, JSON for programs.
+//! What an action without a screen would do, and what became of it: text for people, JSON for programs (schema 1: names and meanings
+//! stay, new fields may be added; `null` is "not known" or "not looked at").
 //!
-//! Every refusal and every outcome is one sentence that says what to do instead. Tested by `tests/act/headless.rs`.
+//! Every refusal and every outcome is one sentence that says what to do instead. Tested by `tests/act/headless.rs` and `tests/words.rs`.
 
 use std::fmt::Write as _;
 
@@ -11,6 +12,8 @@ use crate::action::{Action, Aim, Hit, Landing, Outcome, Still, Subject};
 use crate::analysis::diagnosis::Diagnosis;
 use crate::landing;
 use crate::proof::{Proof, Shown};
+use crate::recovery::Recovery;
+use crate::site::Condition;
 use crate::units::{Pid, ProcessId, clean};
 
 /// The version of the contract.
@@ -48,17 +51,33 @@ pub struct Done {
     pub proof: Option<Proof>,
     /// That the job goes on after it.
     pub gone_on: Option<Outcome>,
+    /// Who waits, the load and the site, before and after. `None`: nothing was done, or it was a proof.
+    pub recovery: Option<Recovery>,
+    /// How the site under probe stood before a proof, and last while the suspect stood still.
+    pub site: Option<(Condition, Condition)>,
 }
 
 impl Done {
+    /// Nothing but the first answer.
+    pub const fn new(outcome: Outcome) -> Self {
+        Self { outcome, left: None, proof: None, gone_on: None, recovery: None, site: None }
+    }
+
     /// Whether all came of it that was asked for: whoever was told to end is gone, and whoever was stopped for a proof goes on.
     pub fn is_whole(&self) -> bool {
         let all_gone = match self.outcome.action {
             // No word of them is no proof that they are gone.
             Action::End(_) => self.left.as_ref().is_some_and(|landing| landing.left.is_empty()),
+            Action::StopUnit { .. } => self.outlived().is_empty(),
             _ => true,
         };
         self.outcome.worked_wholly() && all_gone && self.goes_on()
+    }
+
+    /// Processes of a stopped unit that run on, by the last look.
+    fn outlived(&self) -> &[(ProcessId, String)] {
+        let stopped = self.recovery.as_ref().filter(|recovery| matches!(recovery.outcome.action, Action::StopUnit { .. }));
+        stopped.map_or(&[], |recovery| &recovery.alive)
     }
 
     fn goes_on(&self) -> bool {
@@ -127,6 +146,9 @@ pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
     if let Some(left) = &done.left {
         let _ = writeln!(out, "{}", landing::sentence(left, Some(diagnosis)));
     }
+    for (id, name) in done.outlived() {
+        let _ = writeln!(out, "{name} {} still runs", id.pid);
+    }
     if let Some(gone_on) = &done.gone_on {
         let _ = writeln!(out, "{gone_on}");
     }
@@ -135,6 +157,12 @@ pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
     }
     if let Some(proof) = &done.proof {
         let _ = writeln!(out, "{}", proof.sentence());
+    }
+    if let Some((before, during)) = &done.site {
+        let _ = writeln!(out, "site: {} → {} while it stood still", before.words, during.words);
+    }
+    if let Some(recovery) = done.recovery.as_ref().filter(|recovery| recovery.elapsed > 0.0 || recovery.is_wanted()) {
+        let _ = writeln!(out, "{}", recovery.sentence());
     }
     out
 }
@@ -162,6 +190,45 @@ struct Document<'a> {
     notes: &'a [String],
     left: Option<Vec<LeftOut>>,
     proof: Option<ProofOut>,
+    /// Of every action that was done but a proof.
+    recovery: Option<RecoveryOut>,
+}
+
+/// Who waits for what the job took, before and after: averages over the last three seconds.
+#[derive(Serialize)]
+struct RecoveryOut {
+    /// For how long it was watched; 0: only the numbers of before are known.
+    watched_s: f64,
+    /// When they waited no longer.
+    recovered_after_s: Option<f64>,
+    /// `disk`, `cpu`, …: what is short.
+    short: &'static str,
+    waiting_before: f64,
+    waiting_after: Option<f64>,
+    /// The one-minute average, which follows slowly.
+    load_before: Option<f64>,
+    load_after: Option<f64>,
+    victims: Vec<VictimOut>,
+    site: Option<SiteOut>,
+    sentence: String,
+}
+
+#[derive(Serialize)]
+struct VictimOut {
+    job: String,
+    name: String,
+    waiting_before: f64,
+    waiting_after: Option<f64>,
+}
+
+/// The site of `--probe` at two instants: whether it answers as it should, and how.
+#[derive(Serialize)]
+struct SiteOut {
+    well_before: Option<bool>,
+    before: String,
+    /// `after`: after the action; of a proof while the suspect stood still.
+    well_after: Option<bool>,
+    after: String,
 }
 
 #[derive(Serialize)]
@@ -194,6 +261,7 @@ struct ProofOut {
     /// What they got of what is short, bytes a second or CPUs, before and meanwhile.
     got_before: Option<f64>,
     got_during: Option<f64>,
+    site: Option<SiteOut>,
     sentence: String,
 }
 
@@ -222,6 +290,7 @@ impl<'a> Document<'a> {
             notes: &[],
             left: None,
             proof: None,
+            recovery: None,
         }
     }
 
@@ -259,7 +328,11 @@ pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<Stri
     document.processes = outcome.hits.iter().map(|hit| hit_out(plan, hit)).collect();
     document.late = outcome.late;
     document.notes = &outcome.notes;
-    document.left = done.left.as_ref().map(|landing| left_out(landing, diagnosis));
+    document.left = match outcome.action {
+        Action::StopUnit { .. } => Some(done.outlived().iter().map(runs_out).collect()),
+        _ => done.left.as_ref().map(|landing| left_out(landing, diagnosis)),
+    };
+    document.recovery = done.recovery.as_ref().map(recovery_out);
     document.proof = done.proof.as_ref().map(|proof| ProofOut {
         shown: match proof.shown() {
             Shown::Cause => "cause",
@@ -272,9 +345,42 @@ pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<Stri
         waiting_earlier: proof.waiting_earlier(),
         got_before: proof.gets().map(|(before, _)| before),
         got_during: proof.gets().map(|(_, during)| during),
+        site: done.site.as_ref().map(|(before, during)| site_out(before, during)),
         sentence: proof.sentence(),
     });
     document.print()
+}
+
+fn recovery_out(recovery: &Recovery) -> RecoveryOut {
+    let is_seen = recovery.elapsed > 0.0;
+    let victims = recovery.victims.iter().filter(|victim| victim.before.waiting > 0.0 || victim.now.waiting > 0.0);
+    RecoveryOut {
+        watched_s: recovery.elapsed,
+        recovered_after_s: recovery.recovered_after,
+        short: recovery.short.name(),
+        waiting_before: recovery.waiting_before,
+        waiting_after: is_seen.then_some(recovery.waiting_now),
+        load_before: recovery.load_before,
+        load_after: recovery.load_now.filter(|_| is_seen),
+        victims: victims
+            .map(|victim| VictimOut {
+                job: victim.job.to_string(),
+                name: victim.name.clone(),
+                waiting_before: victim.before.waiting,
+                waiting_after: is_seen.then_some(victim.now.waiting),
+            })
+            .collect(),
+        site: recovery.site.as_ref().map(|site| site_out(&site.before, &site.now)),
+        sentence: recovery.sentence(),
+    }
+}
+
+fn site_out(before: &Condition, after: &Condition) -> SiteOut {
+    SiteOut { well_before: before.well, before: before.words.clone(), well_after: after.well, after: after.words.clone() }
+}
+
+fn runs_out((id, name): &(ProcessId, String)) -> LeftOut {
+    LeftOut { pid: id.pid, name: name.clone(), state: "runs", words: format!("{name} {} still runs", id.pid) }
 }
 
 fn hit_out<'a>(plan: &'a Plan, hit: &'a Hit) -> ProcessOut<'a> {
@@ -322,10 +428,8 @@ mod tests {
     #[test]
     fn a_proof_after_which_the_job_stands_still_is_not_all_done() {
         let proven = |went_on| Done {
-            outcome: outcome(Action::Prove { seconds: 10 }, Ok(())),
-            left: None,
-            proof: None,
             gone_on: Some(outcome(Action::Resume, went_on)),
+            ..Done::new(outcome(Action::Prove { seconds: 10 }, Ok(())))
         };
         assert!(proven(Ok(())).is_whole());
         assert!(!proven(Err(Refusal::NotPermitted)).is_whole());
@@ -333,7 +437,7 @@ mod tests {
 
     #[test]
     fn no_word_of_the_dying_is_no_word_of_their_end() {
-        let done = Done { outcome: outcome(Action::End(Signal::Kill), Ok(())), left: None, proof: None, gone_on: None };
+        let done = Done::new(outcome(Action::End(Signal::Kill), Ok(())));
         assert!(!done.is_whole());
     }
 }

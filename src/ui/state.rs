@@ -14,7 +14,7 @@ use super::dialog::Dialog;
 use super::keys::{Rights, Screen};
 use super::theme::{Depth, Theme};
 use crate::action::{Landing, Standing, Subject};
-use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Resource, Role};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Resource, Role, Severity};
 use crate::proof::Proof;
 use crate::recovery::Recovery;
 use crate::sample::{Glance, HostFacts};
@@ -306,6 +306,12 @@ impl State {
         let verdict = &diagnosis.verdict;
         let find = |id: &Option<JobId>| id.as_ref().and_then(|id| diagnosis.job(id));
         find(&verdict.worst.culprit).or_else(|| find(&verdict.backup))
+    }
+
+    /// Whether somebody is to blame for what others wait for.
+    pub fn suspect_is_accused(&self) -> bool {
+        let worst = self.diagnosis.as_ref().map(|diagnosis| &diagnosis.verdict.worst);
+        worst.is_some_and(|worst| worst.severity == Severity::Contention && worst.culprit.is_some())
     }
 
     /// The job that `k` is about: the one on the detail screen, the one the user chose, one that was acted on and is still there, or the

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use whytop::act::{Hand, Tools};
-use whytop::action::{Action, Disk, Frozen, Offers, Order, Refusal, Signal, Subject};
+use whytop::action::{Action, Candidate, Disk, Frozen, Offers, Order, Refusal, Signal, Subject};
 
 use super::actors::*;
 
@@ -115,24 +115,8 @@ fn picked_processes_are_hit_and_nobody_else() {
     assert_eq!(members.iter().filter(|member| lives(member.id)).count(), members.len() - 2);
 }
 
-#[test]
-fn a_database_backend_is_never_hit() {
-    let job = Job::sleeper();
-    let mut target = job.root().remove(0);
-    target.command = "postgres: app shop 10.0.0.7(51234) COPY".to_owned();
-    assert_eq!(refusal(target.clone()), Some(Refusal::Backend));
-    let outcome = send(&[target], Signal::Kill);
-    let said = format!(
-        "SIGKILL not sent to nightly; sleep {} is a database backend: its server ends it (SELECT pg_terminate_backend)",
-        job.pid()
-    );
-    assert_eq!(outcome.to_string(), said);
-    assert!(job.lives());
-}
-
-/// Nobody had seen the backend before; its server is ended all the same.
-#[test]
-fn a_backend_that_was_born_meanwhile_is_left_to_its_server() {
+/// A copy of the shell that the kernel calls `postgres`, with a child of that name.
+fn postgres() -> (Job, Candidate) {
     let folder = tempfile::tempdir().unwrap();
     let postgres = folder.path().join("postgres");
     fs::copy("/bin/sh", &postgres).unwrap();
@@ -140,8 +124,44 @@ fn a_backend_that_was_born_meanwhile_is_left_to_its_server() {
     let script = "(read -r line </dev/zero; :) & wait";
     let mut job = Job::start(Command::new(&postgres).args(["-c", script]));
     until("the backend is there", || tree(job.pid()).iter().filter(|seen| seen.name == "postgres").count() == 2);
-    let (server, backend) = (job.id(), tree(job.pid())[1].id);
-    job.members();
+    let backend = job.members().remove(1);
+    (job, backend)
+}
+
+#[test]
+fn a_database_backend_is_never_hit() {
+    let (job, backend) = postgres();
+    // Its command line may be one that nobody could read.
+    for command in ["", "[postgres]", "postgres: app shop 10.0.0.7(51234) COPY"] {
+        let target = Candidate { command: command.to_owned(), ..backend.clone() };
+        assert_eq!(refusal(target.clone()), Some(Refusal::Backend), "{command}");
+        let outcome = send(&[target], Signal::Kill);
+        let said = format!(
+            "SIGKILL not sent to nightly; postgres {} is a database backend: its server ends it (SELECT pg_terminate_backend)",
+            backend.id.pid
+        );
+        assert_eq!(outcome.to_string(), said);
+    }
+    assert!(lives(backend.id));
+    // One whose server is gone says so itself.
+    let orphan = Candidate { command: "postgres: app shop [local] idle".to_owned(), ..job.root().remove(0) };
+    assert_eq!(refusal(orphan), Some(Refusal::Backend));
+    assert_eq!(refusal(job.root().remove(0)), None, "the server is its own");
+}
+
+#[test]
+fn whoever_only_calls_itself_a_database_backend_is_none() {
+    let mut job = Job::sleeper();
+    let target = Candidate { command: "postgres: not one".to_owned(), ..job.root().remove(0) };
+    assert_eq!(send(&[target], Signal::Kill).sent(), 1);
+    job.child.wait().unwrap();
+}
+
+/// Nobody had seen the backend before; its server is ended all the same.
+#[test]
+fn a_backend_that_was_born_meanwhile_is_left_to_its_server() {
+    let (job, backend) = postgres();
+    let (server, backend) = (job.id(), backend.id);
     let outcome = send(&job.root(), Signal::Kill);
     assert_eq!(hit_ids(&outcome), [server], "{outcome}");
     assert!(lives(backend), "{outcome}");

@@ -15,14 +15,16 @@ use super::guards::listener;
 /// Each looks at the host for a second or more and mostly waits, so they do it side by side.
 #[test]
 fn without_a_screen() {
-    let all: [(&str, fn()); 7] = [
+    let all: [(&str, fn()); 9] = [
         ("kill_says_what_it_would_do_refuses_unasked_and_does_it", kill_says_what_it_would_do_refuses_unasked_and_does_it),
         ("pause_and_resume_find_the_job_again", pause_and_resume_find_the_job_again),
+        ("what_is_known_from_a_pause_only_goes_on_and_no_more", what_is_known_from_a_pause_only_goes_on_and_no_more),
         ("a_proof_answers_what_it_has_shown", a_proof_answers_what_it_has_shown),
         ("a_listening_service_takes_a_word_even_with_yes", a_listening_service_takes_a_word_even_with_yes),
         ("bad_words_are_one_line_and_an_error", bad_words_are_one_line_and_an_error),
         ("an_ordinary_user_is_told_what_would_help_with_roots_job", an_ordinary_user_is_told_what_would_help_with_roots_job),
         ("on_a_terminal_it_asks", on_a_terminal_it_asks),
+        ("what_was_refused_is_written_down_with_who_asked", what_was_refused_is_written_down_with_who_asked),
     ];
     std::thread::scope(|scope| {
         for (name, test) in all {
@@ -54,11 +56,15 @@ impl Host {
     }
 }
 
+fn trace(host: &Host) -> Vec<Value> {
+    let trace = std::fs::read_to_string(host.folder.path().join("actions.log")).unwrap_or_default();
+    trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// What the trace has seen later of what was done.
 fn seen(host: &Host) -> Vec<String> {
-    let trace = std::fs::read_to_string(host.folder.path().join("actions.log")).unwrap();
-    let lines = trace.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["step"] == "seen").map(|line| line["result"].as_str().unwrap().to_owned()).collect()
+    let seen = trace(host).into_iter().filter(|line| line["step"] == "seen");
+    seen.map(|line| line["result"].as_str().unwrap().to_owned()).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -129,6 +135,25 @@ fn pause_and_resume_find_the_job_again() {
     let resumed = host.run(&["undo", "--job", &id, "--yes", "--json"]);
     assert_eq!((resumed.status.code(), &json(&resumed)["result"]), (Some(0), &"done".into()), "{}", text(&resumed.stdout));
     assert!(job.members().iter().all(|member| state(member.id.pid) == 'S'));
+}
+
+/// Its root was killed by somebody else: what is left of it is no job of that name any more.
+fn what_is_known_from_a_pause_only_goes_on_and_no_more() {
+    let host = Host::new();
+    let (mut job, id) = nightly();
+    let paused = host.run(&["pause", "--job", &id, "--yes"]);
+    assert_eq!(paused.status.code(), Some(0), "{}{}", text(&paused.stdout), text(&paused.stderr));
+    let left: Vec<_> = job.members().into_iter().skip(1).map(|member| member.id).collect();
+    until("all stand still", || left.iter().all(|id| state(id.pid) == 'T'));
+    job.child.kill().unwrap();
+    job.child.wait().unwrap();
+    let killed = host.run(&["kill", "--job", &id, "--yes"]);
+    assert_eq!(killed.status.code(), Some(1), "{}", text(&killed.stdout));
+    assert!(text(&killed.stderr).contains(&format!("there is no job {id} (any more)")), "{}", text(&killed.stderr));
+    assert!(left.iter().all(|id| lives(*id)));
+    let resumed = host.run(&["resume", "--job", &id, "--yes"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
+    until("they go on", || left.iter().all(|id| state(id.pid) == 'S'));
 }
 
 fn a_proof_answers_what_it_has_shown() {
@@ -204,6 +229,27 @@ fn an_ordinary_user_is_told_what_would_help_with_roots_job() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     assert_eq!(text(&output.stderr), "whytop: refused: it belongs to root: sudo whytop\n");
     assert_eq!(state(job.pid()), 'S');
+}
+
+fn what_was_refused_is_written_down_with_who_asked() {
+    let host = Host::new();
+    let (job, id) = nightly();
+    let dry = host.run(&["resume", "--job", &id, "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(1));
+    assert_eq!(trace(&host), Vec::<Value>::new(), "nobody asked for it to be done");
+    let unasked = host.whytop(&["kill", "--job", &id]).env("SUDO_USER", "ann\x1b[2J").output().unwrap();
+    assert_eq!(unasked.status.code(), Some(1), "{}", text(&unasked.stdout));
+    let lines = trace(&host);
+    let [asked, result] = &lines[..] else { panic!("two lines: {lines:#?}") };
+    assert_eq!(
+        (&asked["step"], &asked["action"], &asked["sudo_user"]),
+        (&"asked".into(), &"SIGTERM".into(), &"ann\\x1b[2J".into())
+    );
+    assert_eq!(asked["targets"][0]["pid"], job.pid());
+    let said = result["result"].as_str().unwrap();
+    assert!(result["step"] == "result" && said.starts_with("SIGTERM not sent to "), "{result}");
+    assert!(said.ends_with(": nobody is there to be asked: --yes does it unasked, --dry-run says what it would do"), "{result}");
+    assert!(job.lives());
 }
 
 /// On a terminal it asks, and takes anything but a yes for a no.

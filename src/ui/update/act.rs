@@ -99,7 +99,7 @@ pub fn aimed(state: &mut State, job: JobId, choice: Choice, aim: Aim) {
     let mut dialog = Dialog::open(job, aim, choice);
     if let Some(found) = state.diagnosis.as_ref().and_then(|diagnosis| diagnosis.job(&dialog.job)) {
         dialog.advice = found.facts.finding.advice.clone();
-        dialog.lasts = found.usual.and_then(|_| advice::run_time(found));
+        dialog.lasts = advice::run_time(found);
     }
     if let Mode::Detail(detail) = &state.mode {
         dialog.from = Some(detail.clone());
@@ -171,6 +171,8 @@ pub(super) fn order(state: &mut State) -> Vec<Effect> {
     // A second action on the same job goes on with the first one's clock: what it is measured against is the outage, not the half
     // recovered host of this instant.
     let earlier = state.watch.as_ref().filter(|watch| watch.recovery.job == job && !watch.recovery.complete());
+    // What was put back has brought the outage about once more: a new one.
+    let earlier = earlier.filter(|watch| !watch.recovery.outcome.action.puts_back());
     let proven = state.trial.as_ref().filter(|trial| trial.proof.job == job && trial.is_running());
     let before = earlier.map(|watch| &watch.before).or_else(|| proven.map(|trial| &trial.before));
     let before = before.cloned().or_else(|| state.diagnosis.clone());
@@ -314,7 +316,17 @@ fn goes_on(state: &mut State, outcome: &Outcome) -> Option<Effect> {
     }
     let proven =
         |trial: &&mut Trial| trial.is_running() && (trial.ticket == outcome.ticket || trial.proof.job.as_str() == outcome.id);
-    let trial = state.trial.as_mut().filter(proven)?;
-    trial.proof.end(outcome.at);
-    Some(shown(trial))
+    if let Some(trial) = state.trial.as_mut().filter(proven) {
+        trial.proof.end(outcome.at);
+        return Some(shown(trial));
+    }
+    // Nothing of greater concern is on the screen.
+    if state.watch.is_none()
+        && let Some(before) = state.diagnosis.clone()
+        && let Some(job) = before.jobs.iter().find(|job| job.facts.id.as_str() == outcome.id)
+    {
+        let recovery = Recovery::begin(job.facts.id.clone(), outcome.clone(), &before, state.condition());
+        state.watch = Some(Watch { recovery, before });
+    }
+    None
 }

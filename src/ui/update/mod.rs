@@ -69,6 +69,8 @@ pub enum Effect {
 
 /// Seconds after which the panel of a complete recovery makes room by itself.
 const RECOVERY_STAYS_SECONDS: f64 = 300.0;
+/// Seconds for which it is watched whether others wait again for what goes on: the numbers are of that time alone after four.
+const PUT_BACK_STAYS_SECONDS: f64 = 20.0;
 /// Seconds for which the good news stays, whatever comes next.
 const RECOVERED_SHOWS_SECONDS: f64 = 8.0;
 
@@ -221,6 +223,10 @@ fn learn(state: &mut State, diagnosis: Arc<Diagnosis>) {
     };
     let over = state.watch.as_ref().is_some_and(|watch| {
         let recovery = &watch.recovery;
+        if recovery.outcome.action.puts_back() {
+            // The panel of whoever is accused now says more.
+            return recovery.elapsed >= PUT_BACK_STAYS_SECONDS || state.suspect_is_accused();
+        }
         let told = recovery.recovered_after.is_some_and(|after| recovery.elapsed >= after + RECOVERED_SHOWS_SECONDS);
         recovery.complete() && (other(&recovery.job) && told || recovery.elapsed >= RECOVERY_STAYS_SECONDS)
     });

@@ -101,7 +101,7 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
             rows.push(Row::Field(if index == 0 { "wedged" } else { "" }, text(part)));
         }
     }
-    if let Some(lasts) = job.usual.and_then(|_| advice::run_time(job)) {
+    if let Some(lasts) = advice::run_time(job) {
         rows.push(Row::Field("so far", text(lasts)));
     }
     for (about, words) in advice::lines(&facts.finding.advice) {

@@ -7,7 +7,7 @@ use super::text::{UNKNOWN, clock, tasks};
 use crate::action::{Action, Landing, Signal, Still};
 use crate::analysis::diagnosis::Resource;
 use crate::landing;
-use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange, Victim};
+use crate::recovery::{PATIENCE_SECONDS, Recovery, SiteChange};
 use crate::ui::keys::{Choice, Command, Screen, shown};
 use crate::ui::state::{State, Watch};
 use crate::ui::theme::Theme;
@@ -29,6 +29,14 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
             (format!("TASKS RECOVERED after {}, the site has not yet", span(seconds)), theme.amber_bar)
         }
         Some(seconds) => (format!("RECOVERED after {}", span(seconds.max(back.unwrap_or_default()))), theme.good_bar),
+        None if recovery.outcome.action.puts_back() => {
+            let (words, bar) = if recovery.wait_again() {
+                ("others wait again", theme.culprit_bar)
+            } else {
+                ("nobody waits more than before", theme.good_bar)
+            };
+            (format!("IT GOES ON since {}: {words}", span(recovery.elapsed)), bar)
+        }
         None if quiet && back.is_some() => {
             (format!("RECOVERED: the site answers again after {}", span(back.unwrap_or_default())), theme.good_bar)
         }
@@ -44,8 +52,9 @@ pub fn panel(state: &State, width: usize) -> Option<Panel> {
     if let Some(site) = &recovery.site {
         rows.push(row(1, "site", vec![site_change(site, theme)]));
     }
-    if recovery.victims.len() > 1 {
-        rows.push(row(5, "victims", vec![(victims(recovery), theme.plain)]));
+    let victims = recovery.by_victim(tasks);
+    if recovery.victims.len() > 1 && !victims.is_empty() {
+        rows.push(row(5, "victims", vec![(victims, theme.plain)]));
     }
     let gets = recovery.gets.and_then(|(before, now)| recovery.short.instead(now, before)).map(|gets| format!("they {gets}"));
     let fares: Vec<String> = recovery.rest().into_iter().chain(gets).collect();
@@ -92,26 +101,15 @@ fn load(state: &State, recovery: &Recovery) -> String {
     format!("{before:.1} → {now:.1}; {then}")
 }
 
-/// `the site answers again: 200 in 38 ms; before: no answer for 41 s`
 fn site_change(site: &SiteChange, theme: &Theme) -> (String, Style) {
-    let (before, now) = (&site.before.words, &site.now.words);
-    match (site.before.well, site.now.well) {
-        (Some(false), Some(true)) => (format!("the site answers again: {now}; before: {before}"), theme.good),
-        (Some(false), _) => (format!("the site does not answer yet: {now}; before: {before}"), theme.amber),
-        (_, Some(false)) => (format!("the site fails: {now}; before: {before}"), theme.culprit),
-        (_, _) => (format!("{before} → {now}"), if site.now.slow { theme.amber } else { theme.good }),
-    }
-}
-
-/// `site-worker 38 → 21, postgresql 0.7 → 0 and 3 more`
-fn victims(recovery: &Recovery) -> String {
-    const NAMED: usize = 3;
-    // As whole tasks, as in the sum above; a part of one is time shared.
-    let whole = |waiting: f64| tasks(if waiting >= 1.0 { waiting.round() } else { waiting });
-    let change = |victim: &Victim| format!("{} {} → {}", victim.name, whole(victim.before.waiting), whole(victim.now.waiting));
-    let named: Vec<String> = recovery.victims.iter().take(NAMED).map(change).collect();
-    let more = recovery.victims.len().saturating_sub(NAMED);
-    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+    let style = match (site.before.well, site.now.well) {
+        (Some(false), Some(true)) => theme.good,
+        (Some(false), _) => theme.amber,
+        (_, Some(false)) => theme.culprit,
+        (_, _) if site.now.slow => theme.amber,
+        (_, _) => theme.good,
+    };
+    (site.sentence(), style)
 }
 
 /// `stuck tasks 38 → 3   ██████████░░`: the bar is what is done.
@@ -134,6 +132,9 @@ fn remains(state: &State, recovery: &Recovery) -> Vec<(String, Style)> {
     let alive = &recovery.alive;
     let landing = state.landings.iter().find(|landing| landing.ticket == recovery.outcome.ticket);
     let text = match (&recovery.outcome.action, alive.as_slice()) {
+        (action, alive) if action.puts_back() && !alive.is_empty() => {
+            (format!("{} as it was before: {}", recovery.outcome.job, names(recovery)), good)
+        }
         (action, []) if !action.ends() => ("nothing of it is left".to_owned(), good),
         (Action::Pause, alive) => {
             let resume = shown(Screen::Overview, Command::Choose(Choice::Resume));
