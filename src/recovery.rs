@@ -229,7 +229,7 @@ impl Recovery {
         let most = |victim: &&Victim| victim.before.waiting.max(victim.now.waiting);
         let mut named: Vec<&Victim> = self.victims.iter().collect();
         if self.outcome.action.puts_back() {
-            named.retain(|victim| most(victim) > 0.0);
+            named.retain(|victim| most(victim) >= AGAIN / 2.0);
             named.sort_by(|a, b| most(b).total_cmp(&most(a)));
         }
         let more = named.len().saturating_sub(NAMED);
@@ -258,7 +258,10 @@ impl Recovery {
             None if self.waiting_before >= 1.0 => format!("not recovered after {}: ", span(self.elapsed)),
             None => String::new(),
         };
-        let victims = self.by_victim(|waiting| format!("{waiting:.0}"));
+        let victims = self.by_victim(|waiting| match waiting {
+            part if part > 0.0 && part < 1.0 => format!("{part:.1}"),
+            whole => format!("{whole:.0}"),
+        });
         let victims = if victims.is_empty() { victims } else { format!(" ({victims})") };
         let mut parts = vec![format!("{head}waiting tasks {:.0} → {:.0}{victims}", self.waiting_before, self.waiting_now)];
         parts.extend(self.rest());

@@ -284,13 +284,13 @@ fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
     let site = |well, words: &str| Condition { well: Some(well), words: words.to_owned(), since: None, slow: false };
     let mut over = recovery(&ended(), Some(site(false, "no answer for 41 s")), [after(4, 21, &[])]);
     let not_yet = over.sentence();
-    assert!(not_yet.starts_with("not recovered after 4 s: waiting tasks 39 → 21 (site-worker 38 → 21, "), "{not_yet}");
+    assert!(not_yet.starts_with("not recovered after 4 s: waiting tasks 38 → 21 (site-worker 38 → 21, "), "{not_yet}");
     over.observe(&after(6, 4, &[]));
     over.observe(&after(7, 3, &[]));
     over.observe_site(site(true, "200 in 38 ms"), at(7));
     let said = over.sentence();
     assert!(
-        said.starts_with("recovered after 7 s: waiting tasks 39 → 3 (site-worker 38 → 3, postgresql 1 → 0); load 40.1 → "),
+        said.starts_with("recovered after 7 s: waiting tasks 38 → 3 (site-worker 38 → 3, postgresql 0.7 → 0); load 40.1 → "),
         "{said}"
     );
     assert!(said.ends_with("; the site answers again: 200 in 38 ms; before: no answer for 41 s"), "{said}");
@@ -298,7 +298,8 @@ fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
     let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
     let told = &json["recovery"];
     assert_eq!((&told["watched_s"], &told["recovered_after_s"], &told["short"]), (&7.0.into(), &7.0.into(), &"disk".into()));
-    assert_eq!((&told["waiting_after"], &told["load_before"]), (&3.0.into(), &40.12.into()));
+    assert_eq!(told["load_before"], 40.12);
+    assert!(told["waiting_after"].as_f64().is_some_and(|waiting| (3.0..3.5).contains(&waiting)), "{told:#}");
     let site = &told["site"];
     assert_eq!(
         (&site["well_before"], &site["well_after"], &site["after"]),
@@ -311,7 +312,7 @@ fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
     );
     // Nobody watched: what is not known is no zero.
     let blind = recovery(&ended(), None, []);
-    assert_eq!(blind.sentence(), "before it 39 tasks waited, load 40.1");
+    assert_eq!(blind.sentence(), "before it 38 tasks waited, load 40.1");
     let done = Done { recovery: Some(blind), ..done };
     let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
     assert_eq!((&json["recovery"]["watched_s"], &json["recovery"]["waiting_after"]), (&0.0.into(), &serde_json::Value::Null));
@@ -326,7 +327,7 @@ fn whoever_waits_again_after_a_pause_is_told_though_nobody_waited_before() {
         (recovery.wait_again(), recovery.sentence())
     };
     let (again, said) = resumed(30);
-    assert!(again && said.starts_with("others wait again after 6 s: waiting tasks 0 → 30 (site-worker 0 → 30"), "{said}");
+    assert!(again && said.starts_with("others wait again after 6 s: waiting tasks 0 → 30 (site-worker 0.1 → 30"), "{said}");
     let (again, said) = resumed(0);
     assert!(!again && said.starts_with("nobody waits more after 6 s: waiting tasks 0 → 0; load "), "{said}");
 }
