@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("landing", &["units", "action", "analysis"]),
     ("subject", &["units", "sample", "action", "analysis"]),
     ("act", &["units", "sample", "action"]),
-    ("report", &["units", "sample", "action", "analysis", "landing", "proof", "site"]),
+    ("report", &["units", "sample", "action", "analysis", "landing", "proof", "recovery", "site"]),
     ("ui", &["units", "sample", "action", "analysis", "landing", "proof", "recovery", "subject", "site", "grounds"]),
 ];
 

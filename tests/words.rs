@@ -306,10 +306,9 @@ fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
         (&false.into(), &true.into(), &"200 in 38 ms".into())
     );
     let victim = &told["victims"][0];
-    assert_eq!(
-        (&victim["name"], &victim["waiting_before"], &victim["waiting_after"]),
-        (&"site-worker".into(), &38.0.into(), &3.0.into())
-    );
+    assert_eq!(victim["name"], "site-worker");
+    assert!(victim["waiting_before"].as_f64().is_some_and(|waiting| (37.5..38.5).contains(&waiting)), "{victim}");
+    assert!(victim["waiting_after"].as_f64().is_some_and(|waiting| (3.0..3.5).contains(&waiting)), "{victim}");
     // Nobody watched: what is not known is no zero.
     let blind = recovery(&ended(), None, []);
     assert_eq!(blind.sentence(), "before it 38 tasks waited, load 40.1");
