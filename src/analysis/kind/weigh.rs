@@ -124,7 +124,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
         let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
-        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent;
+        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || above.is_called_resident();
         let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =
@@ -476,6 +476,13 @@ impl Reading<'_> {
     fn tells(&self) -> bool {
         self.facts.iter().any(|fact| fact.weight >= TELLING)
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
+    }
+
+    /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`.
+    fn is_called_resident(&self) -> bool {
+        const RESIDENT: [&str; 3] = ["agent", "agentd", "daemon"];
+        let name = self.program.name.to_ascii_lowercase();
+        self.tool.is_none() && RESIDENT.iter().any(|word| name.ends_with(word))
     }
 
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
