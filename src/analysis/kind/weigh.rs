@@ -478,13 +478,6 @@ impl Reading<'_> {
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
     }
 
-    /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`.
-    fn is_called_resident(&self) -> bool {
-        const RESIDENT: [&str; 3] = ["agent", "agentd", "daemon"];
-        let name = self.program.name.to_ascii_lowercase();
-        self.tool.is_none() && RESIDENT.iter().any(|word| name.ends_with(word))
-    }
-
     /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
     pub fn decides(&self) -> bool {
         self.tool.is_some_and(|tool| tool.words.decides)

@@ -337,8 +337,10 @@ pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
         return if let Some(target) = target { ruling.target(target) } else { ruling };
     }
     // A download to where backups lie is how some mail and cloud systems are backed up.
-    let saved =
-        args.iter().position(|arg| matches!((name, *arg), ("curl", "-o") | (_, "--output" | "-O" | "-P"))).and_then(|at| args.get(at + 1).copied());
+    let saved = args
+        .iter()
+        .position(|arg| matches!((name, *arg), ("curl", "-o") | (_, "--output" | "-O" | "-P")))
+        .and_then(|at| args.get(at + 1).copied());
     match saved.filter(|path| path.contains('/') && !path.contains("://") && place_says(path).weight() > 0.4) {
         Some(path) => Ruling::new(Doing::Backup, COPIES, "fetches data").target(path),
         None => Ruling::new(Doing::Unknown, 0.0, "transfers files"),
