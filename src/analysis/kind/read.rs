@@ -243,7 +243,8 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     let called = tool.name.as_str();
     // One that a script started does what it was started for.
     let waits = process.leaf && process.parent == 1 && words.may_serve() && !words.conducts && !reading.pace.works();
-    if args.is_empty() && tool.role == Role::Backup && (words.otherwise == Some(Doing::Quiet) || waits) {
+    let stays = by_words.is_none() && reading.program.is_told_to_stay();
+    if tool.role == Role::Backup && (stays || args.is_empty() && (words.otherwise == Some(Doing::Quiet) || waits)) {
         // Its arguments are hidden, or it has none: whether it works must do.
         reading.doing = Doing::Agent;
     } else if let Some((doing, word)) = by_words {
@@ -435,6 +436,7 @@ fn round_of(arg: &str) -> Option<(&str, f64)> {
 /// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
 fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'a Catalogue) {
     reading.tool = known.find("sh");
+    let names: Vec<&str> = commands(line).into_iter().map(|command| unwrap(command.words).name).collect();
     for command in commands(line) {
         reading.targets.extend(command.output.filter(|output| !output.starts_with("/dev/") && !output.starts_with('&')));
         if !leaf {
@@ -445,6 +447,9 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'
             continue;
         }
         let Some(tool) = known.find(inner.name) else { continue };
+        if tool.words.sinks.iter().any(|sink| names.contains(&sink.as_str())) {
+            continue;
+        }
         let doing = tool.words.doing(&inner.args).map(|(doing, _)| doing);
         if reading.doing == Doing::Unknown
             && (doing == Some(Doing::Backup) || doing.is_none() && tool.role == Role::Backup && tool.words.otherwise.is_none())
