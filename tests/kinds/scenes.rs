@@ -221,8 +221,8 @@ fn like_a_sink(file: &str) -> bool {
         ".tbz2",
         ".txz",
     ];
-    let ends = |ending: &&str| {
-        file.match_indices(*ending).any(|(at, _)| !file[at + ending.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+    let ends = |ending: &str| {
+        file.match_indices(ending).any(|(at, _)| !file[at + ending.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
     };
-    ENDINGS.iter().any(|ending| ends(&ending)) || ["back", "dump", "/mnt/", "nas"].iter().any(|part| file.contains(part))
+    ENDINGS.iter().any(|ending| ends(ending)) || ["back", "dump", "/mnt/", "nas"].iter().any(|part| file.contains(part))
 }
