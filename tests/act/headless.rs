@@ -2,7 +2,8 @@
 //!
 //! Each test starts a job of its own and names it by its identity; nothing else of this host is touched.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output, Stdio};
 
@@ -159,13 +160,24 @@ fn what_is_known_from_a_pause_only_goes_on_and_no_more() {
 fn a_proof_answers_what_it_has_shown() {
     let host = Host::new();
     let (job, id) = nightly();
-    let proven = host.run(&["prove", "--seconds", "6", "--job", &id, "--yes", "--json"]);
+    let site = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", site.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut visitor in site.incoming().flatten() {
+            let _ = visitor.read(&mut [0; 4096]);
+            let _ = visitor.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let proven = host.run(&["prove", "--seconds", "6", "--job", &id, "--yes", "--json", "--probe", &url]);
     let answer = json(&proven);
     assert_eq!(proven.status.code(), Some(0), "{answer:#}");
     assert_eq!(answer["action"], "proof by a pause of 6 s");
     // A sleeper is nobody's cause, whoever else waits on this host meanwhile.
     let shown = answer["proof"]["shown"].as_str().unwrap();
     assert!(matches!(shown, "nothing" | "not_the_cause" | "part" | "cause"), "{answer:#}");
+    let site = &answer["proof"]["site"];
+    let asked = [&site["before"], &site["after"]].map(|words| words.as_str().is_some_and(|words| words.starts_with("204 in ")));
+    assert_eq!(asked, [true, true], "{answer:#}");
     assert_eq!(seen(&host), [answer["proof"]["sentence"].as_str().unwrap()]);
     assert_eq!(state(job.pid()), 'S');
 }
