@@ -15,8 +15,14 @@ use super::{Launcher, ProcessShape};
 const COMES_OUT: f64 = 0.1;
 
 impl<'a> Read<'a, '_> {
-    /// A database is copied into another one: the process that reads from the dump.
+    /// A database or a filesystem is copied into another one: what reads from the dump.
     pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
+        // `zfs send tank/prod | zfs receive tank/stage`
+        let receives = |reading: &&Reading| reading.doing == Doing::Batch && reading.program.name == of.program.name;
+        let into_copy = |reading: &Reading| reading.program.args.iter().any(|arg| place_says(arg).copy > 0.0);
+        if let Some(receiver) = self.readings.iter().filter(receives).find(|reading| into_copy(reading)) {
+            return Some(receiver.program.name);
+        }
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
         let over_ssh =
             self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
