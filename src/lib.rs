@@ -22,7 +22,7 @@
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
 //! | what belongs to a job though it runs elsewhere; what only works for it | `analysis::jobs`: `join`; `carried` |
-//! | what a job is called | `analysis::name` |
+//! | what a job is called | `analysis::name`; `analysis::interpreter` for what stands behind one |
 //! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
 //! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
 //! | what `explain` says of a process | `report::explain` |
