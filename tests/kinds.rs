@@ -17,7 +17,9 @@ use std::path::Path;
 use serde::Deserialize;
 use whytop::analysis::diagnosis::{Finding, Kind};
 use whytop::analysis::kind::catalogue::DATA;
-use whytop::analysis::kind::{Catalogue, JobShape, Launcher, OpenFiles, ProcessShape, backup_part, backup_strength, judge};
+use whytop::analysis::kind::{
+    Catalogue, JobShape, Launcher, OpenFiles, ProcessShape, Recent, backup_part, backup_strength, judge,
+};
 use whytop::sample::IoBytes;
 use whytop::units::ProcessId;
 
@@ -80,6 +82,9 @@ struct Actor {
     read: f64,
     #[serde(default)]
     write: f64,
+    /// Tasks that wait for a disk or a CPU.
+    #[serde(default)]
+    waiting: f64,
     /// I/O cannot be seen.
     #[serde(default)]
     hidden: bool,
@@ -135,6 +140,7 @@ struct Owned {
     age: f64,
     cores: f64,
     io: Option<(f64, f64)>,
+    waiting: f64,
     reads: Vec<String>,
     writes: Vec<String>,
     away: Vec<String>,
@@ -161,7 +167,12 @@ impl Owned {
                 let (read, written) = ((read * 1e6 * self.age) as u64, (write * 1e6 * self.age) as u64);
                 IoBytes { read, written, read_any: read, written_any: written }
             }),
-            recent: None,
+            recent: (self.waiting > 0.0).then(|| Recent {
+                cpu_cores: self.cores,
+                read_bytes: self.io.map(|(read, _)| read * 1e6),
+                write_bytes: self.io.map(|(_, write)| write * 1e6),
+                waiting: self.waiting,
+            }),
             files: OpenFiles { reading: &self.reads, writing: &self.writes, away: &self.away, growing: &self.grows },
         }
     }
@@ -197,6 +208,7 @@ impl Case {
                     age: actor.age,
                     cores: actor.cpu,
                     io: (!actor.hidden).then_some((actor.read, actor.write)),
+                    waiting: actor.waiting,
                     reads: actor.reads.clone(),
                     writes: actor.writes.clone(),
                     away: actor.away.clone(),
@@ -406,6 +418,7 @@ fn hostile_text_does_not_reach_the_evidence() {
         age: 9.0,
         cores: 1.0,
         io: Some((50.0, 50.0)),
+        waiting: 0.0,
         reads: Vec::new(),
         writes: vec!["/mnt/backup/\x07.tar".into()],
         away: Vec::new(),
@@ -468,6 +481,7 @@ fn odd_shapes_are_survived() {
             age: 0.0,
             cores: f64::NAN,
             io: None,
+            waiting: 0.0,
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),
@@ -502,6 +516,7 @@ fn a_table_of_five_thousand_processes_takes_milliseconds() {
             age: 60.0,
             cores: 0.1,
             io: Some((1.0, 1.0)),
+            waiting: 0.0,
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),

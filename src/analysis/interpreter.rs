@@ -34,8 +34,7 @@ struct Options {
     value_words: &'static [&'static str],
 }
 
-const PLAIN: Options =
-    Options { code: "", module: "", values: "", rest: "", code_words: &[], file_words: &[], value_words: &[] };
+const PLAIN: Options = Options { code: "", module: "", values: "", rest: "", code_words: &[], file_words: &[], value_words: &[] };
 const PYTHON: Options = Options { code: "c", module: "m", values: "WX", value_words: &["--check-hash-based-pycs"], ..PLAIN };
 const PERL: Options = Options { code: "eE", values: "I", rest: "MmiFxDCV", ..PLAIN };
 const RUBY: Options = Options {
@@ -298,7 +297,8 @@ mod tests {
 
     #[test]
     fn what_comes_through_a_pipe_is_not_known() {
-        for line in ["python3 - x.py", "bash -s x y", "perl", "php", "-bash", "python3 -i", "python3 -m", "bash -l", "java -jar"] {
+        for line in ["python3 - x.py", "bash -s x y", "perl", "php", "-bash", "python3 -i", "python3 -m", "bash -l", "java -jar"]
+        {
             assert!(matches!(found(line).as_str(), "nothing" | "none"), "{line}: {}", found(line));
         }
     }
