@@ -26,6 +26,10 @@ const READS_BACKUP: f64 = -0.6;
 const BESIDE: f64 = 0.35;
 /// What it reads is cut into numbered pieces to be sent away.
 const PIECES: f64 = 0.35;
+/// What it reads of others becomes an archive with a date in its name, in a place that is for that or on another filesystem.
+const PACKS: f64 = 0.3;
+/// Part of what is read that comes out again where it is packed and not digested: of pictures and documents nearly all.
+const PACKED: f64 = 0.5;
 /// Somebody fetches what has nothing in common but this host, over SFTP. Who fetches a site's files or his own does not.
 const FETCHES_ALL: f64 = 0.5;
 /// The session may only read.
@@ -189,8 +193,15 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     };
     let lives = |file: &str| foreign(&file) && !is_kept(file) && !file.starts_with("/etc/");
     let copies = !reading.pace.stores && read().any(|file| lives(file) || is_snapshot_device(file));
-    let written = files.writing.iter().map(String::as_str);
-    if let Some(piece) = read().chain(written).find(|file| is_piece(file)).filter(|_| copies) {
+    let written = || files.writing.iter().map(String::as_str);
+    let packed = |file: &&str| {
+        let says = place_says(file);
+        says.place > 0.0 && says.dated > 0.0 && says.archive > 0.0
+    };
+    if let Some(archive) = written().find(packed).filter(|_| copies && reading.pace.comes_out(PACKED)) {
+        reading.facts.push(Fact { weight: PACKS, text: format!("what it reads becomes {}", shown(archive)) });
+    }
+    if let Some(piece) = read().chain(written()).find(|file| is_piece(file)).filter(|_| copies) {
         reading.facts.push(Fact { weight: PIECES, text: format!("it cuts what it reads into pieces: {}", shown(piece)) });
     }
     if let Some(file) = read().find(|file| is_kept(file)).filter(|_| copies) {

@@ -106,6 +106,11 @@ impl Pace {
         self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default())
     }
 
+    /// Whether at least this part of what it takes in comes out again. `false`: not seen, or it takes in next to nothing.
+    pub fn comes_out(self, part: f64) -> bool {
+        self.read.zip(self.write).is_some_and(|(read, write)| read > WORKING_BYTES && write >= read * part)
+    }
+
     /// Whether that is work.
     pub fn works(self) -> bool {
         self.cores >= WORKING_CORES || self.bytes() >= WORKING_BYTES
