@@ -13,15 +13,25 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common::fake_proc::FakeProc;
+use jiff::tz::TimeZone;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
+use whytop::history::Limits;
+use whytop::kernel::{ProcRoot, Reader};
+use whytop::monitor::Monitor;
+use whytop::report::Explained;
 
 /// Runs whytop on this tree, with this folder for the user's configuration.
 fn whytop(host: &FakeProc, config: &Path, arguments: &[&str]) -> Output {
+    whytop_with(host, Path::new(""), config, arguments)
+}
+
+/// The same, with this file for the host's own rules.
+fn whytop_with(host: &FakeProc, rules: &Path, config: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_whytop"))
         .args(arguments)
         .args(["--proc", host.path().to_str().unwrap()])
-        .env("WHYTOP_HOST_RULES", "")
+        .env("WHYTOP_HOST_RULES", rules)
         .env("XDG_CONFIG_HOME", config)
         .env_remove("NO_COLOR")
         .output()
@@ -128,15 +138,86 @@ fn what_cannot_be_explained_is_one_line_and_exit_2() {
     }
 }
 
+/// What speaks against is told as well, with its weight: a script that is called like a backup, and rests.
+#[test]
+fn what_speaks_against_a_backup_is_told() {
+    let (host, none) = (host(), tempfile::tempdir().unwrap());
+    let cron = "0::/system.slice/cron.service";
+    let command = ["/bin/sh", "/root/nightly-backup.sh"];
+    host.process(800, "nightly-backup.").parent(501).group(800, 800).cmdline(&command).cgroup(cron).start(8_000_000).write();
+    let output = whytop(&host, none.path(), &["explain", "800"]);
+    let told = text(&output.stdout);
+    let against = told.split_once("what speaks against a backup:\n").map(|(_, rest)| rest).unwrap_or_else(|| panic!("{told}"));
+    assert!(against.starts_with("  -0.70 it does next to nothing\n"), "{told}");
+    assert!(told.contains("what speaks for it:\n  +") && !told.contains("nightly-backup.sh: backup"), "{told}");
+    let answer = json(&whytop(&host, none.path(), &["explain", "800", "--json"]));
+    assert_eq!(answer["against"], serde_json::json!([{ "weight": -0.7, "text": "it does next to nothing" }]));
+    assert_ne!(answer["job"]["kind"], "backup");
+    // Of a backup that works nothing does.
+    let answer = json(&whytop(&host, none.path(), &["explain", "503", "--json"]));
+    assert_eq!(answer["against"], serde_json::json!([]));
+}
+
 #[test]
 fn every_process_of_this_host_can_be_explained() {
-    let own = std::process::id().to_string();
-    for pid in ["1", "2", &own] {
-        let output = Command::new(env!("CARGO_BIN_EXE_whytop")).args(["explain", pid]).output().unwrap();
-        // In a container there need be no second process.
-        let there = output.status.code() == Some(0) || !Path::new("/proc").join(pid).exists();
-        assert!(there, "{pid}: {}", text(&output.stderr));
+    let mut reader = Reader::new(ProcRoot::open(Path::new("/proc")).unwrap()).unwrap();
+    let mut monitor = Monitor::new(&reader.facts(), Limits::default());
+    monitor.ingest(reader.sample().unwrap());
+    reader.settle(Duration::from_millis(300));
+    let diagnosis = monitor.ingest(reader.sample().unwrap());
+    let pids: Vec<i32> = diagnosis.jobs.iter().flat_map(|job| &job.facts.members).map(|member| member.id.pid).collect();
+    assert!(pids.contains(&std::process::id().cast_signed()), "{pids:?}");
+    for pid in &pids {
+        let explained = Explained::of(&diagnosis, *pid).unwrap_or_else(|| panic!("{pid} is not explained"));
+        let told = anstream::adapter::strip_str(&explained.text(&TimeZone::UTC)).to_string();
+        let steers = |c: char| c.is_control() && c != '\n';
+        let head = told.lines().next().unwrap_or_default();
+        assert!(head.contains(&format!(" {pid} belongs to ")) && head.contains(": ") && !told.contains(steers), "{told}");
+        let answer: Value = serde_json::from_str(&explained.json().unwrap()).unwrap();
+        let line = answer["lineage"].as_array().unwrap();
+        let named = |one: &Value| !one["name"].as_str().unwrap().trim().is_empty();
+        assert!(answer["pid"] == *pid && line.last().unwrap()["pid"] == *pid && line.iter().all(named), "{answer}");
+        let members = answer["members"].as_array().unwrap();
+        assert!(members.iter().any(|one| one["pid"] == *pid), "{answer}");
+        let weighs = |one: &Value, sign: f64| (0.0..=1.0).contains(&(one["weight"].as_f64().unwrap() * sign));
+        assert!(answer["for"].as_array().unwrap().iter().all(|one| weighs(one, 1.0)), "{answer}");
+        assert!(answer["against"].as_array().unwrap().iter().all(|one| weighs(one, -1.0)), "{answer}");
     }
+}
+
+/// Code on a command line is hostile as a name: it is long, and says nothing of who runs it.
+#[test]
+fn an_interpreter_with_code_keeps_its_own_name() {
+    let (host, none) = (host(), tempfile::tempdir().unwrap());
+    let python = ["python3", "-c", "import time; time.sleep(20)"];
+    host.process(810, "python3").cmdline(&python).cgroup("0::/user.slice/user-0.slice/session-4.scope").write();
+    let told = text(&whytop(&host, none.path(), &["explain", "810"]).stdout);
+    assert!(told.starts_with("python3 810 belongs to python3: "), "{told}");
+}
+
+/// Each file adds to what those before it say: compiled in, the host's, the user's.
+#[test]
+fn the_hosts_rules_count_and_the_users_win_over_them() {
+    let (host, folder) = (host(), tempfile::tempdir().unwrap());
+    let rules = folder.path().join("etc-rules.toml");
+    let (safe, borg) = ("[[group]]\nrole = \"batch\"\nwork = \"night watch\"\nnames = [\"nightsafe\"]\n", "names = [\"borg\"]\n");
+    let bad = "[[tool]]\nnames = [\"x\"]\nrole = \"bakcup\"\n";
+    fs::write(&rules, format!("{safe}[[group]]\nrole = \"batch\"\nwork = \"count\"\n{borg}{bad}")).unwrap();
+    let look = || json(&whytop_with(&host, &rules, folder.path(), &["once", "--json"]));
+    let said = |answer: &Value, pid: i64| {
+        let job = job_of(answer, pid);
+        (job["kind"].as_str().unwrap().to_owned(), job["work"].as_str().unwrap_or_default().to_owned())
+    };
+    let own = |kind: &str, work: &str| (kind.to_owned(), work.to_owned());
+    let answer = look();
+    assert_eq!((said(&answer, 700), said(&answer, 503)), (own("batch", "night watch"), own("batch", "count")));
+    let gaps = answer["gaps"].to_string();
+    assert!(gaps.contains("etc-rules.toml:11") && gaps.contains("bakcup"), "{gaps}");
+    fs::create_dir(folder.path().join("whytop")).unwrap();
+    let users = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\nbackup = [\"take\"]\n";
+    fs::write(folder.path().join("whytop/rules.toml"), users).unwrap();
+    let answer = look();
+    assert_eq!((said(&answer, 700), said(&answer, 503)), (own("backup", ""), own("batch", "count")));
 }
 
 #[test]
