@@ -3,18 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/screen.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod screen;
 
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::fake_proc::FakeProc;
 use jiff::tz::TimeZone;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use screen::Terminal;
 use serde_json::Value;
 use whytop::history::Limits;
 use whytop::kernel::{ProcRoot, Reader};
@@ -329,6 +336,95 @@ fn a_pipe_for_a_rules_file_is_refused() {
         return;
     }
     goes_on_without(&host, config.path(), "no regular file");
+}
+
+/// A timer is told by the files that enable it: nobody asks the service manager.
+#[test]
+fn what_a_timer_starts_is_told_from_what_stays() {
+    let (host, none) = (FakeProc::new(), tempfile::tempdir().unwrap());
+    host.process(1, "systemd").parent(0).cgroup("0::/init.scope").write();
+    let enabled = none.path().join("etc/systemd/system/timers.target.wants");
+    fs::create_dir_all(&enabled).unwrap();
+    std::os::unix::fs::symlink("/usr/lib/systemd/system/pack.timer", enabled.join("pack.timer")).unwrap();
+    for (pid, unit) in [(600, "pack.service"), (601, "stay.service")] {
+        let process = host.process(pid, "tar").cmdline(&["tar", "-czf", "/srv/out/www.tgz", "/srv/www"]);
+        process.cgroup(&format!("0::/system.slice/{unit}")).start(8_639_000).ran(4_000_000_000).write();
+    }
+    let explained = |pid: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_whytop"))
+            .args(["explain", pid, "--json", "--proc", host.path().to_str().unwrap()])
+            .env("WHYTOP_UNITS_BELOW", none.path())
+            .env("WHYTOP_HOST_RULES", "")
+            .env("XDG_CONFIG_HOME", none.path())
+            .output()
+            .unwrap();
+        let answer = json(&output);
+        (answer["job"]["launched_by"].as_str().unwrap().to_owned(), answer["for"].to_string().contains("its unit has a timer"))
+    };
+    assert_eq!(explained("600"), ("the service manager (it has a timer)".to_owned(), true));
+    assert_eq!(explained("601"), ("the service manager".to_owned(), false));
+}
+
+/// A job that somebody called cron starts whenever it is told to, in a whytop that watches and in one that comes later.
+#[test]
+fn earlier_runs_are_known_to_the_next_whytop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let script = |name: &str, text: String| {
+        fs::write(path(name), text).unwrap();
+        fs::set_permissions(path(name), Permissions::from_mode(0o755)).unwrap();
+    };
+    let here = folder.path().display();
+    script("cron", format!("#!/bin/sh\nwhile read go; do {here}/nightly.sh; done\n"));
+    let work = format!("case $long in ever) while [ -e {here}/pid ]; do sleep 0.2; done;; *) sleep $long;; esac");
+    script("nightly.sh", format!("#!/bin/sh\necho $$ > {here}/pid\nread -r long < {here}/long\n{work}\n"));
+    fs::write(path("long"), "1.2\n").unwrap();
+    let mut cron = Command::new(path("cron")).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut go = cron.stdin.take().unwrap();
+    let place = format!("WHYTOP_RUNTIME_DIR={here}");
+    let arguments = [&place, "WHYTOP_HOST_RULES=", env!("CARGO_BIN_EXE_whytop"), "--interval", "250ms"];
+    let mut terminal = Terminal::start(Path::new("/usr/bin/env"), &arguments, 120, 40);
+    terminal.wait_for(&["LOAD"]);
+    let runs = || -> usize {
+        let page = fs::read(path("runs.json")).unwrap_or_default();
+        let runs: Vec<Value> = serde_json::from_slice(&page).unwrap_or_default();
+        runs.iter().filter(|run| run["work"]["name"] == "nightly.sh").count()
+    };
+    let begun = Instant::now();
+    while runs() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no two runs are kept");
+        // One that fell between two looks is not kept: then there is another.
+        let (before, sent) = (runs(), Instant::now());
+        writeln!(go).unwrap();
+        while runs() == before && sent.elapsed() < Duration::from_secs(6) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    terminal.send("q");
+    assert!(terminal.end().success());
+
+    fs::remove_file(path("pid")).unwrap();
+    fs::write(path("long"), "ever\n").unwrap();
+    writeln!(go).unwrap();
+    drop(go);
+    let pid = loop {
+        if let Some(pid) = fs::read_to_string(path("pid")).ok().filter(|pid| pid.ends_with('\n')) {
+            break pid.trim().to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(90), "the last run does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let usual = || {
+        let mut whytop = Command::new(env!("CARGO_BIN_EXE_whytop"));
+        json(&whytop.args(["explain", &pid, "--json"]).env("WHYTOP_RUNTIME_DIR", folder.path()).output().unwrap())
+    };
+    let known = usual();
+    fs::set_permissions(path("runs.json"), Permissions::from_mode(0o666)).unwrap();
+    let doubtful = usual();
+    let _ = kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL);
+    let _ = cron.wait();
+    assert!(known["usual_s"].as_f64().is_some_and(|seconds| (1.0..60.0).contains(&seconds)), "{known}");
+    assert_eq!(doubtful["usual_s"], Value::Null, "others could have written it: {doubtful}");
 }
 
 /// A filesystem whose daemon says nothing, not even at first: whoever looks for a file there waits for good.

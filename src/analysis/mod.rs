@@ -22,7 +22,7 @@ pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod memory;
 mod name;
-pub(crate) mod past;
+pub mod past;
 pub(crate) mod stalls;
 pub(crate) mod storage;
 pub(crate) mod table;

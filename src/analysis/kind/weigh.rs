@@ -123,7 +123,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
-        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer);
         let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || above.is_called_resident();
         let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
@@ -433,7 +433,7 @@ impl<'a, 'b> Read<'a, 'b> {
         let read: f64 = self.readings.iter().filter_map(|reading| reading.pace.read).sum();
         let scheduled = match self.job.launcher {
             Launcher::Cron | Launcher::At | Launcher::SshCommand => true,
-            Launcher::ServiceManager => self.job.processes.first().is_some_and(|root| root.age < SETTLED),
+            Launcher::ServiceManager | Launcher::Timer => self.job.processes.first().is_some_and(|root| root.age < SETTLED),
             _ => false,
         };
         if read > MUCH && scheduled {
@@ -452,6 +452,7 @@ impl<'a, 'b> Read<'a, 'b> {
         match self.job.launcher {
             Launcher::Cron => scale.put(SCHEDULED, || "started by cron".into()),
             Launcher::At => scale.put(SCHEDULED, || "started by at".into()),
+            Launcher::Timer => scale.put(SCHEDULED, || "its unit has a timer".into()),
             Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
             Launcher::Automation if open => {
                 scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into());
