@@ -34,6 +34,8 @@ pub struct Table {
     entries: FxHashMap<Pid, Box<Entry>>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
+    /// Processes whose first task is stopped or has ended.
+    halted: FxHashSet<Pid>,
     /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
     stuck: FxHashMap<TaskId, (Pid, Nanos)>,
     /// By CPU: how far its clock is ahead of the time since boot, in nanoseconds. A clock is only read where something ran, so the
@@ -293,6 +295,9 @@ impl Table {
             }
             runnable + stuck > 0
         });
+        let halts = |task: &&Task| task.id.tid == task.pid && matches!(task.state, TaskState::Stopped | TaskState::Dead);
+        self.halted.extend(sample.tasks.iter().filter(halts).map(|task| task.pid));
+        self.halted.retain(|pid| entries.get(pid).is_some_and(|entry| entry.tasks.iter().any(|task| halts(&task))));
         self.stuck.retain(|id, (pid, _)| entries.get(pid).is_some_and(|entry| entry.task(*id).is_some()));
         self.before = Some(sample.since_boot);
         used
@@ -352,6 +357,12 @@ impl Table {
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
         self.restless.iter().filter_map(|pid| self.get(*pid))
+    }
+
+    /// Processes whose first task is stopped or has ended, with its state.
+    pub fn halted(&self) -> impl Iterator<Item = (ProcessId, TaskState)> {
+        let state = |entry: &Entry| entry.tasks.iter().find(|task| task.id.tid == task.pid).map(|task| task.state);
+        self.halted.iter().filter_map(|pid| self.get(*pid)).filter_map(move |entry| Some((entry.process.id, state(entry)?)))
     }
 
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.

@@ -45,7 +45,7 @@ impl Reading<'_> {
     pub fn is_called_resident(&self) -> bool {
         const RESIDENT: [&str; 3] = ["agent", "agentd", "daemon"];
         let name = self.program.name.to_ascii_lowercase();
-        self.tool.is_none() && RESIDENT.iter().any(|word| name.ends_with(word))
+        self.tool.is_none() && (self.program.is_told_to_stay() || RESIDENT.iter().any(|word| name.ends_with(word)))
     }
 }
 

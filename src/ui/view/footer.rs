@@ -98,14 +98,13 @@ fn gaps(state: &State) -> String {
         (None, Some((host, glance))) => (&glance.gaps, host.root),
         (None, None) => return String::new(),
     };
-    let words = |own: bool| gaps.iter().filter(move |known| gap::is_own(known) == own).map(move |known| gap::words(known, root));
-    let unseen: Vec<String> = words(false).collect();
+    let unseen = gap::unseen(gaps.iter(), root);
     let mut lines = Vec::new();
     if !unseen.is_empty() {
         lines.push(format!("not seen: {}", unseen.join("; ")));
     }
     // That its own memory may be taken away is news only where somebody waits for memory.
     let short = state.diagnosis.as_ref().is_some_and(|d| d.pressure.is_some_and(|pressure| pressure.memory_some10 > 0.0));
-    lines.extend(words(true).filter(|_| short));
+    lines.extend(gaps.iter().filter(|known| gap::is_own(known) && short).map(|known| gap::words(known, root)));
     lines.join("; ")
 }
