@@ -404,6 +404,84 @@ fn the_data_files_are_sound() {
     assert_eq!(names.len(), known.len(), "the catalogue holds every name");
 }
 
+/// What is met most is told of before the key: what ending it leaves behind, and how its work is taken up again.
+#[test]
+fn of_the_most_common_tools_it_is_known_what_ending_them_does() {
+    let known = Catalogue::built_in();
+    for name in [
+        "borg",
+        "borgmatic",
+        "restic",
+        "rustic",
+        "kopia",
+        "duplicity",
+        "duply",
+        "rdiff-backup",
+        "rsnapshot",
+        "tarsnap",
+        "duplicacy",
+        "duplicati",
+        "burp",
+        "btrbk",
+        "btrfs",
+        "zfs",
+        "syncoid",
+        "dar",
+        "rsync",
+        "rclone",
+        "aws",
+        "cp",
+        "scp",
+        "tar",
+        "zip",
+        "dd",
+        "dump",
+        "xfsdump",
+        "partclone",
+        "mysqldump",
+        "mydumper",
+        "xtrabackup",
+        "mariabackup",
+        "pg_dump",
+        "pg_basebackup",
+        "pgbackrest",
+        "barman",
+        "wal-g",
+        "mongodump",
+        "rman",
+        "vzdump",
+        "proxmox-backup-client",
+        "bacula-fd",
+        "bpbkar",
+        "dsmc",
+        "save",
+        "avtar",
+        "gitlab-backup",
+        "ipa-backup",
+        "apt-get",
+        "dpkg",
+        "logrotate",
+        "updatedb",
+        "mandb",
+        "clamscan",
+        "freshclam",
+        "aide",
+        "fstrim",
+        "mdadm",
+        "zpool",
+        "e2scrub",
+        "find",
+        "rm",
+        "sort",
+        "sha256sum",
+        "pg_restore",
+        "ffmpeg",
+    ] {
+        let advice = known.find(name).unwrap_or_else(|| panic!("{name} is not known")).words.advice();
+        assert!(advice.consequence.is_some() && advice.resume.is_some(), "{name}: {advice:?}");
+    }
+}
+
 #[test]
 fn hostile_text_does_not_reach_the_evidence() {
     let argv: Vec<String> = ["/opt/x/\x1b[31mbackup\n.sh", "--dump", "/mnt/nas/\u{202e}a.tar.gz"].map(str::to_owned).into();
