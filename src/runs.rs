@@ -42,7 +42,9 @@ fn read(file: &Path) -> Vec<Run> {
 fn add(file: &Path, fresh: Vec<Run>) -> io::Result<()> {
     let _lock = ledger::locked(file)?;
     let mut past = Past::default();
-    read(file).into_iter().chain(fresh).for_each(|run| past.add(run));
+    for run in read(file).into_iter().chain(fresh) {
+        past.add(run);
+    }
     ledger::write_own(file, &serde_json::to_vec(&past.into_runs())?)
 }
 

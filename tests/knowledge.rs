@@ -28,21 +28,22 @@ use whytop::kernel::{ProcRoot, Reader};
 use whytop::monitor::Monitor;
 use whytop::report::Explained;
 
-/// Runs whytop on this tree, with this folder for the user's configuration.
-fn whytop(host: &FakeProc, config: &Path, arguments: &[&str]) -> Output {
-    whytop_with(host, Path::new(""), config, arguments)
+/// whytop on this tree, with this folder for the user's configuration.
+fn command(host: &FakeProc, config: &Path, arguments: &[&str]) -> Command {
+    let mut whytop = Command::new(env!("CARGO_BIN_EXE_whytop"));
+    whytop.args(arguments).args(["--proc", host.path().to_str().unwrap()]);
+    whytop.env("WHYTOP_HOST_RULES", "").env("XDG_CONFIG_HOME", config).env_remove("NO_COLOR");
+    whytop
 }
 
-/// The same, with this file for the host's own rules.
-fn whytop_with(host: &FakeProc, rules: &Path, config: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_whytop"))
-        .args(arguments)
-        .args(["--proc", host.path().to_str().unwrap()])
-        .env("WHYTOP_HOST_RULES", rules)
-        .env("XDG_CONFIG_HOME", config)
-        .env_remove("NO_COLOR")
-        .output()
-        .unwrap()
+fn whytop(host: &FakeProc, config: &Path, arguments: &[&str]) -> Output {
+    command(host, config, arguments).output().unwrap()
+}
+
+/// Runs all of them at once: each looks for a second.
+fn at_once<const N: usize>(commands: [Command; N]) -> [Output; N] {
+    let start = |mut command: Command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    commands.map(start).map(|child| child.wait_with_output().unwrap())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -96,7 +97,8 @@ fn job_of(answer: &Value, pid: i64) -> Value {
 #[test]
 fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
     let (host, none) = (host(), tempfile::tempdir().unwrap());
-    let output = whytop(&host, none.path(), &["explain", "503"]);
+    let asked = [["explain", "503"].as_slice(), &["explain", "503", "--json"]];
+    let [output, answer] = at_once(asked.map(|words| command(&host, none.path(), words)));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let told = text(&output.stdout);
     for part in [
@@ -111,7 +113,8 @@ fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
     ] {
         assert!(told.to_lowercase().contains(&part.to_lowercase()), "no '{part}' in:\n{told}");
     }
-    let answer = json(&whytop(&host, none.path(), &["explain", "503", "--json"]));
+    let answer = json(&answer);
+    assert_eq!(answer["against"], serde_json::json!([]));
     assert_eq!((&answer["pid"], &answer["name"], &answer["job"]["kind"]), (&503.into(), &"borg".into(), &"backup".into()));
     let lineage: Vec<i64> = answer["lineage"].as_array().unwrap().iter().map(|one| one["pid"].as_i64().unwrap()).collect();
     assert_eq!(lineage, [1, 500, 501, 502, 503]);
@@ -126,12 +129,12 @@ fn a_process_is_explained_with_its_job_lineage_evidence_and_advice() {
 fn a_thread_is_explained_as_its_process() {
     let (host, none) = (host(), tempfile::tempdir().unwrap());
     host.process(900, "shop").thread(901, "worker", 'D').write();
-    let output = whytop(&host, none.path(), &["explain", "901"]);
+    let asked = [["explain", "901"].as_slice(), &["explain", "901", "--json"]];
+    let [output, answer] = at_once(asked.map(|words| command(&host, none.path(), words)));
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(told.starts_with("901 is a thread of 900\n") && told.contains("shop 900"), "{told}");
-    let answer = json(&whytop(&host, none.path(), &["explain", "901", "--json"]));
-    assert_eq!(answer["pid"], 900);
+    assert_eq!(json(&answer)["pid"], 900);
 }
 
 #[test]
@@ -150,19 +153,16 @@ fn what_cannot_be_explained_is_one_line_and_exit_2() {
 fn what_speaks_against_a_backup_is_told() {
     let (host, none) = (host(), tempfile::tempdir().unwrap());
     let cron = "0::/system.slice/cron.service";
-    let command = ["/bin/sh", "/root/nightly-backup.sh"];
-    host.process(800, "nightly-backup.").parent(501).group(800, 800).cmdline(&command).cgroup(cron).start(8_000_000).write();
-    let output = whytop(&host, none.path(), &["explain", "800"]);
-    let told = text(&output.stdout);
+    let script = ["/bin/sh", "/root/nightly-backup.sh"];
+    host.process(800, "nightly-backup.").parent(501).group(800, 800).cmdline(&script).cgroup(cron).start(8_000_000).write();
+    let asked = [["explain", "800"].as_slice(), &["explain", "800", "--json"]];
+    let [told, answer] = at_once(asked.map(|words| command(&host, none.path(), words)));
+    let (told, answer) = (text(&told.stdout), json(&answer));
     let against = told.split_once("what speaks against a backup:\n").map(|(_, rest)| rest).unwrap_or_else(|| panic!("{told}"));
     assert!(against.starts_with("  -0.70 it does next to nothing\n"), "{told}");
     assert!(told.contains("what speaks for it:\n  +") && !told.contains("nightly-backup.sh: backup"), "{told}");
-    let answer = json(&whytop(&host, none.path(), &["explain", "800", "--json"]));
     assert_eq!(answer["against"], serde_json::json!([{ "weight": -0.7, "text": "it does next to nothing" }]));
     assert_ne!(answer["job"]["kind"], "backup");
-    // Of a backup that works nothing does.
-    let answer = json(&whytop(&host, none.path(), &["explain", "503", "--json"]));
-    assert_eq!(answer["against"], serde_json::json!([]));
 }
 
 #[test]
@@ -210,41 +210,48 @@ fn the_hosts_rules_count_and_the_users_win_over_them() {
     let (safe, borg) = ("[[group]]\nrole = \"batch\"\nwork = \"night watch\"\nnames = [\"nightsafe\"]\n", "names = [\"borg\"]\n");
     let bad = "[[tool]]\nnames = [\"x\"]\nrole = \"bakcup\"\n";
     fs::write(&rules, format!("{safe}[[group]]\nrole = \"batch\"\nwork = \"count\"\n{borg}{bad}")).unwrap();
-    let look = || json(&whytop_with(&host, &rules, folder.path(), &["once", "--json"]));
     let said = |answer: &Value, pid: i64| {
         let job = job_of(answer, pid);
         (job["kind"].as_str().unwrap().to_owned(), job["work"].as_str().unwrap_or_default().to_owned())
     };
     let own = |kind: &str, work: &str| (kind.to_owned(), work.to_owned());
-    let answer = look();
+    let users = folder.path().join("users");
+    fs::create_dir_all(users.join("whytop")).unwrap();
+    let entry = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\nbackup = [\"take\"]\n";
+    fs::write(users.join("whytop/rules.toml"), entry).unwrap();
+    let look = |config: &Path| {
+        let mut whytop = command(&host, config, &["once", "--json"]);
+        whytop.env("WHYTOP_HOST_RULES", &rules);
+        whytop
+    };
+    let [answer, of_the_user] = at_once([look(folder.path()), look(&users)]).map(|output| json(&output));
     assert_eq!((said(&answer, 700), said(&answer, 503)), (own("batch", "night watch"), own("batch", "count")));
     let gaps = answer["gaps"].to_string();
     assert!(gaps.contains("etc-rules.toml:11") && gaps.contains("bakcup"), "{gaps}");
-    fs::create_dir(folder.path().join("whytop")).unwrap();
-    let users = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\nbackup = [\"take\"]\n";
-    fs::write(folder.path().join("whytop/rules.toml"), users).unwrap();
-    let answer = look();
-    assert_eq!((said(&answer, 700), said(&answer, 503)), (own("backup", ""), own("batch", "count")));
+    assert_eq!((said(&of_the_user, 700), said(&of_the_user, 503)), (own("backup", ""), own("batch", "count")));
 }
 
 #[test]
 fn rules_that_were_asked_for_add_to_what_is_known() {
     let (host, folder) = (host(), tempfile::tempdir().unwrap());
-    let before = json(&whytop(&host, folder.path(), &["once", "--json"]));
-    assert_ne!(job_of(&before, 700)["kind"], "backup", "nobody knows it");
     let [mine, more] = ["mine.toml", "more.toml"].map(|name| folder.path().join(name));
     let entry = "[[tool]]\nnames = [\"nightsafe\"]\nrole = \"backup\"\nbackup = [\"take\"]\ncleanup = \"nightsafe unlock\"\n";
     fs::write(&mine, entry).unwrap();
-    let mine = mine.to_str().unwrap();
-    let answer = json(&whytop(&host, folder.path(), &["explain", "700", "--json", "--rules", mine]));
-    assert_eq!((&answer["job"]["kind"], &answer["job"]["tool"]), (&"backup".into(), &"nightsafe".into()));
-    assert_eq!(answer["advice"]["cleanup"], "nightsafe unlock");
-    // The later file wins, over the earlier and over what is compiled in.
     fs::write(&more, "[[group]]\nrole = \"batch\"\nwork = \"night watch\"\nnames = [\"nightsafe\", \"borg\"]\n").unwrap();
-    let both = ["once", "--json", "--rules", mine, "--rules", more.to_str().unwrap()];
-    let answer = json(&whytop(&host, folder.path(), &both));
+    let [mine, more] = [&mine, &more].map(|file| file.to_str().unwrap());
+    let asked = [
+        ["once", "--json"].as_slice(),
+        &["explain", "700", "--json", "--rules", mine],
+        &["once", "--json", "--rules", mine, "--rules", more],
+    ];
+    let answers = at_once(asked.map(|words| command(&host, folder.path(), words)));
+    let [before, with_mine, with_both] = answers.map(|output| json(&output));
+    assert_ne!(job_of(&before, 700)["kind"], "backup", "nobody knows it");
+    assert_eq!((&with_mine["job"]["kind"], &with_mine["job"]["tool"]), (&"backup".into(), &"nightsafe".into()));
+    assert_eq!(with_mine["advice"]["cleanup"], "nightsafe unlock");
+    // The later file wins, over the earlier and over what is compiled in.
     for pid in [503, 700] {
-        let job = job_of(&answer, pid);
+        let job = job_of(&with_both, pid);
         assert_eq!((&job["kind"], &job["work"]), (&"batch".into(), &"night watch".into()), "{job}");
     }
 }
@@ -350,19 +357,14 @@ fn what_a_timer_starts_is_told_from_what_stays() {
         let process = host.process(pid, "tar").cmdline(&["tar", "-czf", "/srv/out/www.tgz", "/srv/www"]);
         process.cgroup(&format!("0::/system.slice/{unit}")).start(8_639_000).ran(4_000_000_000).write();
     }
-    let explained = |pid: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_whytop"))
-            .args(["explain", pid, "--json", "--proc", host.path().to_str().unwrap()])
-            .env("WHYTOP_UNITS_BELOW", none.path())
-            .env("WHYTOP_HOST_RULES", "")
-            .env("XDG_CONFIG_HOME", none.path())
-            .output()
-            .unwrap();
-        let answer = json(&output);
-        (answer["job"]["launched_by"].as_str().unwrap().to_owned(), answer["for"].to_string().contains("its unit has a timer"))
+    let mut whytop = command(&host, none.path(), &["once", "--json"]);
+    let answer = json(&whytop.env("WHYTOP_UNITS_BELOW", none.path()).output().unwrap());
+    let told = |pid: i64| {
+        let job = job_of(&answer, pid);
+        (job["launched_by"].as_str().unwrap().to_owned(), job["evidence"].to_string().contains("its unit has a timer"))
     };
-    assert_eq!(explained("600"), ("the service manager (it has a timer)".to_owned(), true));
-    assert_eq!(explained("601"), ("the service manager".to_owned(), false));
+    assert_eq!(told(600), ("the service manager (it has a timer)".to_owned(), true));
+    assert_eq!(told(601), ("the service manager".to_owned(), false));
 }
 
 /// A job that somebody called cron starts whenever it is told to, in a whytop that watches and in one that comes later.
@@ -414,13 +416,16 @@ fn earlier_runs_are_known_to_the_next_whytop() {
         assert!(begun.elapsed() < Duration::from_secs(90), "the last run does not begin");
         std::thread::sleep(Duration::from_millis(5));
     };
-    let usual = || {
+    let doubtful = path("doubtful");
+    fs::create_dir(&doubtful).unwrap();
+    fs::copy(path("runs.json"), doubtful.join("runs.json")).unwrap();
+    fs::set_permissions(doubtful.join("runs.json"), Permissions::from_mode(0o666)).unwrap();
+    let explain = |runs: &Path| {
         let mut whytop = Command::new(env!("CARGO_BIN_EXE_whytop"));
-        json(&whytop.args(["explain", &pid, "--json"]).env("WHYTOP_RUNTIME_DIR", folder.path()).output().unwrap())
+        whytop.args(["explain", &pid, "--json"]).env("WHYTOP_RUNTIME_DIR", runs);
+        whytop
     };
-    let known = usual();
-    fs::set_permissions(path("runs.json"), Permissions::from_mode(0o666)).unwrap();
-    let doubtful = usual();
+    let [known, doubtful] = at_once([explain(folder.path()), explain(&doubtful)]).map(|output| json(&output));
     let _ = kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL);
     let _ = cron.wait();
     assert!(known["usual_s"].as_f64().is_some_and(|seconds| (1.0..60.0).contains(&seconds)), "{known}");

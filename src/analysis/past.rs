@@ -64,7 +64,7 @@ impl Past {
     /// Takes in a run that was seen, by this whytop or another one.
     pub fn add(&mut self, run: Run) {
         let known = self.names.iter().position(|(work, _)| *work == run.work);
-        let (work, mut runs) = known.map(|at| self.names.remove(at)).unwrap_or_else(|| (run.work.clone(), VecDeque::new()));
+        let (work, mut runs) = known.map_or_else(|| (run.work.clone(), VecDeque::new()), |at| self.names.remove(at));
         runs.retain(|known| known.root != run.root);
         if runs.len() == RUNS {
             runs.pop_front();
@@ -165,7 +165,9 @@ mod tests {
         other.note(&nightly, 60.1);
         let fresh = one.take_fresh();
         assert_eq!((fresh.len(), one.take_fresh().len()), (2, 0));
-        fresh.into_iter().for_each(|run| other.add(run));
+        for run in fresh {
+            other.add(run);
+        }
         assert_eq!(other.usual(&nightly), Some(Usual { runs: 2, seconds: 60.0 }));
         assert_eq!(other.into_runs().len(), 2);
     }

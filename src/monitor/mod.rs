@@ -118,7 +118,9 @@ impl Monitor {
     /// The same, with what other whytops saw of earlier runs.
     #[must_use]
     pub fn remembering(mut self, runs: Vec<Run>) -> Self {
-        runs.into_iter().for_each(|run| self.past.add(run));
+        for run in runs {
+            self.past.add(run);
+        }
         self
     }
 
