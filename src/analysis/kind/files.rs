@@ -107,7 +107,7 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
     let anybody = process.user.is_some_and(|user| ANYBODY.contains(&user));
     if role == Some(Role::Copier)
         && reading.doing == Doing::Agent
-        && (anybody || !files.reading.is_empty() && files.reading.iter().all(public))
+        && if files.reading.is_empty() { anybody } else { files.reading.iter().all(public) }
     {
         // A daemon of rsync that serves a mirror.
         reading.doing = Doing::Unknown;

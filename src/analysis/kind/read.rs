@@ -24,6 +24,8 @@ const LIES_IN: f64 = 0.25;
 const FETCHES: f64 = 0.2;
 /// A volume is read that a program nobody knows was told of; who checks one does that too.
 const READS_VOLUME: f64 = 0.4;
+/// A database hands tables to another host, to a user whose name says what for.
+const FOR_DUMPER: f64 = 0.6;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
@@ -227,6 +229,15 @@ fn read_postgres(reading: &mut Reading<'_>) {
         reading.doing = Doing::Backup;
         reading.weight = BACKS_UP;
         reading.text = "a backend of postgres is sending a base backup".into();
+    }
+    let from_here = |client: &str| ["[local]", "127.", "::1", "localhost"].iter().any(|here| client.starts_with(here));
+    if let Some(at) = args.iter().position(|arg| *arg == "COPY").filter(|at| *at >= 3 && reading.pace.only_reads())
+        && let (Some(user), Some(client)) = (args.get(at - 3), args.get(at - 1).filter(|client| !from_here(client)))
+        && says_backup(user)
+    {
+        reading.doing = Doing::Backup;
+        reading.weight = FOR_DUMPER;
+        reading.text = format!("a backend of postgres copies tables out for {} of {}", shown(user), shown(client));
     }
 }
 
