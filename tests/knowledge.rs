@@ -158,7 +158,7 @@ fn what_speaks_against_a_backup_is_told() {
     let asked = [["explain", "800"].as_slice(), &["explain", "800", "--json"]];
     let [told, answer] = at_once(asked.map(|words| command(&host, none.path(), words)));
     let (told, answer) = (text(&told.stdout), json(&answer));
-    let against = told.split_once("what speaks against a backup:\n").map(|(_, rest)| rest).unwrap_or_else(|| panic!("{told}"));
+    let against = told.split_once("what speaks against a backup:\n").map_or_else(|| panic!("{told}"), |(_, rest)| rest);
     assert!(against.starts_with("  -0.70 it does next to nothing\n"), "{told}");
     assert!(told.contains("what speaks for it:\n  +") && !told.contains("nightly-backup.sh: backup"), "{told}");
     assert_eq!(answer["against"], serde_json::json!([{ "weight": -0.7, "text": "it does next to nothing" }]));
@@ -394,7 +394,7 @@ fn earlier_runs_are_known_to_the_next_whytop() {
     };
     let begun = Instant::now();
     while runs() < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no two runs are kept");
+        assert!(begun.elapsed() < Duration::from_mins(2), "no two runs are kept");
         // One that fell between two looks is not kept: then there is another.
         let (before, sent) = (runs(), Instant::now());
         writeln!(go).unwrap();
@@ -405,15 +405,16 @@ fn earlier_runs_are_known_to_the_next_whytop() {
     terminal.send("q");
     assert!(terminal.end().success());
 
-    fs::remove_file(path("pid")).unwrap();
+    // In this order: whoever tells its number from now on stays.
     fs::write(path("long"), "ever\n").unwrap();
+    fs::remove_file(path("pid")).unwrap();
     writeln!(go).unwrap();
     drop(go);
     let pid = loop {
         if let Some(pid) = fs::read_to_string(path("pid")).ok().filter(|pid| pid.ends_with('\n')) {
             break pid.trim().to_owned();
         }
-        assert!(begun.elapsed() < Duration::from_secs(90), "the last run does not begin");
+        assert!(begun.elapsed() < Duration::from_mins(3), "the last run does not begin");
         std::thread::sleep(Duration::from_millis(5));
     };
     let doubtful = path("doubtful");
@@ -426,8 +427,9 @@ fn earlier_runs_are_known_to_the_next_whytop() {
         whytop
     };
     let [known, doubtful] = at_once([explain(folder.path()), explain(&doubtful)]).map(|output| json(&output));
-    let _ = kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL);
+    let _ = cron.kill();
     let _ = cron.wait();
+    let _ = kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL);
     assert!(known["usual_s"].as_f64().is_some_and(|seconds| (1.0..60.0).contains(&seconds)), "{known}");
     assert_eq!(doubtful["usual_s"], Value::Null, "others could have written it: {doubtful}");
 }
