@@ -37,12 +37,18 @@ impl<'a> Read<'a, '_> {
                 .args
                 .iter()
                 .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
-            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
+            || self.readings.iter().any(|reading| self.passes_on(reading));
         let takes_in = |reading: &&Reading| {
             reading.doing == Doing::Unknown && reading.role() == Some(Role::Client) || reading.doing == Doing::Batch
         };
         let local = self.readings.iter().filter(takes_in);
         sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
+    }
+
+    /// Whether something goes through this helper, or would if the host let it: with who feeds it held up, it gets nothing.
+    pub fn passes_on(&self, reading: &Reading) -> bool {
+        let held_up = || self.readings.iter().any(|one| one.pace.held_up);
+        reading.role() == Some(Role::Helper) && (reading.pace.works() || held_up())
     }
 
     /// Whether what the job reads comes out again, or goes into a pipe to somewhere.
@@ -55,7 +61,7 @@ impl<'a> Read<'a, '_> {
                 let told = |target: &&str| {
                     place_says(target).place > 0.0 && reading.program.args.iter().any(|arg| arg.contains(*target))
                 };
-                reading.role() == Some(Role::Helper) && reading.pace.works() || reading.targets.iter().any(told)
+                self.passes_on(reading) || reading.targets.iter().any(told)
             })
     }
 
