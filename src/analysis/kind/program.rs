@@ -52,7 +52,7 @@ const fn wrapper(name: &'static str, values: &'static str, words: usize, stays: 
     Wrapper { name, values, words, stays }
 }
 
-const WRAPPERS: [Wrapper; 49] = [
+const WRAPPERS: [Wrapper; 52] = [
     wrapper("nice", "n", 0, false),
     wrapper("ionice", "cnt", 0, false),
     wrapper("env", "uCS", 0, false),
@@ -102,6 +102,9 @@ const WRAPPERS: [Wrapper; 49] = [
     wrapper("cronitor", "", 1, true),
     wrapper("gosu", "", 1, false),
     wrapper("su-exec", "", 1, false),
+    wrapper("npx", "p", 0, true),
+    wrapper("bunx", "", 0, true),
+    wrapper("uvx", "", 0, true),
 ];
 
 /// The program that this process runs.

@@ -475,9 +475,11 @@ impl Reading<'_> {
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
     }
 
-    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
+    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
+    /// (`npm exec elasticdump`).
     pub fn decides(&self) -> bool {
         self.tool.is_some_and(|tool| tool.words.decides)
+            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
             && !self.program.args.iter().take(3).any(|arg| {
                 let says = name_says(arg);
                 says.weight > 0.5 && !says.cancelled && !arg.contains('/')
