@@ -383,7 +383,7 @@ pub fn outage() -> Diagnosis {
         WaitGroup {
             job: site_id(),
             tasks: 36,
-            syscall: Some("openat".into()),
+            syscall: Some("pread64".into()),
             wchan: Some("folio_wait_bit_common".into()),
             path: Some("/srv/site/www".into()),
             device: Some("sda".into()),
