@@ -55,8 +55,7 @@ pub fn of_one(remaining: &Remaining, landing: &Landing, diagnosis: Option<&Diagn
 fn waits(group: &WaitGroup, stuck: Option<Stuck>) -> String {
     let what = group.meaning.clone().or_else(|| group.wchan.clone().map(|wchan| format!("is stuck in {wchan}")));
     let what = what.unwrap_or_else(|| "is stuck".to_owned());
-    let seconds = stuck.map(|stuck| stuck.seconds).or(group.longest);
-    let time = seconds.map(|seconds| format!(" for {}", span(seconds))).unwrap_or_default();
+    let time = stuck.or(group.longest).map(|stuck| format!(" for {stuck}")).unwrap_or_default();
     let helps = group.helps.filter(|helps| !helps.is_empty()).map(|helps| format!(" (what helps: {helps})")).unwrap_or_default();
     format!("it {what}{time}{helps}")
 }

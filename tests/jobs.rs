@@ -29,6 +29,7 @@ struct Actor {
     cgroup: &'static str,
     /// Bytes read so far; CPU time follows.
     read: u64,
+    state: TaskState,
 }
 
 impl Actor {
@@ -50,7 +51,7 @@ impl Actor {
 
     fn task(&self, pid: Pid) -> Task {
         let id = TaskId { tid: pid, start: self.start };
-        Task { id, pid, state: TaskState::Sleeping, cpu: self.read, run_delay: Some(0), wait: None }
+        Task { id, pid, state: self.state, cpu: self.read, run_delay: Some(0), wait: None }
     }
 
     fn identity(&self) -> Arc<Identity> {
@@ -196,7 +197,18 @@ fn happen(world: &mut World, next: &mut Pid, event: &Event) {
 
 fn init() -> Actor {
     let argv = &["/sbin/init"];
-    Actor { start: 1, parent: 0, group: 1, session: 1, tty: false, comm: "systemd", argv, cgroup: "/init.scope", read: 0 }
+    Actor {
+        start: 1,
+        parent: 0,
+        group: 1,
+        session: 1,
+        tty: false,
+        comm: "systemd",
+        argv,
+        cgroup: "/init.scope",
+        read: 0,
+        state: TaskState::Sleeping,
+    }
 }
 
 proptest! {
@@ -229,7 +241,21 @@ proptest! {
 fn service(count: Pid, comm: &'static str, argv: &'static [&'static str]) -> World {
     let cgroup = "/system.slice/pool.service";
     let member = |pid: Pid, parent: Pid| {
-        (pid, Actor { start: 500, parent, group: 10, session: 10, tty: false, comm, argv, cgroup, read: 0 })
+        (
+            pid,
+            Actor {
+                start: 500,
+                parent,
+                group: 10,
+                session: 10,
+                tty: false,
+                comm,
+                argv,
+                cgroup,
+                read: 0,
+                state: TaskState::Sleeping,
+            },
+        )
     };
     [(1, init()), member(10, 1)].into_iter().chain((0..count).map(|at| member(100 + at, 10))).collect()
 }
@@ -266,6 +292,29 @@ fn a_stranger_below_one_of_hundreds_alike_is_split_out() {
     let split: Vec<_> = diagnosis.jobs.iter().filter(|job| job.facts.finding.kind == Kind::Backup).collect();
     assert_eq!(split.len(), 1);
     assert_eq!(split[0].facts.root.map(|root| root.pid), Some(900));
+}
+
+/// Nothing is heard of a process that stands still, and yet it does not sleep.
+#[test]
+fn who_stands_still_is_known_to_for_as_long_as_it_does() {
+    let mut world = service(3, "site", &["/srv/site"]);
+    let mut watching = monitor();
+    watching.ingest(sample(0, None, &world));
+    let mut stands = Vec::new();
+    for second in 1..12 {
+        let before = world.clone();
+        match second {
+            2 => world.get_mut(&101).unwrap().state = TaskState::Stopped,
+            10 => world.get_mut(&101).unwrap().state = TaskState::Sleeping,
+            _ => {}
+        }
+        let diagnosis = watching.ingest(sample(second, Some(&before), &world));
+        stands.push(diagnosis.halted.get(&ProcessId { pid: 101, start: 500 }).copied());
+        assert!(diagnosis.halted.len() <= 1);
+    }
+    assert_eq!(stands[0], None);
+    assert!(stands[1..9].iter().all(|state| *state == Some(TaskState::Stopped)), "{stands:?}");
+    assert_eq!(stands[9..], [None, None]);
 }
 
 #[test]

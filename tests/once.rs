@@ -144,6 +144,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/waits/0/devices", "a"),
     ("/waits/0/meaning", "s?"),
     ("/waits/0/longest_s", "n?"),
+    ("/waits/0/longest_exact", "b?"),
     ("/wedged", "a"),
     ("/disks", "a"),
     ("/probe", "o?"),

@@ -81,7 +81,7 @@ impl Freezes {
             let those = waits.iter().filter(|group| group.resource == Some(Resource::FrozenFilesystem));
             let longest = those
                 .filter(|group| group.mount.as_deref().is_none_or(|own| own == mount))
-                .map(|group| group.longest.unwrap_or_default());
+                .map(|group| group.longest.map_or(0.0, |stuck| stuck.seconds));
             longest.reduce(f64::max).map(|longest| now.saturating_sub((longest * SECOND as f64) as Nanos))
         };
         self.seen.retain_mut(|freeze| {

@@ -10,10 +10,30 @@ const NAMED: usize = 4;
 
 /// What is not known and why, as part of a sentence: `disk use of 212 processes (needs root)`. `root`: whytop is root already.
 pub fn words(gap: &Gap, root: bool) -> String {
-    let help = if root { "hidden even from root" } else { "needs root" };
+    let help = if is_denied(gap) { denied(root) } else { "" };
+    format!("{}{help}", what(gap))
+}
+
+/// All that is not seen; those that this user may not see together, so that it is said once who may.
+pub fn unseen<'a>(gaps: impl Iterator<Item = &'a Gap>, root: bool) -> Vec<String> {
+    let (hidden, others): (Vec<&Gap>, Vec<&Gap>) = gaps.filter(|known| !is_own(known)).partition(|known| is_denied(known));
+    let hidden: Vec<String> = hidden.into_iter().map(what).collect();
+    let hidden = (!hidden.is_empty()).then(|| format!("{}{}", hidden.join(" and "), denied(root)));
+    hidden.into_iter().chain(others.into_iter().map(what)).collect()
+}
+
+const fn is_denied(gap: &Gap) -> bool {
+    matches!(gap, Gap::IoDenied { .. } | Gap::WaitDenied { .. })
+}
+
+const fn denied(root: bool) -> &'static str {
+    if root { " (hidden even from root)" } else { " (needs root)" }
+}
+
+fn what(gap: &Gap) -> String {
     match gap {
-        Gap::IoDenied { processes } => format!("disk use of {} ({help})", count(*processes as usize, "process")),
-        Gap::WaitDenied { tasks } => format!("what holds {} ({help})", count(*tasks as usize, "stuck task")),
+        Gap::IoDenied { processes } => format!("disk use of {}", count(*processes as usize, "process")),
+        Gap::WaitDenied { tasks } => format!("what holds {}", count(*tasks as usize, "stuck task")),
         Gap::NoRunDelay => "waiting for a CPU (kernel without schedstat)".to_owned(),
         Gap::NoPressure => "pressure (kernel without PSI)".to_owned(),
         Gap::IdentityOverdue { reads, behind } => {
@@ -41,6 +61,17 @@ pub fn words(gap: &Gap, root: bool) -> String {
 /// Whether it is about whytop's own footing; all others are about what it does not see.
 pub const fn is_own(gap: &Gap) -> bool {
     matches!(gap, Gap::NotLocked { .. } | Gap::Rules { .. })
+}
+
+/// How tasks are read, for whoever wonders what whytop costs.
+pub fn reads(tier: Tier) -> String {
+    match tier {
+        Tier::Kernel => "tasks are read by the kernel's task iterator (BPF), all at once".to_owned(),
+        Tier::Proc(_) => {
+            let why = self::tier(tier).map(|why| format!(": {why}")).unwrap_or_default();
+            format!("tasks are read from /proc, file by file{why}")
+        }
+    }
 }
 
 /// Why tasks are read from `/proc`, where the kernel's iterator would cost less. `None`: they are not, or nobody knows.

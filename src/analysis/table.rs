@@ -35,6 +35,8 @@ pub struct Table {
     entries: FxHashMap<Pid, Box<Entry>>,
     /// Processes with tasks that count in the load.
     restless: FxHashSet<Pid>,
+    /// Processes whose first task is stopped or has ended.
+    halted: FxHashSet<Pid>,
     /// Tasks in uninterruptible sleep, and what is known of when that began.
     spells: Spells,
     structure: u64,
@@ -287,6 +289,9 @@ impl Table {
             }
             runnable + stuck > 0
         });
+        let halts = |task: &&Task| task.id.tid == task.pid && matches!(task.state, TaskState::Stopped | TaskState::Dead);
+        self.halted.extend(sample.tasks.iter().filter(halts).map(|task| task.pid));
+        self.halted.retain(|pid| entries.get(pid).is_some_and(|entry| entry.tasks.iter().any(|task| halts(&task))));
         let is_there = |pid: Pid, id| entries.get(&pid).is_some_and(|entry| entry.task(id).is_some());
         self.spells.settle(&sample.clocks, sample.since_boot, is_there);
         self.before = Some(sample.since_boot);
@@ -336,6 +341,12 @@ impl Table {
     /// Processes with tasks that are runnable or in uninterruptible sleep, in no order.
     pub fn restless(&self) -> impl Iterator<Item = &Entry> {
         self.restless.iter().filter_map(|pid| self.get(*pid))
+    }
+
+    /// Processes whose first task is stopped or has ended, with its state.
+    pub fn halted(&self) -> impl Iterator<Item = (ProcessId, TaskState)> {
+        let state = |entry: &Entry| entry.tasks.iter().find(|task| task.id.tid == task.pid).map(|task| task.state);
+        self.halted.iter().filter_map(|pid| self.get(*pid)).filter_map(move |entry| Some((entry.process.id, state(entry)?)))
     }
 
     /// A number that changes whenever jobs may have to be put together anew: somebody came, went, took another name or parent.

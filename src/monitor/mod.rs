@@ -215,6 +215,7 @@ impl Monitor {
             behind,
             disks,
             activity: recent.iter().map(|(id, recent)| (*id, self.activity(*id, recent))).collect(),
+            halted: self.table.halted().collect(),
             trend: self.history.trend(),
             gaps,
             cost,
@@ -305,8 +306,8 @@ impl Monitor {
             let Contention { resource, device, culprit, .. } = short;
             let of_it = || before.iter().filter(|trouble| trouble.resource == *resource && trouble.culprit() == culprit.as_ref());
             let same = of_it().find(|trouble| trouble.device == *device);
-            let stuck = waits.iter().filter(|group| short.victims.contains(&group.job));
-            let longest = stuck.filter_map(|group| group.longest).fold(0.0, f64::max);
+            let stuck = waits.iter().filter(|group| short.victims.contains(&group.job) && group.is_for(*resource));
+            let longest = WaitGroup::longest(stuck).map_or(0.0, |stuck| stuck.seconds);
             let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
             // Of stacked devices now the one and now the other may be the busy one.
             let since = same.or(of_it().next()).map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));

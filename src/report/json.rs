@@ -6,9 +6,8 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Role, Stalls, StuckTask};
+use crate::analysis::diagnosis::{Account, Contention, Diagnosis, Job, JobId, Resource, Stalls, StuckTask};
 use crate::analysis::gap;
-use crate::sample::Tier;
 use crate::site::{Reply, Site};
 use crate::units::{Pid, SECOND};
 
@@ -201,6 +200,7 @@ struct Wait<'a> {
     devices: Vec<&'a str>,
     meaning: Option<&'a str>,
     longest_s: Option<f64>,
+    longest_exact: Option<bool>,
     resource: Option<&'static str>,
     mount: Option<&'a str>,
     filesystem: Option<&'a str>,
@@ -323,7 +323,8 @@ fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a
                 device: wait.device.as_deref(),
                 devices: texts(&wait.devices),
                 meaning: wait.meaning.as_deref(),
-                longest_s: wait.longest.map(|seconds| rounded(seconds, 1)),
+                longest_s: wait.longest.map(|stuck| rounded(stuck.seconds, 1)),
+                longest_exact: wait.longest.map(|stuck| stuck.exact),
                 resource: wait.resource.map(Resource::name),
                 mount: wait.mount.as_deref(),
                 filesystem: wait.filesystem.as_deref(),
@@ -363,10 +364,7 @@ fn document<'a>(diagnosis: &'a Diagnosis, site: Option<&'a Site>) -> Document<'a
         probe: site.and_then(probe),
         gaps: diagnosis.gaps.iter().map(|known| gap::words(known, diagnosis.host.root)).collect(),
         cost: Cost {
-            tier: match diagnosis.cost.tier {
-                Tier::Proc(_) => "proc",
-                Tier::Kernel => "kernel",
-            },
+            tier: diagnosis.cost.tier.name(),
             tier_reason: gap::tier(diagnosis.cost.tier),
             sample_ms: rounded(diagnosis.cost.sampling as f64 / 1e6, 2),
             cpu_ms: rounded(diagnosis.cost.cpu as f64 / 1e6, 2),
@@ -449,11 +447,7 @@ pub(super) fn job_out(job: &Job) -> JobOut<'_> {
         pids: facts.members.iter().map(|member| member.id.pid).collect(),
         carried_pids: facts.carried.iter().map(|member| member.id.pid).collect(),
         started_at: facts.started_at,
-        role: match job.role {
-            Role::Culprit => "culprit",
-            Role::Victim => "victim",
-            Role::Bystander => "bystander",
-        },
+        role: job.role.name(),
         cpu_cores: job.usage.cpu_cores.map(|cores| rounded(cores, 3)),
         cpu_wait_s_per_s: job.usage.cpu_wait.map(|wait| rounded(wait, 3)),
         read_bytes_s: job.usage.read_bytes.map(f64::round),

@@ -10,7 +10,6 @@ use jiff::tz::TimeZone;
 use crate::analysis::advice::{self, About};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Severity, Usage};
 use crate::analysis::{gap, wedge};
-use crate::sample::Gap;
 use crate::site::Site;
 use crate::units::{count, rate, span};
 
@@ -65,13 +64,13 @@ fn write(out: &mut String, diagnosis: &Diagnosis, site: Option<&Site>, zone: &Ti
     }
     waits(out, diagnosis)?;
     takes(out, diagnosis)?;
-    for (title, own) in [("not seen", false), ("note", true)] {
-        let gaps: Vec<&Gap> = diagnosis.gaps.iter().filter(|known| gap::is_own(known) == own).collect();
-        if !gaps.is_empty() {
-            writeln!(out, "\n{title}:")?;
-        }
-        for line in gaps.into_iter().map(|known| gap::words(known, diagnosis.host.root)) {
-            writeln!(out, "  {line}")?;
+    let root = diagnosis.host.root;
+    let own = diagnosis.gaps.iter().filter(|known| gap::is_own(known)).map(|known| gap::words(known, root));
+    let tier = diagnosis.cost.tier;
+    let notes = own.chain(gap::tier(tier).map(|_| gap::reads(tier))).collect();
+    for (title, lines) in [("not seen", gap::unseen(diagnosis.gaps.iter(), root)), ("note", notes)] {
+        if !lines.is_empty() {
+            writeln!(out, "\n{title}:\n  {}", lines.join("\n  "))?;
         }
     }
     Ok(())

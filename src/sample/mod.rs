@@ -449,6 +449,16 @@ pub enum Tier {
     Kernel,
 }
 
+impl Tier {
+    /// As in the JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proc(_) => "proc",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
 impl Default for Tier {
     fn default() -> Self {
         Self::Proc(ProcReason::Unsaid)

@@ -141,6 +141,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
         behind: 0,
         disks: vec![],
         activity: HashMap::new(),
+        halted: HashMap::new(),
         trend: trend(|n| u32::from(n % 7 == 0), |_| 0),
         gaps: vec![],
         cost: Cost { sampling: 3_200_000, cpu: 24_000_000, tasks: 412, pace: None, tier: Tier::default() },
@@ -389,7 +390,7 @@ pub fn outage() -> Diagnosis {
             device: Some("sda".into()),
             devices: vec!["dm-0".into(), "sda2".into(), "sda".into()],
             meaning: Some("waits for the disk".into()),
-            longest: Some(9.4),
+            longest: Some(Stuck { seconds: 9.4, exact: true }),
             resource: None,
             helps: Some("slow or stop the disk's heaviest user"),
             mount: Some("/srv".into()),
@@ -412,7 +413,7 @@ pub fn outage() -> Diagnosis {
             device: None,
             devices: Vec::new(),
             meaning: Some("waits for the filesystem journal".into()),
-            longest: Some(4.1),
+            longest: Some(Stuck { seconds: 11.4, exact: false }),
             resource: None,
             helps: None,
             mount: Some("/srv".into()),
@@ -430,7 +431,7 @@ pub fn outage() -> Diagnosis {
             device: Some("sda".into()),
             devices: Vec::new(),
             meaning: Some("waits for the disk".into()),
-            longest: Some(0.2),
+            longest: Some(Stuck { seconds: 0.2, exact: true }),
             resource: None,
             helps: None,
             mount: None,
@@ -549,7 +550,7 @@ pub fn amber() -> Diagnosis {
     scene.verdict.worst.headline = "The backup nightly.sh (tar) runs since 12 s; nobody waits for it.".into();
     scene.verdict.backup = Some(nightly_id());
     scene.verdict.since = Some(at(-12));
-    scene.gaps = vec![Gap::IoDenied { processes: 12 }, Gap::NoPressure];
+    scene.gaps = vec![Gap::IoDenied { processes: 12 }, Gap::NoPressure, Gap::WaitDenied { tasks: 3 }];
     scene.pressure = None;
     scene
 }
@@ -636,7 +637,7 @@ pub fn strange() -> Diagnosis {
     scene.verdict.worst.headline = "備份工作站 🔥 takes 91 % of the disk 磁碟: 38 tasks of 網站 wait".into();
     for wait in &mut scene.waits {
         wait.meaning = Some("等待磁碟 🔥".into());
-        wait.longest = Some(1e9);
+        wait.longest = Some(Stuck { seconds: 1e9, exact: true });
     }
     scene
 }

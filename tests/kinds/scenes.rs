@@ -194,10 +194,35 @@ fn play_all(path: &Path, sight: &Sight) -> Sum {
 }
 
 fn like_a_sink(file: &str) -> bool {
-    [
-        ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".tar", "dump", ".sql", ".bak", ".vma", ".img", ".7z", ".zip", ".tmp",
-        ".part", ".dat", ".rdb", ".ldif", "back", "/mnt/", "nas",
-    ]
-    .iter()
-    .any(|part| file.contains(part))
+    const ENDINGS: [&str; 25] = [
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".lz4",
+        ".tar",
+        ".dump",
+        ".sql",
+        ".bak",
+        ".xbstream",
+        ".vma",
+        ".img",
+        ".qcow2",
+        ".7z",
+        ".zip",
+        ".tmp",
+        ".part",
+        ".dat",
+        ".rdb",
+        ".ldif",
+        ".cpio",
+        ".dar",
+        ".tbz2",
+        ".txz",
+    ];
+    let ends = |ending: &str| {
+        file.match_indices(ending).any(|(at, _)| !file[at + ending.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+    };
+    ENDINGS.iter().any(|ending| ends(ending)) || ["back", "dump", "/mnt/", "nas"].iter().any(|part| file.contains(part))
 }

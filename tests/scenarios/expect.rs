@@ -62,6 +62,7 @@ struct ExpectJob {
     carried: Option<BTreeSet<Pid>>,
     root: Option<Pid>,
     kind: Option<String>,
+    role: Option<String>,
     launched_by: Option<String>,
     unit: Option<String>,
     tool: Option<String>,
@@ -182,9 +183,9 @@ fn check_wait(wrong: &mut Differences, want: &ExpectWait, second: f64, diagnosis
         }
         Some(group) => {
             if let Some(longest) = want.longest {
-                wrong.check_number("longest", longest + second, group.longest, 0.1);
+                wrong.check_number("longest", longest + second, group.longest.map(|stuck| stuck.seconds), 0.1);
             }
-            let exact = group.examples.first().and_then(|task| task.stuck_for).map(|stuck| stuck.exact);
+            let exact = group.longest.map(|stuck| stuck.exact);
             if want.exact.is_some_and(|want| Some(want) != exact) {
                 wrong.0.push(format!("exact: expected {:?}, got {exact:?}", want.exact));
             }
@@ -223,6 +224,7 @@ fn check_job(wrong: &mut Differences, want: &ExpectJob, diagnosis: &Diagnosis, f
     let carried: BTreeSet<Pid> = facts.carried.iter().map(|member| member.id.pid).collect();
     wrong.check(&what("carried"), want.carried.as_ref().map(|pids| format!("{pids:?}")).as_ref(), &format!("{carried:?}"));
     wrong.check(&what("pids"), want.pids.as_ref().map(|pids| format!("{pids:?}")).as_ref(), &format!("{pids:?}"));
+    wrong.check(&what("role"), want.role.as_ref(), job.role.name());
     wrong.check(&what("kind"), want.kind.as_ref(), facts.finding.kind.name());
     wrong.check(&what("launched by"), want.launched_by.as_ref(), facts.launched_by.as_deref().unwrap_or_default());
     wrong.check(&what("unit"), want.unit.as_ref(), facts.unit.as_deref().unwrap_or_default());

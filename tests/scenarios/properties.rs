@@ -279,8 +279,8 @@ fn check_sense(diagnosis: &Diagnosis) -> Result<(), TestCaseError> {
         prop_assert!([share.cpu, share.disk].into_iter().flatten().all(|share| (0.0..=1.0 + 1e-9).contains(&share)), "{share:?}");
     }
     for group in &diagnosis.waits {
-        prop_assert!([group.longest, group.shortest].into_iter().flatten().all(amount), "{group:?}");
-        prop_assert!(group.shortest <= group.longest && diagnosis.job(&group.job).is_some());
+        prop_assert!([group.longest.map(|stuck| stuck.seconds), group.shortest].into_iter().flatten().all(amount), "{group:?}");
+        prop_assert!(group.shortest <= group.longest.map(|stuck| stuck.seconds) && diagnosis.job(&group.job).is_some());
     }
     prop_assert!(diagnosis.disks.iter().all(|disk| part(disk.util) && amount(disk.read_bytes) && amount(disk.write_bytes)));
     if let Some(account) = &diagnosis.load.account {

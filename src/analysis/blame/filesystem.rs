@@ -57,7 +57,7 @@ fn by_command(jobs: &[Job], mount: Option<&str>, totals: Totals<'_>) -> Option<F
 
 /// Nothing names it: a script that sleeps, or works on the snapshot, while it is frozen. Where two may be it, neither is.
 fn by_next_step(jobs: &[Job], waits: &[&WaitGroup], victims: &[usize], totals: Totals<'_>) -> Option<Found> {
-    let frozen_for = waits.iter().filter_map(|group| group.longest).reduce(f64::max)?;
+    let frozen_for = WaitGroup::longest(waits.iter().copied())?.seconds;
     let age = |member: &Member| totals.instant.age(member.id);
     let next_step = |job: &Job| {
         let root = job.facts.root_member().filter(|root| age(root) >= frozen_for)?;

@@ -160,14 +160,7 @@ pub fn judge(jobs: &mut [Job], waits: &[WaitGroup], wedged: &[Wedged], totals: T
     let worst = told.next().or_else(blocked).unwrap_or_else(|| words::calm(jobs, backup, totals));
     let verdict = Verdict { worst, others: told.collect(), backup: backup.map(|i| jobs[i].facts.id.clone()), since: None };
     for job in jobs.iter_mut() {
-        let id = &job.facts.id;
-        job.role = if verdict.worst.culprit.as_ref() == Some(id) || verdict.worst.also.contains(id) {
-            Role::Culprit
-        } else if verdict.worst.victims.contains(id) {
-            Role::Victim
-        } else {
-            Role::Bystander
-        };
+        job.role = verdict.about(&job.facts.id).map_or(Role::Bystander, |(_, role)| role);
     }
     verdict
 }

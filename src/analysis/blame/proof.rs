@@ -95,9 +95,8 @@ fn victim(jobs: &[Job], waits: &[WaitGroup], i: usize, case: &Case<'_>, totals: 
 /// What is known of a freeze that nobody was seen to make.
 fn frozen(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Option<String> {
     let of_victim = |group: &&WaitGroup| case.victims.iter().any(|&i| jobs[i].facts.id == group.job);
-    let longest =
-        waits.iter().filter(of_victim).filter(|group| fits(group, case)).filter_map(|group| group.longest).reduce(f64::max)?;
-    let began = span(longest);
+    let longest = WaitGroup::longest(waits.iter().filter(of_victim).filter(|group| fits(group, case)))?;
+    let began = span(longest.seconds);
     let seen = totals.freezes.last_seen(case.mount.as_deref());
     Some(match seen {
         Some(seen) => {
@@ -144,7 +143,7 @@ fn fits(group: &WaitGroup, case: &Case<'_>) -> bool {
 }
 
 fn since(stuck: Stuck) -> String {
-    format!(", the longest for {}{}", if stuck.exact { "" } else { "at least " }, span(stuck.seconds))
+    format!(", the longest for {stuck}")
 }
 
 /// `loop4 is 98 % busy: 400 requests/s take 42 ms each, 31 in flight, reads 16 MB/s, writes 0 B/s`

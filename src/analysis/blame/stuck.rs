@@ -172,7 +172,7 @@ fn join_locks(places: &mut BTreeMap<Place, Vec<usize>>, jobs: &[Job], waits: &[W
     let longest = |members: &[usize], lock: bool| {
         let of_them = |group: &&WaitGroup| members.iter().any(|&i| jobs[i].facts.id == group.job);
         let same = |group: &&WaitGroup| (group.resource == Some(Resource::Lock)) == lock;
-        waits.iter().filter(of_them).filter(same).filter_map(|group| group.longest).fold(0.0, f64::max)
+        WaitGroup::longest(waits.iter().filter(of_them).filter(same)).map_or(0.0, |stuck| stuck.seconds)
     };
     let lock = Place { resource: Some(Resource::Lock), ..Place::default() };
     let Some(waiting) = places.get(&lock) else { return };
@@ -214,7 +214,8 @@ fn case<'a>(
         .filter(|group| mount.is_none() || group.mount.is_none() || group.mount.as_deref() == mount)
         .collect();
     let served = place.resource == Some(Resource::NetworkFilesystem);
-    let silent = place.resource == wedge::resource(wedged) || here.iter().any(|group| group.longest >= Some(SILENT));
+    let silent = place.resource == wedge::resource(wedged)
+        || here.iter().any(|group| group.longest.is_some_and(|stuck| stuck.seconds >= SILENT));
     let found = match place.resource {
         Some(Resource::FrozenFilesystem) => filesystem::freezer(jobs, &here, mount, &victims, totals),
         Some(Resource::NetworkFilesystem) => filesystem::silent_daemon(jobs, &here, mount, &victims, silent, totals),
@@ -292,10 +293,11 @@ fn case<'a>(
     })
 }
 
-/// The task that has been stuck longest holds the lock, most likely; its job, where that is another one than those who wait.
+/// The task that has been stuck in it longest holds the lock, most likely; its job, where that is another one than those who wait.
 fn lock_owner(jobs: &[Job], waits: &[WaitGroup], victims: &[usize]) -> Option<usize> {
     let longest = |i: usize| {
-        waits.iter().filter(|group| group.job == jobs[i].facts.id).filter_map(|group| group.longest).fold(0.0, f64::max)
+        let in_locks = waits.iter().filter(|group| group.job == jobs[i].facts.id && group.resource == Some(Resource::Lock));
+        WaitGroup::longest(in_locks).map_or(0.0, |stuck| stuck.seconds)
     };
     let mut by_time: Vec<usize> = victims.to_vec();
     by_time.sort_by(|&a, &b| longest(b).total_cmp(&longest(a)));

@@ -50,8 +50,10 @@ pub struct Diagnosis {
     pub behind: u32,
     /// Disks that moved anything, busiest first.
     pub disks: Vec<DiskUse>,
-    /// What each process that did anything did. One that is not in here slept.
+    /// What each process that did anything did. One that is not in here slept, or is in `halted`.
     pub activity: HashMap<ProcessId, Activity>,
+    /// Processes that stand still or have ended.
+    pub halted: HashMap<ProcessId, TaskState>,
     /// Runnable and stuck tasks over the ring, oldest first.
     pub trend: Vec<TrendPoint>,
     /// What could not be seen, each once.
@@ -163,6 +165,17 @@ pub enum Role {
     Victim,
     /// Neither.
     Bystander,
+}
+
+impl Role {
+    /// As in the JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Culprit => "culprit",
+            Self::Victim => "victim",
+            Self::Bystander => "bystander",
+        }
+    }
 }
 
 /// A job: what is known of it, and what it does now.

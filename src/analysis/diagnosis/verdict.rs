@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::JobId;
+use super::{JobId, Role};
 use crate::units::rate;
 
 /// How bad it is.
@@ -96,6 +96,11 @@ impl Verdict {
         std::iter::once(&self.worst).chain(&self.others)
     }
 
+    /// The worst that this job has a part in, and which.
+    pub fn about(&self, job: &JobId) -> Option<(&Contention, Role)> {
+        self.contentions().find_map(|short| Some((short, short.role(job)?)))
+    }
+
     /// What is short by this job's fault, and who waits for it; the worst that there is, where it is accused of nothing. Whether it is
     /// accused.
     pub fn against(&self, job: &JobId) -> (Resource, &[JobId], bool) {
@@ -134,6 +139,14 @@ pub struct Contention {
 }
 
 impl Contention {
+    /// The part that this job has in it.
+    fn role(&self, job: &JobId) -> Option<Role> {
+        if self.culprit.as_ref() == Some(job) || self.also.contains(job) {
+            return Some(Role::Culprit);
+        }
+        self.victims.contains(job).then_some(Role::Victim)
+    }
+
     /// Nothing is short, as this sentence says.
     pub const fn none(headline: String, confidence: f64) -> Self {
         Self {

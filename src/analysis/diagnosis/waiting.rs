@@ -2,8 +2,10 @@
 //!
 //! Plain data, as [`super`] has it.
 
+use std::fmt;
+
 use super::{Diagnosis, Job, JobId, Resource};
-use crate::units::{Pid, ProcessId};
+use crate::units::{Pid, ProcessId, span};
 
 /// How a job fares, or several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -109,8 +111,8 @@ pub struct WaitGroup {
     pub filesystem: Option<String>,
     /// What is mounted there: `/dev/sda1`, `nas:/export`.
     pub source: Option<String>,
-    /// How long the longest of them has been stuck, in seconds.
-    pub longest: Option<f64>,
+    /// How long the longest of them has been stuck.
+    pub longest: Option<Stuck>,
     /// How long each of them has been stuck at least, in seconds.
     pub shortest: Option<f64>,
     /// Those that are stuck longest, a few.
@@ -130,6 +132,18 @@ pub struct StuckTask {
     pub stack: Vec<String>,
 }
 
+impl WaitGroup {
+    /// Whether this is what such a contention is about, as far as it is known what they wait for.
+    pub fn is_for(&self, resource: Resource) -> bool {
+        resource != Resource::Cpu && self.resource.is_none_or(|known| known == resource)
+    }
+
+    /// The longest wait of these groups.
+    pub fn longest<'a>(groups: impl Iterator<Item = &'a Self>) -> Option<Stuck> {
+        groups.filter_map(|group| group.longest).reduce(Stuck::longer)
+    }
+}
+
 /// For how long a task has been stuck, and how sure that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stuck {
@@ -137,6 +151,21 @@ pub struct Stuck {
     pub seconds: f64,
     /// By the kernel's own clock of when it ran last; otherwise that long at least, for whytop has seen it so.
     pub exact: bool,
+}
+
+impl Stuck {
+    /// The longer one.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        if other.seconds > self.seconds { other } else { self }
+    }
+}
+
+/// `2 m 14 s`, `at least 2 m 14 s`
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.exact { "" } else { "at least " }, span(self.seconds))
+    }
 }
 
 /// A process whose command line does not come, because its `mmap_lock` is held.

@@ -26,6 +26,12 @@ const READS_BACKUP: f64 = -0.6;
 const BESIDE: f64 = 0.35;
 /// What it reads is cut into numbered pieces to be sent away.
 const PIECES: f64 = 0.35;
+/// What it reads of others becomes an archive with a date in its name, in a place that is for that or on another filesystem.
+const PACKS: f64 = 0.3;
+/// What it reads is encrypted into a file with a date.
+const ENCRYPTS: f64 = 0.35;
+/// Part of what is read that comes out again where it is packed and not digested: of pictures and documents nearly all.
+const PACKED: f64 = 0.5;
 /// Somebody fetches what has nothing in common but this host, over SFTP. Who fetches a site's files or his own does not.
 const FETCHES_ALL: f64 = 0.5;
 /// The session may only read.
@@ -101,7 +107,7 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
     let anybody = process.user.is_some_and(|user| ANYBODY.contains(&user));
     if role == Some(Role::Copier)
         && reading.doing == Doing::Agent
-        && (anybody || !files.reading.is_empty() && files.reading.iter().all(public))
+        && if files.reading.is_empty() { anybody } else { files.reading.iter().all(public) }
     {
         // A daemon of rsync that serves a mirror.
         reading.doing = Doing::Unknown;
@@ -189,8 +195,23 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     };
     let lives = |file: &str| foreign(&file) && !is_kept(file) && !file.starts_with("/etc/");
     let copies = !reading.pace.stores && read().any(|file| lives(file) || is_snapshot_device(file));
-    let written = files.writing.iter().map(String::as_str);
-    if let Some(piece) = read().chain(written).find(|file| is_piece(file)).filter(|_| copies) {
+    let written = || files.writing.iter().map(String::as_str);
+    let packed = |file: &&str| {
+        let says = place_says(file);
+        says.place > 0.0 && says.dated > 0.0 && says.archive > 0.0
+    };
+    let encrypted = |file: &&str| {
+        let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
+        ["age", "gpg", "enc"].contains(&ending) && place_says(file).dated > 0.0
+    };
+    let reads_live = read().any(|file| is_live(file) && !is_kept(file));
+    if let Some(file) = written().find(encrypted).filter(|_| reads_live && reading.pace.comes_out(PACKED)) {
+        reading.facts.push(Fact { weight: ENCRYPTS, text: format!("it encrypts what it reads into {}", shown(file)) });
+    }
+    if let Some(archive) = written().find(packed).filter(|_| copies && reading.pace.comes_out(PACKED)) {
+        reading.facts.push(Fact { weight: PACKS, text: format!("what it reads becomes {}", shown(archive)) });
+    }
+    if let Some(piece) = read().chain(written()).find(|file| is_piece(file)).filter(|_| copies) {
         reading.facts.push(Fact { weight: PIECES, text: format!("it cuts what it reads into pieces: {}", shown(piece)) });
     }
     if let Some(file) = read().find(|file| is_kept(file)).filter(|_| copies) {
@@ -286,7 +307,7 @@ fn is_log_of_database(file: &str) -> bool {
 /// `seg-000412.zst`, `chunk.0031`: one of many pieces of a whole.
 fn is_piece(file: &str) -> bool {
     const PIECES: [&str; 11] = ["seg", "segment", "chunk", "part", "pack", "vol", "volume", "slice", "piece", "block", "bundle"];
-    const WHOLE: [&str; 6] = ["zst", "gz", "xz", "lz4", "enc", "gpg"];
+    const WHOLE: [&str; 9] = ["zst", "gz", "xz", "lz4", "enc", "gpg", "age", "tmp", "part"];
     let mut words = words(basename(file));
     let named = words.next().is_some_and(|word| PIECES.iter().any(|piece| piece.eq_ignore_ascii_case(word)));
     let numbered = words.next().is_some_and(|word| word.len() > 2 && word.bytes().all(|b| b.is_ascii_hexdigit()));

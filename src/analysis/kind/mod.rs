@@ -12,6 +12,7 @@
 pub mod catalogue;
 mod files;
 mod other;
+mod pace;
 mod program;
 mod read;
 mod rules;

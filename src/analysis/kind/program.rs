@@ -29,6 +29,13 @@ pub struct Program<'a> {
     pub shell: bool,
 }
 
+impl Program<'_> {
+    /// Whether it was started to stay, and work when it is asked or its hour comes.
+    pub fn is_told_to_stay(&self) -> bool {
+        self.args.iter().any(|arg| matches!(*arg, "--daemon" | "--daemonize"))
+    }
+}
+
 /// A program that starts another one.
 struct Wrapper {
     name: &'static str,

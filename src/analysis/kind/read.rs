@@ -5,6 +5,7 @@
 use super::ProcessShape;
 use super::catalogue::Catalogue;
 use super::files::read_files;
+use super::pace::Pace;
 use super::program::{Program, basename, commands, program, unwrap};
 use super::rules::{self, Fact};
 use super::tools::{Doing, Role, Tool};
@@ -23,98 +24,12 @@ const LIES_IN: f64 = 0.25;
 const FETCHES: f64 = 0.2;
 /// A volume is read that a program nobody knows was told of; who checks one does that too.
 const READS_VOLUME: f64 = 0.4;
+/// A database hands tables to another host, to a user whose name says what for.
+const FOR_DUMPER: f64 = 0.6;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
-
-/// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
-const WORKING_CORES: f64 = 0.12;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
 const PACKS_UNSEEN: f64 = 0.3;
-/// CPUs that only hashing or packing takes.
-const HASHING_CORES: f64 = 0.5;
-/// Bytes per second moved, from which on it works.
-const WORKING_BYTES: f64 = 2.0e6;
-/// Below one second an average since the start is noise.
-const SHORTEST_AGE: f64 = 1.0;
-
-/// What a process uses.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
-    /// CPUs.
-    pub cores: f64,
-    /// Bytes per second read, `None` if hidden.
-    pub read: Option<f64>,
-    /// Bytes per second written.
-    pub write: Option<f64>,
-    /// Disks get far more from it than it gets from them: it receives what others back up, or restores.
-    pub stores: bool,
-    /// It would do more if it got what it waits for.
-    pub held_up: bool,
-    /// It started within the last second: what it has not done yet says nothing.
-    pub newborn: bool,
-}
-
-/// From this many waiting tasks on, on average, a process is held up.
-const HELD_UP: f64 = 0.3;
-
-/// How many times more it writes than it reads when it stores what others send.
-const STORES: f64 = 3.0;
-
-impl Pace {
-    /// The faster of the mean since the start and of late.
-    pub fn of(process: &ProcessShape) -> Self {
-        let age = process.age.max(SHORTEST_AGE);
-        let newborn = process.age < SHORTEST_AGE;
-        let mut pace = Self { cores: process.cpu_seconds / age, newborn, ..Self::default() };
-        if let Some(io) = process.io {
-            pace.read = Some(io.read.max(io.read_any) as f64 / age);
-            pace.write = Some(io.written.max(io.written_any) as f64 / age);
-            pace.stores = io.written as f64 > io.read as f64 * STORES;
-        }
-        if let Some(recent) = process.recent {
-            pace.cores = pace.cores.max(recent.cpu_cores);
-            pace.held_up = recent.waiting >= HELD_UP;
-            pace.read = faster(pace.read, recent.read_bytes);
-            pace.write = faster(pace.write, recent.write_bytes);
-            if let (Some(read), Some(write)) = (recent.read_bytes, recent.write_bytes) {
-                pace.stores = write > read * STORES;
-            }
-        }
-        pace
-    }
-
-    /// Bytes per second both ways.
-    pub fn bytes(self) -> f64 {
-        self.read.unwrap_or_default() + self.write.unwrap_or_default()
-    }
-
-    /// Whether that is the work of a backup agent: data moves, or much is computed. A daemon's own bookkeeping is neither.
-    pub fn copies(self) -> bool {
-        match self.read {
-            Some(_) => !self.stores && (self.bytes() >= WORKING_BYTES || self.cores >= HASHING_CORES),
-            None => self.cores >= WORKING_CORES,
-        }
-    }
-
-    /// Whether it takes in far more than it writes, and fast.
-    pub fn only_reads(self) -> bool {
-        self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default() * STORES)
-    }
-
-    /// Whether what it takes in comes out smaller.
-    fn shrinks(self) -> bool {
-        self.read.is_some_and(|read| read > WORKING_BYTES && read > self.write.unwrap_or_default())
-    }
-
-    /// Whether that is work.
-    pub fn works(self) -> bool {
-        self.cores >= WORKING_CORES || self.bytes() >= WORKING_BYTES
-    }
-}
-
-fn faster(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    a.into_iter().chain(b).reduce(f64::max)
-}
 
 /// What a process does.
 #[derive(Clone, Debug)]
@@ -238,7 +153,8 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     let called = tool.name.as_str();
     // One that a script started does what it was started for.
     let waits = process.leaf && process.parent == 1 && words.may_serve() && !words.conducts && !reading.pace.works();
-    if args.is_empty() && tool.role == Role::Backup && (words.otherwise == Some(Doing::Quiet) || waits) {
+    let stays = by_words.is_none() && reading.program.is_told_to_stay();
+    if tool.role == Role::Backup && (stays || args.is_empty() && (words.otherwise == Some(Doing::Quiet) || waits)) {
         // Its arguments are hidden, or it has none: whether it works must do.
         reading.doing = Doing::Agent;
     } else if let Some((doing, word)) = by_words {
@@ -313,6 +229,15 @@ fn read_postgres(reading: &mut Reading<'_>) {
         reading.doing = Doing::Backup;
         reading.weight = BACKS_UP;
         reading.text = "a backend of postgres is sending a base backup".into();
+    }
+    let from_here = |client: &str| ["[local]", "127.", "::1", "localhost"].iter().any(|here| client.starts_with(here));
+    if let Some(at) = args.iter().position(|arg| *arg == "COPY").filter(|at| *at >= 3 && reading.pace.only_reads())
+        && let (Some(user), Some(client)) = (args.get(at - 3), args.get(at - 1).filter(|client| !from_here(client)))
+        && says_backup(user)
+    {
+        reading.doing = Doing::Backup;
+        reading.weight = FOR_DUMPER;
+        reading.text = format!("a backend of postgres copies tables out for {} of {}", shown(user), shown(client));
     }
 }
 
@@ -430,6 +355,7 @@ fn round_of(arg: &str) -> Option<(&str, f64)> {
 /// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
 fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'a Catalogue) {
     reading.tool = known.find("sh");
+    let names: Vec<&str> = commands(line).into_iter().map(|command| unwrap(command.words).name).collect();
     for command in commands(line) {
         reading.targets.extend(command.output.filter(|output| !output.starts_with("/dev/") && !output.starts_with('&')));
         if !leaf {
@@ -440,6 +366,9 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'
             continue;
         }
         let Some(tool) = known.find(inner.name) else { continue };
+        if tool.words.sinks.iter().any(|sink| names.contains(&sink.as_str())) {
+            continue;
+        }
         let doing = tool.words.doing(&inner.args).map(|(doing, _)| doing);
         if reading.doing == Doing::Unknown
             && (doing == Some(Doing::Backup) || doing.is_none() && tool.role == Role::Backup && tool.words.otherwise.is_none())

@@ -32,8 +32,10 @@ impl<'a> Read<'a, '_> {
                 .iter()
                 .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
             || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
-        let local =
-            self.readings.iter().filter(|reading| reading.doing == Doing::Unknown && reading.role() == Some(Role::Client));
+        let takes_in = |reading: &&Reading| {
+            reading.doing == Doing::Unknown && reading.role() == Some(Role::Client) || reading.doing == Doing::Batch
+        };
+        let local = self.readings.iter().filter(takes_in);
         sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
     }
 

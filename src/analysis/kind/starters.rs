@@ -40,14 +40,25 @@ impl Reading<'_> {
             None => !self.program.script && words(self.program.name).any(|word| CLOCKS.contains(&word)),
         }
     }
+
+    /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`.
+    pub fn is_called_resident(&self) -> bool {
+        const RESIDENT: [&str; 3] = ["agent", "agentd", "daemon"];
+        let name = self.program.name.to_ascii_lowercase();
+        self.tool.is_none() && (self.program.is_told_to_stay() || RESIDENT.iter().any(|word| name.ends_with(word)))
+    }
 }
 
-/// In a container: the one that stands below its first process, and below who starts it by the clock, if that makes the job a backup.
+/// The one that stands below who only starts it, if that makes the job a backup: in a container its first process and its clock, in a
+/// service a program that stays.
 pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
-    read.job.container?;
+    let in_container = read.job.container.is_some();
+    let starts = |above: &Reading| {
+        in_container && above.only_starts() || read.serves() && above.is_called_resident() && !above.pace.works()
+    };
     let mut at = 0;
-    while read.readings.get(at)?.only_starts() {
+    while starts(read.readings.get(at)?) {
         let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);
         at = below.next().filter(|_| below.next().is_none())?;
     }

@@ -184,7 +184,7 @@ const PLACES: [&str; 24] = [
 /// Words for a copy that somebody will work on.
 const COPIES: [&str; 12] =
     ["staging", "stage", "dev", "test", "testing", "qa", "preview", "sandbox", "deploy", "release", "releases", "uat"];
-const ARCHIVES: [&str; 44] = [
+const ARCHIVES: [&str; 47] = [
     ".tar",
     ".tgz",
     ".tbz",
@@ -229,6 +229,9 @@ const ARCHIVES: [&str; 44] = [
     ".xfsdump",
     ".bson",
     ".partial",
+    ".jpa",
+    ".jps",
+    ".wpress",
 ];
 
 /// What a name says: how much for a backup (0 if nothing), and whether a word takes it back.

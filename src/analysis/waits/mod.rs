@@ -88,7 +88,7 @@ fn group(
     // One file is named; of many, what they are below.
     let mut paths = tasks.iter().filter_map(|(task, _)| Some(task.wait.as_ref()?.file.as_ref()?.path.as_str()));
     let path = paths.next().map(|first| if paths.all(|path| path == first) { first } else { key.place.unwrap_or(first) });
-    let stuck_for = || tasks.iter().filter_map(|(_, stuck)| *stuck).map(|stuck| stuck.seconds);
+    let stuck_for = || tasks.iter().filter_map(|(_, stuck)| *stuck);
     let example = |(task, stuck_for): &(&Task, Option<Stuck>)| StuckTask {
         pid: task.pid,
         tid: task.id.tid,
@@ -109,8 +109,8 @@ fn group(
         meaning: meaning.map(|meaning| meaning.words.to_owned()),
         resource: meaning.map(|meaning| meaning.resource),
         helps: meaning.map(|meaning| meaning.helps).filter(|helps| !helps.is_empty()),
-        longest: stuck_for().reduce(f64::max),
-        shortest: stuck_for().reduce(f64::min),
+        longest: stuck_for().reduce(Stuck::longer),
+        shortest: stuck_for().map(|stuck| stuck.seconds).reduce(f64::min),
         examples: tasks.iter().take(EXAMPLES).map(example).collect(),
     }
 }

@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::suspect::{role, started, takes};
+use super::suspect::{started, takes};
 use super::text::{Pieces, UNKNOWN, cores, known, left, percent, right, wrap};
 use crate::analysis::advice;
-use crate::analysis::diagnosis::{Activity, Diagnosis, Evidence, Job, Member, Role, StuckTask, WaitGroup};
+use crate::analysis::diagnosis::{Diagnosis, Evidence, Job, Member, Role, StuckTask, WaitGroup};
 use crate::sample::{Gap, TaskState};
 use crate::ui::state::{Detail, State};
 use crate::units::{bytes, count, span};
@@ -41,7 +41,7 @@ pub fn title(detail: &Detail, job: Option<&Job>) -> String {
             let tool = job.facts.finding.tool.as_ref().map(|tool| format!(" ({tool})")).unwrap_or_default();
             let finding = &job.facts.finding;
             let kind = finding.work.as_deref().unwrap_or_else(|| finding.kind.name());
-            format!("{}: {kind}{tool}, {}", job.facts.name, role(job.role))
+            format!("{}: {kind}{tool}, {}", job.facts.name, job.role.name())
         }
     }
 }
@@ -109,12 +109,11 @@ fn rows<'a>(state: Option<&State>, job: &'a Job, diagnosis: &'a Diagnosis, width
             rows.push(Row::Field(if index == 0 { about.label() } else { "" }, text(part)));
         }
     }
-    let verdict = &diagnosis.verdict;
-    if job.role != Role::Bystander {
+    if let Some((claim, _)) = diagnosis.verdict.about(&facts.id) {
         rows.push(Row::Blank);
-        let sure = format!("CLAIM, {} sure: {}", percent(verdict.worst.confidence), verdict.worst.headline);
+        let sure = format!("CLAIM, {} sure: {}", percent(claim.confidence), claim.headline);
         rows.extend(wrap(&sure, width.saturating_sub(2), 3).into_iter().map(Row::Section));
-        for line in &verdict.worst.evidence {
+        for line in &claim.evidence {
             rows.extend(wrap(line, width.saturating_sub(14), 3).into_iter().map(|part| Row::Field("", text(part))));
         }
     }
@@ -207,11 +206,11 @@ fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Li
         Row::Header => {
             line.push(&process_head(width), theme.dim);
         }
-        Row::Process(member, depth) => process(state, diagnosis.activity.get(&member.id), member, *depth, width, &mut line),
+        Row::Process(member, depth) => process(state, diagnosis, member, *depth, width, &mut line),
         Row::Wait(wait) => {
             line.push(&right(&count(wait.tasks as usize, "task"), 10), theme.victim).push("  ", theme.plain);
             line.push(wait.meaning.as_deref().unwrap_or(UNKNOWN), theme.plain);
-            let longest = wait.longest.map(|seconds| format!("longest {}", span(seconds)));
+            let longest = wait.longest.map(|stuck| format!("longest {stuck}"));
             let known = [&longest, &wait.syscall, &wait.wchan];
             for text in known.into_iter().flatten() {
                 line.push(" · ", theme.dim).push(text, theme.dim);
@@ -228,10 +227,7 @@ fn line(state: &State, diagnosis: &Diagnosis, row: &Row<'_>, width: usize) -> Li
         }
         Row::Stuck(task) => {
             line.push(&right(&task.tid.to_string(), 10), theme.dim).push("  ", theme.plain);
-            let since = task.stuck_for.map_or_else(
-                || UNKNOWN.to_owned(),
-                |stuck| format!("{}{}", if stuck.exact { "" } else { "at least " }, span(stuck.seconds)),
-            );
+            let since = task.stuck_for.map_or_else(|| UNKNOWN.to_owned(), |stuck| stuck.to_string());
             line.push("stuck for ", theme.dim).push(&since, theme.plain);
             if task.tid != task.pid {
                 line.push(&format!(", a thread of {}", task.pid), theme.dim);
@@ -276,13 +272,15 @@ fn process_head(width: usize) -> String {
     format!("{}  {} S{usage}  command", right("pid", 8), left("user", 9))
 }
 
-fn process(state: &State, activity: Option<&Activity>, member: &Member, depth: usize, width: usize, line: &mut Pieces) {
+fn process(state: &State, diagnosis: &Diagnosis, member: &Member, depth: usize, width: usize, line: &mut Pieces) {
     let theme = &state.theme;
+    let activity = diagnosis.activity.get(&member.id);
+    // Who does nothing sleeps or stands still: that is measured, not unknown.
+    let resting = || diagnosis.halted.get(&member.id).copied().unwrap_or(TaskState::Sleeping);
+    let letter = letter(activity.map_or_else(resting, |activity| activity.state));
     let user = member.user.as_deref().unwrap_or("-");
     line.push(&right(&member.id.pid.to_string(), 8), theme.plain).push("  ", theme.plain);
     line.push(&left(user, 9), theme.dim);
-    // A process without activity slept: that is measured, not unknown.
-    let letter = activity.map_or("S", |activity| letter(activity.state));
     line.push(&format!(" {letter}"), if letter == "D" { theme.victim } else { theme.plain });
     if has_usage(width) {
         let usage = activity.map(|activity| activity.usage);

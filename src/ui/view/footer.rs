@@ -98,12 +98,11 @@ fn gaps(state: &State) -> String {
         (None, Some((host, glance))) => (&glance.gaps, host.root),
         (None, None) => return String::new(),
     };
-    let words = |own: bool| gaps.iter().filter(move |known| gap::is_own(known) == own).map(move |known| gap::words(known, root));
-    let unseen: Vec<String> = words(false).collect();
+    let unseen = gap::unseen(gaps.iter(), root);
     let mut lines = Vec::new();
     if !unseen.is_empty() {
         lines.push(format!("not seen: {}", unseen.join("; ")));
     }
-    lines.extend(words(true));
+    lines.extend(gaps.iter().filter(|known| gap::is_own(known)).map(|known| gap::words(known, root)));
     lines.join("; ")
 }

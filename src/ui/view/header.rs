@@ -75,7 +75,9 @@ pub fn host(state: &State, width: usize) -> Line<'static> {
             end_room += pace.len() + 3;
             end.insert(0, pace);
         }
-        end.insert(0, own_cost(diagnosis));
+        let cost = own_cost(diagnosis);
+        end_room += cost.len() + 3;
+        end.insert(0, cost);
     }
     if let Some(numbers) = Numbers::of(state) {
         line.push("  ", theme.plain).push(&numbers.host.name, theme.strong);
@@ -110,10 +112,11 @@ fn own_cost(diagnosis: &Diagnosis) -> String {
         [.., before, last] => last.at.duration_since(before.at).as_secs_f64(),
         _ => 0.0,
     };
+    let tier = diagnosis.cost.tier.name();
     if interval > 0.0 {
-        format!("self {:.1} % cpu", diagnosis.cost.cpu as f64 / SECOND as f64 / interval * 100.0)
+        format!("self {:.1} % ({tier})", diagnosis.cost.cpu as f64 / SECOND as f64 / interval * 100.0)
     } else {
-        format!("self {:.0} ms a sample", diagnosis.cost.sampling as f64 / 1e6)
+        format!("self {:.0} ms a sample ({tier})", diagnosis.cost.sampling as f64 / 1e6)
     }
 }
 

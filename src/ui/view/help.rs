@@ -3,6 +3,7 @@
 use ratatui::text::Line;
 
 use super::text::{Pieces, left, wrap};
+use crate::analysis::gap;
 use crate::ui::keys::bindings;
 use crate::ui::state::State;
 
@@ -38,6 +39,9 @@ pub fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     entry("", 9, "—", theme.dim);
     for (word, meaning) in WORDS {
         entry(word, 9, meaning, theme.strong);
+    }
+    if let Some(diagnosis) = &state.diagnosis {
+        entry("self", 9, &format!("what whytop itself takes; {}", gap::reads(diagnosis.cost.tier)), theme.strong);
     }
     out
 }

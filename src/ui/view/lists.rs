@@ -7,7 +7,7 @@ use ratatui::text::Line;
 
 use super::text::{Pieces, UNKNOWN, cores, fit, known, left, percent, right, tasks};
 use super::verdict::style_of;
-use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Resource, WaitGroup};
+use crate::analysis::diagnosis::{Diagnosis, Job, Kind, Resource, Stuck, WaitGroup};
 use crate::ui::state::{List, State};
 use crate::units::{bytes, span};
 
@@ -159,12 +159,15 @@ fn row(state: &State, diagnosis: &Diagnosis, columns: &Columns, job: &Job, selec
 }
 
 fn waits(state: &State, diagnosis: &Diagnosis, columns: &Columns, job: &Job, line: &mut Pieces, number: Style) {
-    let group = diagnosis.waits.iter().find(|wait| wait.job == job.facts.id);
+    let mut groups = diagnosis.waits.iter().filter(|wait| wait.job == job.facts.id);
+    let longest = WaitGroup::longest(groups.clone());
+    let group = groups.next();
     let stuck = if job.uninterruptible > 0 { job.uninterruptible.to_string() } else { tasks(job.usage.stuck) };
     line.push(&right(&stuck, 4), if stuck == "0" { state.theme.dim } else { state.theme.victim });
     line.push(&right(&known(job.usage.cpu_wait, tasks), 6), number);
     if columns.longest > 0 {
-        let longest = group.and_then(|group| group.longest).map_or_else(|| "-".to_owned(), span);
+        let sign = |stuck: Stuck| format!("{}{}", if stuck.exact { "" } else { "≥ " }, span(stuck.seconds));
+        let longest = longest.map_or_else(|| "-".to_owned(), sign);
         line.push(&right(&longest, columns.longest), number);
     }
     line.push("  ", number);

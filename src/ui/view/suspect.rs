@@ -5,10 +5,10 @@ use ratatui::style::Style;
 use super::panel::{Panel, Row};
 use super::text::{UNKNOWN, ago, clock, cores, known, of_all, percent, tasks, width as cells};
 use crate::action::Signal;
-use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, Role};
+use crate::analysis::diagnosis::{Diagnosis, Job, JobFacts, Kind, Member, Resource, WaitGroup};
 use crate::ui::keys::{Choice, Command, Rights, Screen, shown};
 use crate::ui::state::State;
-use crate::units::{count, rate, span};
+use crate::units::{count, rate};
 
 /// Whether the panel is about a job that others wait for, not about a backup that merely runs.
 fn is_culprit(diagnosis: &Diagnosis, job: &Job) -> bool {
@@ -178,10 +178,9 @@ fn waiting(diagnosis: &Diagnosis, victim: Style, plain: Style) -> Vec<(String, S
     if verdict.worst.victims.len() > 1 {
         text = format!("{text} and {}", count(verdict.worst.victims.len() - 1, "other job"));
     }
-    let of_victims = diagnosis.waits.iter().filter(|wait| verdict.worst.victims.contains(&wait.job));
-    let longest =
-        of_victims.filter_map(|wait| wait.longest).fold(None, |most: Option<f64>, one| Some(most.map_or(one, |m| m.max(one))));
-    let longest = longest.map(|seconds| format!(", the longest for {}", span(seconds))).unwrap_or_default();
+    let worst = &verdict.worst;
+    let of_victims = diagnosis.waits.iter().filter(|wait| worst.victims.contains(&wait.job) && wait.is_for(worst.resource));
+    let longest = WaitGroup::longest(of_victims).map(|stuck| format!(", the longest for {stuck}")).unwrap_or_default();
     vec![(text, victim), (longest, plain)]
 }
 
@@ -201,13 +200,4 @@ fn hints(state: &State, job: &Job) -> Vec<(String, Style)> {
     let evidence = (shown(Screen::Overview, Command::Detail), " evidence");
     let keys = if state.rights == Rights::Act { vec![end, prove, evidence] } else { vec![evidence] };
     keys.into_iter().flat_map(|(key, does)| [(key.to_owned(), theme.key), (does.to_owned(), theme.strong)]).collect()
-}
-
-/// `culprit`, `victim`, or nothing.
-pub const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Culprit => "culprit",
-        Role::Victim => "victim",
-        Role::Bystander => "bystander",
-    }
 }
