@@ -28,8 +28,8 @@ use whytop::{
 const LONG: Duration = Duration::from_mins(1);
 /// Set in the environment of a test that is run again to be looked at.
 const ROLE: &str = "WHYTOP_TIERS_ROLE";
-/// Stuck tasks of which each takes some 250 bytes of the 128 KiB that are read of them in one sample: not all of them are.
-const MANY: usize = 800;
+/// Stuck tasks of which each takes some 170 bytes of the 64 KiB that are read of them in one sample: not all of them are.
+const MANY: usize = 500;
 /// Held for writing by whoever makes more stuck tasks than are looked up for one picture, and for reading by whoever compares pictures.
 static QUIET: RwLock<()> = RwLock::new(());
 const HOSTILE: [&str; 4] = [") R 1 (", "a\nb\\c", "x) D 1 2 3", "\u{1b}]0;x\u{7}"];

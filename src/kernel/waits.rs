@@ -136,7 +136,7 @@ fn call_and_stack(
             watched.turn = Turn::Due;
             return (None, None);
         }
-        // It comes after the hundreds that were read. Its files may make a reader wait, which is better than never to know of it.
+        // It comes after those that were read. Its files may make a reader wait, which is better than never to know of it.
     }
     let call = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall)).flatten();
     let Ok(stack) = looker.files.read(place, "stack") else { return (call, None) };
