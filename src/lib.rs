@@ -28,7 +28,7 @@
 //! | which units a timer starts | [`config`] |
 //! | what `explain` says of a process | `report::explain` |
 //! | how long earlier runs took; what is kept of them for the next whytop | `analysis::past`; [`runs`] |
-//! | what a wait channel means | `analysis::waits` |
+//! | what a wait channel means; since when a task is stuck | `analysis::waits`; `analysis::since` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem, `analysis::memory` for who takes memory |
 //! | whose limit holds whom back | `monitor::limits`, `analysis::limits` |

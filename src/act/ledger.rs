@@ -272,3 +272,34 @@ fn is_to_stop(id: ProcessId) -> bool {
 fn is_frozen(id: ProcessId) -> bool {
     cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.frozen().is_some())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A page of this boot with one entry, which stands: nobody has to be alive for the text to be read.
+    fn page() -> Vec<u8> {
+        let standing = serde_json::json!({ "job": "cron:7", "name": "nightly.sh", "by": "", "deed": "paused", "processes": [[{ "pid": 1, "start": 1 }, "x"]] });
+        serde_json::to_vec(&serde_json::json!({ "boot": boot(), "entries": [standing] })).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn no_page_makes_it_panic(at: prop::sample::Index, less in 0..6_usize, bytes in prop::collection::vec(any::<u8>(), 0..6), any in prop::collection::vec(any::<u8>(), 0..60)) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("ledger");
+            let mut changed = page();
+            let at = at.index(changed.len());
+            let end = (at + less).min(changed.len());
+            changed.splice(at..end, bytes);
+            for page in [changed, any] {
+                fs::write(&file, page).unwrap();
+                let _ = Ledger::at(Some(file.clone())).entries();
+            }
+        }
+    }
+}

@@ -280,6 +280,8 @@ impl Monitor {
             let seconds = self.table.stuck_for(task).map_or(0.0, |stuck| stuck.seconds);
             match self.table.get(id.pid) {
                 Some(entry) if entry.process.kernel_thread => kernel.push(seconds),
+                // A parent may wait for days for its child to start a program, and holds up nobody.
+                _ if waits::is_nobodys_trouble(task) => {}
                 _ => program = program.max(seconds),
             }
         }
