@@ -1,8 +1,10 @@
-//! What is configured: the rules files that add to the knowledge base. Read once, at the start; never on the way of a sample or a key.
+//! What is configured: the rules files that add to the knowledge base, and which units a timer starts. Read once, at the start; never on
+//! the way of a sample or a key.
 //!
 //! A home directory may lie on a file server that is silent, and whytop is wanted most on such a day: each file is read by a thread of
 //! its own, and after a moment whytop goes on without it. Tested by tests/knowledge.rs.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use crate::units::clean;
 
 /// Beyond this it is no list of tools.
 const LARGEST: u64 = 1 << 20;
+/// More than any host has.
+const MOST_TIMERS: usize = 4096;
 /// A disk that works answers long before.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -30,6 +34,8 @@ pub struct Knowledge {
     pub catalogue: Arc<Catalogue>,
     /// One for each file with bad entries; the good ones are in the catalogue.
     pub complaints: Vec<Gap>,
+    /// Units that a timer starts.
+    pub timed: HashSet<String>,
 }
 
 /// Reads the rules files in the usual places, the host's and the user's, and these ones, which must be there and sound.
@@ -58,7 +64,15 @@ pub fn knowledge(asked: &[PathBuf], host: Option<PathBuf>, home: Option<PathBuf>
             bail!("rules {}: {}", place(path, first.line), all(first, wrong.len()));
         }
     }
-    Ok(Knowledge { catalogue, complaints })
+    Ok(Knowledge { catalogue, complaints, timed: HashSet::new() })
+}
+
+impl Knowledge {
+    /// The same, with the units that a timer starts, as files below this root have it.
+    #[must_use]
+    pub fn timing(self, root: Option<&Path>) -> Self {
+        Self { timed: root.map(timed).unwrap_or_default(), ..self }
+    }
 }
 
 /// The host's rules file, unless the environment names another; an empty name stands for none.
@@ -85,18 +99,45 @@ fn all(first: &Complaint, count: usize) -> String {
     }
 }
 
+/// The units below this root that a timer starts: of each timer that is enabled, or was made at run time, the one of its name. What cannot
+/// be read has none, and that no host is worse off for: who is started by a timer is one fact among others.
+fn timed(root: &Path) -> HashSet<String> {
+    let root = root.to_owned();
+    patiently(move || Ok(enabled_timers(&root))).unwrap_or_default()
+}
+
+/// By files: to ask the service manager would be a question to somebody who may be as stuck as all others.
+fn enabled_timers(root: &Path) -> HashSet<String> {
+    const FOLDERS: [&str; 6] = [
+        "run/systemd/transient",
+        "run/systemd/generator/timers.target.wants",
+        "run/systemd/system/timers.target.wants",
+        "etc/systemd/system/timers.target.wants",
+        "usr/lib/systemd/system/timers.target.wants",
+        "lib/systemd/system/timers.target.wants",
+    ];
+    let files = FOLDERS.iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok()).flatten().take(MOST_TIMERS);
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| Some(format!("{}.service", name.strip_suffix(".timer")?))).collect()
+}
+
 fn read(path: &Path) -> io::Result<String> {
+    let path = path.to_owned();
+    patiently(move || read_file(&path))
+}
+
+/// What this finds out, unless that takes long.
+fn patiently<T: Send + 'static>(find_out: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     let (send, answer) = channel();
-    let owned = path.to_owned();
     let read = move || {
         // Nobody waits any more when it comes late.
-        let _ = send.send(read_patiently(&owned));
+        let _ = send.send(find_out());
     };
     thread::Builder::new().name("rules".to_owned()).spawn(read)?;
     answer.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "it cannot be read in time")))
 }
 
-fn read_patiently(path: &Path) -> io::Result<String> {
+fn read_file(path: &Path) -> io::Result<String> {
     // Opening a pipe would wait for whoever writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));

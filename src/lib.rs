@@ -22,12 +22,13 @@
 //! | how long samples are kept | [`history`] |
 //! | which processes are one job | `analysis::jobs`: `assign`, `split`, `launcher`; `analysis::cgroup` for units and containers |
 //! | what belongs to a job though it runs elsewhere; what only works for it | `analysis::jobs`: `join`; `carried` |
-//! | what a job is called | `analysis::name` |
+//! | what a job is called | `analysis::name`; `analysis::interpreter` for what stands behind one |
 //! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
 //! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
+//! | which units a timer starts | [`config`] |
 //! | what `explain` says of a process | `report::explain` |
-//! | how long earlier runs took | `analysis::past` |
-//! | what a wait channel means | `analysis::waits` |
+//! | how long earlier runs took; what is kept of them for the next whytop | `analysis::past`; [`runs`] |
+//! | what a wait channel means; since when a task is stuck | `analysis::waits`; `analysis::since` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
 //! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem, `analysis::memory` for who takes memory |
 //! | whose limit holds whom back | `monitor::limits`, `analysis::limits` |
@@ -75,6 +76,7 @@ pub mod probe;
 pub mod proof;
 pub mod recovery;
 pub mod report;
+pub mod runs;
 pub mod sample;
 pub mod sampler;
 pub mod site;

@@ -343,8 +343,12 @@ fn two_thousand_forks_a_second_leave_nothing_behind() {
     let counted = forks() - before;
     let numbers: Vec<u64> = said.split(' ').map(|number| number.parse().unwrap()).collect();
     let [processes, threads, millis] = numbers[..] else { panic!("{said}") };
-    println!("{processes} processes and {threads} threads in {millis} ms; the kernel counted {counted} forks");
+    let rate = 1000 * (processes + threads) / millis;
+    println!("{processes} processes and {threads} threads in {millis} ms, {rate} a second; the kernel counted {counted} forks");
     assert!((FORKS..=counted).contains(&(processes + threads)), "{said} of {FORKS}; the kernel counted {counted}");
+    if rate < RATE {
+        println!("skipped in part: beside whatever else it does, this host gives {rate} forks a second and not {RATE}");
+    }
     for watcher in watchers {
         println!("{}", watcher.end("done "));
     }

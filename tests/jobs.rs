@@ -362,3 +362,30 @@ fn what_earlier_runs_took_is_told_of_the_next_one() {
     assert_eq!(told[8..10], [Some((2, 3.0)); 2], "the third: the shorter of two is in the middle");
     assert_eq!(told[10..], [Some((2, 3.0)); 3], "the fourth: the third was told to end");
 }
+
+/// `cron` starts `anacron` each hour, which waits for its hour and starts `run-parts` by a shell: none of them is part of the job.
+#[test]
+fn what_anacron_starts_is_a_job_of_its_own() {
+    let cgroup = "/system.slice/anacron.service";
+    let at = |parent, comm, argv| Actor { start: 900, parent, group: 300, session: 300, comm, argv, cgroup, ..init() };
+    let work = |parent, comm, argv| Actor { read: 400_000_000, start: 9_900_000, ..at(parent, comm, argv) };
+    let mut world = World::from([
+        (1, init()),
+        (300, at(1, "anacron", &["/usr/sbin/anacron", "-d", "-q", "-s"])),
+        (301, at(300, "sh", &["/bin/sh", "-c", "run-parts --report /etc/cron.daily"])),
+        (302, at(301, "run-parts", &["run-parts", "--report", "/etc/cron.daily"])),
+        (303, work(302, "site-backup", &["/bin/sh", "/etc/cron.daily/site-backup"])),
+        (304, work(303, "tar", &["tar", "-czf", "/mnt/backup/www-2026-03-01.tar.gz", "/srv/www"])),
+    ]);
+    let mut watching = monitor();
+    watching.ingest(sample(0, None, &world));
+    let before = world.clone();
+    world.get_mut(&304).unwrap().read += 80_000_000;
+    let diagnosis = watching.ingest(sample(1, Some(&before), &world));
+    let job = diagnosis.jobs.iter().find(|job| job.facts.members.iter().any(|member| member.id.pid == 304)).unwrap();
+    let pids: Vec<Pid> = job.facts.members.iter().map(|member| member.id.pid).collect();
+    let finding = &job.facts.finding;
+    assert_eq!((pids, job.facts.launched_by.as_deref()), (vec![303, 304], Some("cron (root)")), "{finding:?}");
+    assert_eq!((finding.kind, finding.tool.as_deref()), (Kind::Backup, Some("tar")));
+    assert!(finding.evidence.iter().any(|piece| piece.text == "started by cron"), "{:?}", finding.evidence);
+}

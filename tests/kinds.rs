@@ -17,7 +17,9 @@ use std::path::Path;
 use serde::Deserialize;
 use whytop::analysis::diagnosis::{Finding, Kind};
 use whytop::analysis::kind::catalogue::DATA;
-use whytop::analysis::kind::{Catalogue, JobShape, Launcher, OpenFiles, ProcessShape, backup_part, backup_strength, judge};
+use whytop::analysis::kind::{
+    Catalogue, JobShape, Launcher, OpenFiles, ProcessShape, Recent, backup_part, backup_strength, judge,
+};
 use whytop::sample::IoBytes;
 use whytop::units::ProcessId;
 
@@ -80,6 +82,9 @@ struct Actor {
     read: f64,
     #[serde(default)]
     write: f64,
+    /// Tasks that wait for a disk or a CPU.
+    #[serde(default)]
+    waiting: f64,
     /// I/O cannot be seen.
     #[serde(default)]
     hidden: bool,
@@ -135,6 +140,7 @@ struct Owned {
     age: f64,
     cores: f64,
     io: Option<(f64, f64)>,
+    waiting: f64,
     reads: Vec<String>,
     writes: Vec<String>,
     away: Vec<String>,
@@ -161,7 +167,12 @@ impl Owned {
                 let (read, written) = ((read * 1e6 * self.age) as u64, (write * 1e6 * self.age) as u64);
                 IoBytes { read, written, read_any: read, written_any: written }
             }),
-            recent: None,
+            recent: (self.waiting > 0.0).then(|| Recent {
+                cpu_cores: self.cores,
+                read_bytes: self.io.map(|(read, _)| read * 1e6),
+                write_bytes: self.io.map(|(_, write)| write * 1e6),
+                waiting: self.waiting,
+            }),
             files: OpenFiles { reading: &self.reads, writing: &self.writes, away: &self.away, growing: &self.grows },
         }
     }
@@ -197,6 +208,7 @@ impl Case {
                     age: actor.age,
                     cores: actor.cpu,
                     io: (!actor.hidden).then_some((actor.read, actor.write)),
+                    waiting: actor.waiting,
                     reads: actor.reads.clone(),
                     writes: actor.writes.clone(),
                     away: actor.away.clone(),
@@ -392,6 +404,84 @@ fn the_data_files_are_sound() {
     assert_eq!(names.len(), known.len(), "the catalogue holds every name");
 }
 
+/// What is met most is told of before the key: what ending it leaves behind, and how its work is taken up again.
+#[test]
+fn of_the_most_common_tools_it_is_known_what_ending_them_does() {
+    let known = Catalogue::built_in();
+    for name in [
+        "borg",
+        "borgmatic",
+        "restic",
+        "rustic",
+        "kopia",
+        "duplicity",
+        "duply",
+        "rdiff-backup",
+        "rsnapshot",
+        "tarsnap",
+        "duplicacy",
+        "duplicati",
+        "burp",
+        "btrbk",
+        "btrfs",
+        "zfs",
+        "syncoid",
+        "dar",
+        "rsync",
+        "rclone",
+        "aws",
+        "cp",
+        "scp",
+        "tar",
+        "zip",
+        "dd",
+        "dump",
+        "xfsdump",
+        "partclone",
+        "mysqldump",
+        "mydumper",
+        "xtrabackup",
+        "mariabackup",
+        "pg_dump",
+        "pg_basebackup",
+        "pgbackrest",
+        "barman",
+        "wal-g",
+        "mongodump",
+        "rman",
+        "vzdump",
+        "proxmox-backup-client",
+        "bacula-fd",
+        "bpbkar",
+        "dsmc",
+        "save",
+        "avtar",
+        "gitlab-backup",
+        "ipa-backup",
+        "apt-get",
+        "dpkg",
+        "logrotate",
+        "updatedb",
+        "mandb",
+        "clamscan",
+        "freshclam",
+        "aide",
+        "fstrim",
+        "mdadm",
+        "zpool",
+        "e2scrub",
+        "find",
+        "rm",
+        "sort",
+        "sha256sum",
+        "pg_restore",
+        "ffmpeg",
+    ] {
+        let advice = known.find(name).unwrap_or_else(|| panic!("{name} is not known")).words.advice();
+        assert!(advice.consequence.is_some() && advice.resume.is_some(), "{name}: {advice:?}");
+    }
+}
+
 #[test]
 fn hostile_text_does_not_reach_the_evidence() {
     let argv: Vec<String> = ["/opt/x/\x1b[31mbackup\n.sh", "--dump", "/mnt/nas/\u{202e}a.tar.gz"].map(str::to_owned).into();
@@ -406,6 +496,7 @@ fn hostile_text_does_not_reach_the_evidence() {
         age: 9.0,
         cores: 1.0,
         io: Some((50.0, 50.0)),
+        waiting: 0.0,
         reads: Vec::new(),
         writes: vec!["/mnt/backup/\x07.tar".into()],
         away: Vec::new(),
@@ -468,6 +559,7 @@ fn odd_shapes_are_survived() {
             age: 0.0,
             cores: f64::NAN,
             io: None,
+            waiting: 0.0,
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),
@@ -502,6 +594,7 @@ fn a_table_of_five_thousand_processes_takes_milliseconds() {
             age: 60.0,
             cores: 0.1,
             io: Some((1.0, 1.0)),
+            waiting: 0.0,
             reads: Vec::new(),
             writes: Vec::new(),
             away: Vec::new(),

@@ -58,7 +58,10 @@ fn frozen_host() -> FakeProc {
             .cmdline(&["nginx: worker process"])
             .cgroup("0::/system.slice/nginx.service")
             .state('D')
-            .wait("percpu_rwsem_wait", "1 0x3 0x7f 0x10 0x0 0x0 0x0 0x7ffdc0de0010 0x7f12c0de0020")
+            .wait(
+                "percpu_rwsem_wait",
+                &format!("{} 0x3 0x7f 0x10 0x0 0x0 0x0 0x7ffdc0de0010 0x7f12c0de0020", syscalls::Sysno::write.id()),
+            )
             .write();
     }
     host

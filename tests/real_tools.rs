@@ -1,5 +1,6 @@
-//! Real tools, really running: backups and what only looks like them, all on stage at once, below a launcher called cron. One look must
-//! name each of them for what it is. A tool that is not installed is skipped, and named.
+//! Real tools, really running: backups and what only looks like them, all on stage at once, below a launcher called cron. Some look must
+//! name each of them for what it is, and no look may call one of them something else again. A tool that is not installed is skipped, and
+//! named; `WHYTOP_TOOLS_WANTED=8` says how many backup tools, and how many others, must be there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,6 +19,8 @@ use tempfile::TempDir;
 /// whytop looks until it has seen everything at work. The first look may come while repositories are still being made, and a look-alike that
 /// runs over and over may be between two runs. Nobody waits this long but where something is wrong.
 const LONGEST: Duration = Duration::from_mins(3);
+/// So many looks there are at the least: a kind that changes from one to the next must have the chance to.
+const LOOKS: usize = 3;
 
 /// A line for the launcher, and what must be said of it.
 struct Act {
@@ -364,19 +367,46 @@ fn each_tool_is_taken_for_what_it_is() {
     for act in missing {
         println!("skipped: {} is not installed, or does not run here", act.needs);
     }
+    let other = |act: &&Act| act.wants.program().is_some();
+    let tools: HashSet<&str> = acts.iter().filter(|act| !other(act)).map(|act| act.needs).collect();
+    let wanted = std::env::var("WHYTOP_TOOLS_WANTED").map_or(0, |number| number.parse().unwrap());
+    assert!(
+        tools.len() >= wanted && acts.iter().filter(other).count() >= wanted,
+        "not {wanted} of each are installed: {tools:?}"
+    );
     stage.play(&acts);
     let begun = Instant::now();
     let mut unseen: Vec<(&Act, i32)> = acts.iter().zip(stage.sessions.iter().copied()).collect();
     let mut last = Value::Null;
     let mut looks = 0;
-    while !unseen.is_empty() && begun.elapsed() < LONGEST {
+    while (!unseen.is_empty() || looks < LOOKS) && begun.elapsed() < LONGEST {
         looks += 1;
+        let on_stage = || -> Vec<HashSet<i32>> {
+            let at_work = |(act, session): (&Act, &i32)| match act.wants {
+                Wants::Other(_) => processes_of(*session),
+                Wants::Backup(tool) => running(tool, *session),
+                Wants::Pulled(_) => HashSet::new(),
+            };
+            acts.iter().zip(&stage.sessions).map(at_work).collect()
+        };
         let others = unseen.iter().filter_map(|(act, session)| act.wants.program().map(|program| (program, *session)));
         let before: HashSet<i32> = others.clone().flat_map(|(program, session)| running(program, session)).collect();
+        let first = on_stage();
         let answer = look();
-        for (act, session) in acts.iter().zip(&stage.sessions).filter(|(act, _)| act.wants.program().is_some()) {
-            let job = jobs(&answer).find(|job| holds(job, *session));
-            assert!(job.is_none_or(|job| job["kind"] != "backup"), "{}: {}", act.name, told(job));
+        let then = on_stage();
+        for (((act, session), first), then) in acts.iter().zip(&stage.sessions).zip(first).zip(then) {
+            if other(&act) {
+                // Whatever of it was cut out into a job of its own, too.
+                let own = first.union(&then).chain([session]);
+                let job = own.filter_map(|pid| jobs(&answer).find(|job| holds(job, *pid))).find(|job| job["kind"] == "backup");
+                assert!(job.is_none(), "{}: {}", act.name, told(job));
+            } else if let Some(pid) = first.intersection(&then).next()
+                && !unseen.iter().any(|(_, unseen)| unseen == session)
+            {
+                // It was seen to be one, and its tool ran from before this look until after it.
+                let job = jobs(&answer).find(|job| holds(job, *pid));
+                assert!(job.is_some_and(|job| job["kind"] == "backup"), "{} is one no more: {}", act.name, told(job));
+            }
         }
         unseen.retain(|(act, session)| {
             !jobs(&answer).any(|job| match act.wants {

@@ -5,7 +5,7 @@
 //! ```text
 //! about = "one line"          cpus = 2           busy = 1.9 (CPUs in use; default: what the rows use)
 //! seconds = 3.2, step = 1.0   samples at 0, 0.2, 1.2, 2.2, ...
-//! ordinary_user               io_pressure, memory_pressure = percent     memory_mb = 8000 (memory_free_mb can be had)     own = 700 (the pid of whytop)
+//! ordinary_user, stolen = part of a CPU's time that its clock does not count         io_pressure, memory_pressure = percent     memory_mb = 8000 (memory_free_mb can be had)     own = 700 (the pid of whytop)
 //! changes = 2                 the verdict turns at most so often (severity, culprit)
 //! device = ["sda", "sda1 < sda", "dm-0 < sda1", "loop0 @ /img"]          what is stacked on what
 //! mount = ["/ dm-0", "/nas nas:/x nfs4", "/m overlay overlay upper=/d"]  point, device or source, type (ext4), upper directory
@@ -34,7 +34,7 @@
 //! [expect]                    or [[expect]] for parts of the time: at every sample from `by` (the last) to `until`
 //! severity, resource, device, culprit, also, victims, others = ["disk sdb tar"], backup, since (second): "" stands for none
 //! evidence, unproven          parts of its lines, and what is in none        headline, unsaid            parts that are in it, and that are not        confidence = [from, to]
-//! waits = [{ job, tasks, call, meaning, path, device, mount, longest (at the first sample) }]
+//! waits = [{ job, tasks, call, meaning, path, device, mount, longest (at the first sample), exact }]
 //! account = { nginx = 12.0, before = 0.0 }, unseen = 0.4 (at most): the ledger; always: kernel threads in D
 //! really = "one|other"        who it is, where whytop cannot know, or may name either
 //! [[expect.job]]              name, pids, root, kind, launched_by, unit, tool, same_identity

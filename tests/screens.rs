@@ -10,7 +10,7 @@ use common::diagnosis::{after, amber, around, at, calm, cpu_backup, crowd, glanc
 use common::stage::{Play, outcome};
 use whytop::action::{Refusal, Signal};
 use whytop::analysis::diagnosis::Diagnosis;
-use whytop::sample::Pace;
+use whytop::sample::{Gap, Pace};
 use whytop::site::{Failure, News, Reply};
 use whytop::ui::event::Event;
 use whytop::ui::theme::Depth;
@@ -49,6 +49,15 @@ fn stretched_interval() {
     check("stretched", |play| {
         let mut scene = calm();
         scene.cost.pace = Some(Pace { look: 1_200_000_000, interval: 3_600_000_000, stretched: true });
+        play.sees(scene)
+    });
+}
+
+#[test]
+fn what_is_whytop_s_own_fault_stands_on_a_calm_host() {
+    check("not-locked", |play| {
+        let mut scene = calm();
+        scene.gaps = vec![Gap::NotLocked { program: false, limit: Some(64 * 1024) }];
         play.sees(scene)
     });
 }

@@ -81,6 +81,11 @@ fn disks(proc: &FakeProc, names: &[&str]) {
     proc.file("diskstats", &names.iter().map(line).collect::<String>());
 }
 
+/// What `syscall` says of a task that reads from its descriptor 3.
+fn reads_descriptor_3() -> String {
+    format!("{} 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc0000a000 0x7f0000001000\n", Sysno::read.id())
+}
+
 #[test]
 fn mounts_and_devices_come_once_and_again_when_they_changed() {
     let proc = FakeProc::new();
@@ -225,15 +230,12 @@ fn a_mount_of_a_container_is_looked_for_in_its_namespace() {
     let overlay = "600 599 0:61 / / rw - overlay overlay rw,lowerdir=/l/A,upperdir=/var/lib/x/diff,workdir=/w\n";
     let line = |id: u32| format!("{id} 600 0:5 / /{id} rw - tmpfs t rw\n");
     for pid in [40, 41] {
-        proc.process(pid, "php")
-            .state('D')
-            .wait("io_schedule", "0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc0000a000 0x7f0000001000\n")
-            .write();
+        proc.process(pid, "php").state('D').wait("io_schedule", &reads_descriptor_3()).write();
         proc.descriptor(&pid.to_string(), 3, "/var/www/index.php", &info(0, "0100000", 600));
         proc.file(&format!("{pid}/mountinfo"), &format!("{overlay}{}{}", line(601), ROOT));
         proc.link(&format!("{pid}/ns/mnt"), "mnt:[4026532999]");
     }
-    proc.process(42, "sh").state('D').wait("io_schedule", "0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc0000a000 0x7f0000001000\n").write();
+    proc.process(42, "sh").state('D').wait("io_schedule", &reads_descriptor_3()).write();
     proc.descriptor("42", 3, "/lost", &info(0, "0100000", 700));
     let mut reader = reader(proc.path());
     let found =
@@ -245,7 +247,7 @@ fn a_mount_of_a_container_is_looked_for_in_its_namespace() {
     assert_eq!(found.mount(700), None);
 
     // One that is not there either is looked for, and nothing new comes of it.
-    proc.process(43, "php").state('D').wait("io_schedule", "0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc0000a000 0x7f0000001000\n").write();
+    proc.process(43, "php").state('D').wait("io_schedule", &reads_descriptor_3()).write();
     proc.descriptor("43", 3, "/var/www/gone", &info(0, "0100000", 701));
     proc.link("43/ns/mnt", "mnt:[4026532999]");
     proc.file("43/mountinfo", overlay);

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("history", &["units", "sample", "analysis"]),
     ("analysis", &["units", "sample", "analysis"]),
     ("monitor", &["units", "sample", "analysis", "history"]),
+    ("runs", &["units", "act", "analysis"]),
     ("recovery", &["units", "action", "analysis", "site"]),
     ("proof", &["units", "action", "analysis"]),
     ("landing", &["units", "action", "analysis"]),
@@ -36,7 +37,7 @@ const HOMES: &[(&[&str], &[&str])] = &[
     ),
     (&["std::fs", "File::open", "rustix::fs"], &["kernel", "act", "config", "trace"]),
     (&["std::process", "rustix::process"], &["kernel", "act", "app", "main", "trace"]),
-    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "ui", "probe", "trace"]),
+    (&["std::thread", "thread::Builder"], &["kernel", "sampler", "act", "app", "config", "runs", "ui", "probe", "trace"]),
     (&["unsafe"], &[]),
 ];
 

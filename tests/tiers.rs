@@ -12,6 +12,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    sync::{PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +28,10 @@ use whytop::{
 const LONG: Duration = Duration::from_mins(1);
 /// Set in the environment of a test that is run again to be looked at.
 const ROLE: &str = "WHYTOP_TIERS_ROLE";
+/// Stuck tasks of which each takes some 170 bytes of the 64 KiB that are read of them in one sample: not all of them are.
+const MANY: usize = 500;
+/// Held for writing by whoever makes more stuck tasks than are looked up for one picture, and for reading by whoever compares pictures.
+static QUIET: RwLock<()> = RwLock::new(());
 const HOSTILE: [&str; 4] = [") R 1 (", "a\nb\\c", "x) D 1 2 3", "\u{1b}]0;x\u{7}"];
 
 fn root() -> ProcRoot {
@@ -221,6 +226,20 @@ fn rest() -> ! {
     }
 }
 
+/// A parent waits in D for its child's exec, and this child never calls it.
+fn get_stuck() {
+    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+    #[expect(unsafe_code, reason = "only the kernel can make a task wait like this")]
+    // SAFETY: without CLONE_VM the child has its own copy of everything, and does nothing but wait for its end.
+    unsafe {
+        if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+    }
+}
+
 /// No test of its own: what the actors do.
 #[test]
 fn actor() {
@@ -244,16 +263,12 @@ fn actor() {
         }
         "stuck" => {
             println!("ready");
-            // A parent waits in D for its child's exec, and this child never calls it.
-            let flags = libc::CLONE_VFORK | libc::SIGCHLD;
-            #[expect(unsafe_code, reason = "only the kernel can make a task wait like this")]
-            // SAFETY: without CLONE_VM the child has its own copy of everything, and does nothing but wait for its end.
-            unsafe {
-                if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
-                    loop {
-                        libc::pause();
-                    }
-                }
+            get_stuck();
+        }
+        // More than the iterator's second program is asked for.
+        "many" => {
+            for _ in 0..MANY {
+                thread::Builder::new().stack_size(64 * 1024).spawn(get_stuck).unwrap();
             }
         }
         // The first thread's name is the process's.
@@ -285,6 +300,7 @@ fn actor() {
 #[test]
 fn every_task_is_the_same_by_both_tiers() {
     let Some(mut reader) = kernel() else { return };
+    let _quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let mut threads = Actor::start("threads");
     for word in ["write", "file", "cancel", "thread"] {
         threads.tell(word);
@@ -343,10 +359,11 @@ fn stuck_for(sample: &Sample, picture: &Picture, pid: i32) -> Option<u64> {
 
 #[test]
 fn since_when_a_task_is_stuck_can_be_told_by_both_tiers() {
-    let Some(kernel) = kernel() else { return };
+    // Of its own children an ordinary user may see the clock, too.
+    let readers = kernel().map(|kernel| (kernel, 0.5)).into_iter().chain([(Reader::new(root()).unwrap(), 1.0)]);
     let before = Instant::now();
     let actor = Actor::start("stuck");
-    for (mut reader, slack) in [(kernel, 0.5), (Reader::new(root()).unwrap(), 1.0)] {
+    for (mut reader, slack) in readers {
         let mut picture = Picture::default();
         let begin = Instant::now();
         loop {
@@ -363,6 +380,23 @@ fn since_when_a_task_is_stuck_can_be_told_by_both_tiers() {
             }
             assert!(begin.elapsed() < LONG, "{:?} after {most} s", stuck_for(&sample, &picture, actor.pid()));
         }
+    }
+}
+
+#[test]
+fn of_more_stuck_tasks_than_are_read_at_once_each_gets_its_turn() {
+    let Some(mut reader) = kernel() else { return };
+    let _alone = QUIET.write().unwrap_or_else(PoisonError::into_inner);
+    let actor = Actor::start("many");
+    let begin = Instant::now();
+    let mut picture = Picture::default();
+    let known = |picture: &Picture| {
+        let waits = picture.tasks.values().filter(|task| task.pid == actor.pid()).filter_map(|task| task.wait.as_deref());
+        waits.filter(|wait| wait.wchan.is_some() && wait.syscall.is_some() && wait.stack.is_some()).count()
+    };
+    while known(&picture) < MANY {
+        assert!(begin.elapsed() < LONG, "where {} of {MANY} are stuck is known", known(&picture));
+        picture.fold(&reader.sample().unwrap());
     }
 }
 
@@ -490,6 +524,7 @@ fn the_loader_without_a_directory_says_so() {
 #[test]
 fn changes_are_the_same_by_both_tiers() {
     let Some(mut reader) = kernel() else { return };
+    let _quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let mut picture = Picture::of(&mut reader);
     let mut look = |actors: &[&Actor]| {
         let (certain, _) = bracket(|| {
@@ -530,6 +565,7 @@ fn the_switch_to_the_kernel_breaks_nothing() {
         println!("skipped: {excuse}");
         return;
     }
+    let _quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let mut actor = Actor::start("threads");
     let mut reader = Reader::with_tier(root(), Choice::Auto).unwrap();
     let mut picture = Picture::default();
@@ -578,6 +614,7 @@ fn compile(source: &str) -> Option<Vec<u8>> {
 #[test]
 fn the_object_is_what_its_source_says() {
     let Some(mut committed) = kernel() else { return };
+    let _quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel/bpf/tasks.bpf.c");
     let Some(object) = compile(&fs::read_to_string(source).unwrap()) else { return };
     let _stuck = Actor::start("stuck");

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         test("a_process_that_blocks_its_observers_is_worth_a_look", a_process_that_blocks_its_observers_is_worth_a_look),
         test("own_readers_are_not_counted", own_readers_are_not_counted),
         test("memory_is_locked_and_the_priority_raised", memory_is_locked),
+        test("a_list_of_users_that_does_not_come_costs_no_name_but_theirs", users_do_not_come),
         test("a_look_that_fails_is_not_the_last", a_look_that_fails_is_not_the_last),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -410,7 +411,7 @@ fn suspects_that_wait_for_their_turn_hold_no_descriptor() {
 fn own_readers_are_not_counted() {
     let proc = FakeProc::new();
     wedged_worker(&proc);
-    let mut own = proc.process(77, "whytop").wait("rwsem_down_read_slowpath", "0 0x5");
+    let mut own = proc.process(77, "whytop").wait("rwsem_down_read_slowpath", &format!("{} 0x5", syscalls::Sysno::read.id()));
     for tid in 78..84 {
         own = own.thread(tid, "identity", 'D');
     }
@@ -433,7 +434,10 @@ fn who_waits_for_its_lock_waits_for_the_same() {
     let proc = FakeProc::new();
     wedged_worker(&proc);
     for pid in 600..620 {
-        proc.process(pid, "ps").state('D').wait("rwsem_down_read_slowpath", "0 0x5").write();
+        proc.process(pid, "ps")
+            .state('D')
+            .wait("rwsem_down_read_slowpath", &format!("{} 0x5", syscalls::Sysno::read.id()))
+            .write();
     }
     let verdict = verdict(&proc);
     assert_eq!(
@@ -466,6 +470,44 @@ fn verdict(proc: &FakeProc) -> Verdict {
         assert!(start.elapsed() < PATIENCE);
         reader.settle(Duration::from_millis(250));
     }
+}
+
+/// A pipe in place of the list of users: everybody has his command line, users go by number, and a gap says why; when it comes at last they
+/// have names.
+fn users_do_not_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("passwd");
+    mknodat(CWD, &list, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let script = "mount --make-rprivate / && mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+    let within = |program: &[&str]| -> Vec<String> {
+        let first = ["--mount", "sh", "-c", script, list.to_str().unwrap()];
+        first.iter().chain(program).map(|&word| word.to_owned()).collect()
+    };
+    if !Command::new("unshare").args(within(&["true"])).output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: no file can be put in place of another here");
+    }
+    let proc = FakeProc::new();
+    proc.process(1, "systemd").parent(0).uid(4242).write();
+    proc.process(8, "tar").uid(4242).cmdline(&["tar", "cf", "/backup/srv.tar", "/srv"]).write();
+    let path = proc.path().to_str().unwrap();
+    let (_, usual) = once(&["--proc", path]);
+    let (answer, took) = once_as(Command::new("unshare").args(within(&[WHYTOP])), &["--proc", path]);
+    assert!(took < ANSWER.max(usual * 3), "{took:?}, and {usual:?} on any other day");
+    assert!(answer["gaps"].to_string().contains("/etc/passwd: no answer"), "{}", answer["gaps"]);
+    assert!(answer["jobs"].to_string().contains("it writes to a backup target: /backup/srv.tar"), "{}", answer["jobs"]);
+
+    let arguments = within(&[WHYTOP, "--proc", path, "--interval", "250ms"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut terminal = Terminal::start(Path::new("unshare"), &arguments, 160, 40);
+    terminal.wait_for(&["/etc/passwd: no answer"]);
+    fs::write(&list, "root:x:0:0::/root:/bin/sh\nann:x:4242:4242::/home/ann:/bin/sh\n").unwrap();
+    terminal.wait("the list has come", |screen| !screen.contents().contains("no answer"));
+    terminal.send("\x1b[B");
+    terminal.wait_for(&["›"]);
+    terminal.send("\r");
+    terminal.wait_for(&["PROCESSES", " ann "]);
+    terminal.send("q");
+    assert!(terminal.end().success());
 }
 
 /// Beside program and libraries a small host's data take 4 MB; stacks that are taken in whole 15 MB more.

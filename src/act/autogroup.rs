@@ -113,11 +113,20 @@ fn write(pid: Pid, nice: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn the_kernels_line_is_read() {
         assert_eq!(parse("/autogroup-25 nice -5\n"), Some(Autogroup { name: "/autogroup-25".to_owned(), nice: -5 }));
         assert_eq!(parse(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in r"(/autogroup-[0-9]{0,22})?( nice )?(-?[0-9]{0,22}|\PC{0,20})\n?") {
+            let _ = parse(&text);
+        }
     }
 }

@@ -159,6 +159,8 @@ fn parse(line: &str, has_user: bool, file: &Path) -> Option<Line> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::action::Candidate;
     use crate::units::ProcessId;
@@ -243,6 +245,19 @@ mod tests {
         assert_eq!(said("@daily").as_deref(), Some("on Sun 29 Nov at 00:00"));
         assert_eq!(said("@reboot").as_deref(), Some("at the next boot"));
         assert_eq!(said("61 2 * * *"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in r"(@[a-z]{0,8}|([0-9*/,-]{1,4} ){0,6}|[A-Z]{1,6}=)\PC{0,20}", any in r"\PC{0,60}", has_user: bool) {
+            for text in [&line, &any] {
+                let found = parse(text, has_user, Path::new("x"));
+                if let Some(found) = found {
+                    let _ = is_from(&found, &any);
+                }
+                let _ = when(text, &Zoned::now());
+            }
+        }
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn without<T: PartialEq>(all: Vec<T>, known: &[T]) -> Vec<T> {
 }
 
 /// Holds others off while the file is changed. They hold it for a moment only.
-fn locked(file: &Path) -> io::Result<File> {
+pub fn locked(file: &Path) -> io::Result<File> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     if !is_ours(&fs::symlink_metadata(folder)?) {
@@ -197,6 +197,13 @@ fn locked(file: &Path) -> io::Result<File> {
 }
 
 fn read(file: &Path) -> io::Result<Vec<Entry>> {
+    // A page that makes no sense, or of another boot, says nothing of the processes of now.
+    let page: Page = serde_json::from_slice(&read_own(file)?).unwrap_or_default();
+    Ok(if page.boot == boot() { page.entries } else { Vec::new() })
+}
+
+/// What this user wrote there; nothing, if another one could have.
+pub fn read_own(file: &Path) -> io::Result<Vec<u8>> {
     // Neither a link to elsewhere, nor a pipe that nobody writes to.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut page = match File::options().read(true).custom_flags(flags).open(file) {
@@ -211,9 +218,7 @@ fn read(file: &Path) -> io::Result<Vec<Entry>> {
     }
     let mut text = Vec::new();
     page.read_to_end(&mut text)?;
-    // A page that makes no sense, or of another boot, says nothing of the processes of now.
-    let page: Page = serde_json::from_slice(&text).unwrap_or_default();
-    Ok(if page.boot == boot() { page.entries } else { Vec::new() })
+    Ok(text)
 }
 
 /// Nobody else could have written there.
@@ -221,11 +226,14 @@ fn is_ours(meta: &Metadata) -> bool {
     meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0 && !meta.is_symlink()
 }
 
-/// In one stroke: a reader sees the old page or the new one.
 fn write(file: &Path, entries: Vec<Entry>) -> io::Result<()> {
+    write_own(file, &serde_json::to_vec(&Page { boot: boot(), entries })?)
+}
+
+/// In one stroke: a reader sees the old page or the new one.
+pub fn write_own(file: &Path, page: &[u8]) -> io::Result<()> {
     let fresh = file.with_extension("new");
-    let page = serde_json::to_vec(&Page { boot: boot(), entries })?;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?.write_all(&page)?;
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?.write_all(page)?;
     fs::rename(fresh, file)
 }
 
@@ -263,4 +271,35 @@ fn is_to_stop(id: ProcessId) -> bool {
 
 fn is_frozen(id: ProcessId) -> bool {
     cgroup::root().and_then(|root| Group::of(&[id.pid], &root)).is_some_and(|group| group.frozen().is_some())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A page of this boot with one entry, which stands: nobody has to be alive for the text to be read.
+    fn page() -> Vec<u8> {
+        let standing = serde_json::json!({ "job": "cron:7", "name": "nightly.sh", "by": "", "deed": "paused", "processes": [[{ "pid": 1, "start": 1 }, "x"]] });
+        serde_json::to_vec(&serde_json::json!({ "boot": boot(), "entries": [standing] })).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn no_page_makes_it_panic(at: prop::sample::Index, less in 0..6_usize, bytes in prop::collection::vec(any::<u8>(), 0..6), any in prop::collection::vec(any::<u8>(), 0..60)) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("ledger");
+            let mut changed = page();
+            let at = at.index(changed.len());
+            let end = (at + less).min(changed.len());
+            changed.splice(at..end, bytes);
+            for page in [changed, any] {
+                fs::write(&file, page).unwrap();
+                let _ = Ledger::at(Some(file.clone())).entries();
+            }
+        }
+    }
 }

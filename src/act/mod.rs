@@ -56,7 +56,7 @@ mod guard;
 mod hand;
 mod held;
 mod landing;
-mod ledger;
+pub(crate) mod ledger;
 mod look;
 mod offers;
 mod orders;

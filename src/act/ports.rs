@@ -115,10 +115,22 @@ fn parse(line: &str, state: &str) -> Option<(Port, u64)> {
 mod tests {
     use std::net::{TcpListener, UdpSocket};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn line(local: &str, state: &str) -> String {
         format!("   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1 x 100 0 0 10 0")
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(text in r"( *[0-9A-F]{0,40}:?[0-9A-F]{0,9}){0,14}", any in r"\PC{0,80}", target in r"(socket:\[)?[0-9]{0,25}\PC?\]?") {
+            for text in [&text, &any, &line(&text, "0A"), &line(&any, "0A")] {
+                let _ = parse(text, "0A");
+            }
+            let _ = socket(&target);
+        }
     }
 
     #[test]

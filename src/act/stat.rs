@@ -163,6 +163,8 @@ pub fn in_ticks(since_boot: Nanos) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A living process, for the tests of kinship.
@@ -185,6 +187,17 @@ pub(super) mod tests {
         }
         let bytes = [b"1 (\xff\xfe".as_slice(), &line("x", 'S', 0, 1)[5..]].concat();
         assert_eq!(Stat::parse(&bytes).unwrap().name, "\u{fffd}\u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), text in r"[0-9]{0,20} ?\(?\PC{0,20}\)? ?[RSDTZ]?( -?[0-9]{1,21}){0,24}",
+                                  status in r"(Sig(Pnd|Blk|Ign|Cgt)|ShdPnd):?[\t ]?([0-9a-f]{0,20}|\PC{0,8})\n?") {
+            let _ = Stat::parse(&bytes);
+            let _ = Stat::parse(text.as_bytes());
+            let _ = Signals::parse(&status);
+            let _ = Signals::parse(&String::from_utf8_lossy(&bytes));
+        }
     }
 
     #[test]

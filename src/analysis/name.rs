@@ -2,6 +2,8 @@
 //!
 //! Pure text. Tested in place.
 
+use crate::analysis::interpreter::{Given, SHELLS, given, stem};
+
 /// Programs whose first argument that is no option is the program that matters.
 const INTERPRETERS: [&str; 14] =
     ["sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "python", "perl", "ruby", "node", "php", "env", "Rscript"];
@@ -21,42 +23,43 @@ pub fn display_name(comm: &str, argv: &[String]) -> String {
         // So has a program started through one, or a title may be empty.
         return if is_number(word) { comm.to_owned() } else { word.to_owned() };
     }
-    let mut rest = argv.iter().skip(1).map(String::as_str);
-    while let Some(argument) = rest.next() {
-        match argument {
-            "-m" => return rest.next().map_or_else(|| program.to_owned(), str::to_owned),
-            _ if is_command_option(program, argument) => {
-                return rest.next().map_or_else(|| program.to_owned(), |line| name_of_line(line, program));
-            }
-            _ if argument.starts_with('-') => {}
-            // A script read through a descriptor (`/dev/fd/3`) has a number for a name.
-            script if is_number(base(script)) => return program.to_owned(),
-            script => return base(script).to_owned(),
+    match given(program, argv) {
+        Some(Given::Script(at)) => argv.get(at).map_or(program, |script| of_script(script, program)).to_owned(),
+        Some(Given::Code(at)) if SHELLS.contains(&program) => {
+            argv.get(at).map_or_else(|| program.to_owned(), |line| name_of_line(line, program))
         }
+        Some(Given::Code(_) | Given::Nothing) | None => program.to_owned(),
     }
-    program.to_owned()
+}
+
+/// A script read through a descriptor (`/dev/fd/3`) has a number for a name.
+fn of_script<'a>(script: &'a str, program: &'a str) -> &'a str {
+    Some(base(script)).filter(|name| !is_number(name)).unwrap_or(program)
 }
 
 fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `-c` of a shell, alone or with other letters (`-lc`, `-ec`).
-fn is_command_option(program: &str, argument: &str) -> bool {
-    program.ends_with("sh") && argument.starts_with('-') && !argument.starts_with("--") && argument.ends_with('c')
-}
-
 /// The first command of a shell line that does something: no `cd`, assignment, test or prefix.
 fn name_of_line(line: &str, shell: &str) -> String {
     for command in line.split(['|', ';', '&', '\n', '(', ')', '{', '}']) {
-        let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-        let name = words.find(|word| {
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        let first = words.iter().position(|word| {
             !word.is_empty()
                 && !word.starts_with(['-', '$', '[', '<', '>', '!'])
                 && !word.contains('=')
                 && !is_number(word)
                 && !PREFIXES.contains(&base(word))
-                && !is_interpreter(base(word))
+                && !SHELLS.contains(word)
+        });
+        let name = first.map(|at| {
+            let program = base(words[at]);
+            let behind = &words[at..];
+            match given(program, behind).filter(|_| is_interpreter(program)) {
+                Some(Given::Script(at)) => of_script(behind[at], program),
+                _ => words[at],
+            }
         });
         match name {
             Some("cd" | "set" | "export" | "ulimit" | "umask" | "sleep" | "trap" | "." | "source" | "if" | "while" | "for")
@@ -78,8 +81,7 @@ pub fn base(path: &str) -> &str {
 
 /// Whether the program runs scripts: `bash`, `python3.11`, `perl`.
 pub fn is_interpreter(program: &str) -> bool {
-    let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    INTERPRETERS.contains(&stem)
+    INTERPRETERS.contains(&stem(program))
 }
 
 #[cfg(test)]
@@ -107,7 +109,29 @@ mod tests {
             "run-parts"
         );
         assert_eq!(name(&["sh", "-c", "while :; do rsync -a /srv /mnt; sleep 60; done"]), "rsync");
+        assert_eq!(name(&["sh", "-c", "cd /srv; python3 -W ignore /opt/x.py --all"]), "x.py");
         assert_eq!(name(&["sh", "-c", ""]), "sh");
+    }
+
+    #[test]
+    fn code_and_what_options_are_given_are_no_names() {
+        for (argv, named) in [
+            (&["python3", "-c", "import time; time.sleep(20)"][..], "python3"),
+            (&["/usr/bin/perl", "-e", "sleep 20"], "perl"),
+            (&["/usr/bin/perl", "-lane", "print"], "perl"),
+            (&["ruby", "-e", "sleep 20", "a"], "ruby"),
+            (&["php", "-r", "sleep(20);"], "php"),
+            (&["node", "--eval", "1"], "node"),
+            (&["python3", "-", "/srv"], "python3"),
+            (&["bash", "-s", "all"], "bash"),
+            (&["python3", "-W", "ignore", "/opt/x.py"], "x.py"),
+            (&["perl", "-I", "lib", "x.pl"], "x.pl"),
+            (&["bash", "--noprofile", "--norc", "-eo", "pipefail", "/w/step.sh"], "step.sh"),
+            (&["sh", "-c", "cd /; python3 -c 'import time'"], "python3"),
+            (&["sh", "-c", "perl -e 'sleep 20' | gzip"], "perl"),
+        ] {
+            assert_eq!(name(argv), named, "{argv:?}");
+        }
     }
 
     #[test]

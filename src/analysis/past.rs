@@ -1,10 +1,13 @@
-//! How long earlier runs of the same work took, as far as they ended while whytop watched.
+//! How long earlier runs of the same work took, as far as they ended while a whytop watched.
 //!
-//! Bounded: the newest runs of the names seen last. Pure. Tested in place and by `tests/jobs.rs`.
+//! Bounded: the newest runs of the names seen last. Pure; `runs` keeps them in a file. Tested in place and by `tests/jobs.rs`.
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::diagnosis::{JobFacts, Kind, Usual};
+use crate::units::ProcessId;
 
 /// Names remembered: more recurring jobs than a host has in a night.
 const NAMES: usize = 64;
@@ -21,11 +24,30 @@ const SHORTEST: f64 = 1.0;
 #[derive(Debug, Default)]
 pub struct Past {
     /// The name seen last stands last.
-    names: Vec<(Work, VecDeque<f64>)>,
+    names: Vec<(Work, VecDeque<Run>)>,
+    /// Those that nobody has asked for yet.
+    fresh: Vec<Run>,
 }
 
-/// What makes two jobs runs of the same work: their name, and who started them.
-type Work = (String, Option<String>);
+/// What makes two jobs runs of the same work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// The job's name.
+    pub name: String,
+    /// Who started it.
+    pub launched_by: Option<String>,
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Of what.
+    pub work: Work,
+    /// Its root: another whytop may have seen the same run.
+    pub root: ProcessId,
+    /// How long it took.
+    pub seconds: f64,
+}
 
 impl Past {
     /// Remembers a job that ended after so many seconds.
@@ -33,24 +55,42 @@ impl Past {
         if !matches!(facts.finding.kind, Kind::Backup | Kind::Batch) || seconds < SHORTEST {
             return;
         }
-        let work = (facts.name.clone(), facts.launched_by.clone());
-        let known = self.names.iter().position(|(known, _)| *known == work);
-        let (work, mut runs) = known.map(|at| self.names.remove(at)).unwrap_or((work, VecDeque::new()));
+        let Some(root) = facts.root else { return };
+        let run = Run { work: Work { name: facts.name.clone(), launched_by: facts.launched_by.clone() }, root, seconds };
+        self.fresh.push(run.clone());
+        self.add(run);
+    }
+
+    /// Takes in a run that was seen, by this whytop or another one.
+    pub fn add(&mut self, run: Run) {
+        let known = self.names.iter().position(|(work, _)| *work == run.work);
+        let (work, mut runs) = known.map_or_else(|| (run.work.clone(), VecDeque::new()), |at| self.names.remove(at));
+        runs.retain(|known| known.root != run.root);
         if runs.len() == RUNS {
             runs.pop_front();
         }
-        runs.push_back(seconds);
+        runs.push_back(run);
         if self.names.len() == NAMES {
             self.names.remove(0);
         }
         self.names.push((work, runs));
     }
 
+    /// All that are remembered, in the order in which they are forgotten.
+    pub fn into_runs(self) -> Vec<Run> {
+        self.names.into_iter().flat_map(|(_, runs)| runs).collect()
+    }
+
+    /// Those that were noted since this was asked last.
+    pub fn take_fresh(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// How long earlier runs of this job's work took, if there were enough to say so.
     pub fn usual(&self, facts: &JobFacts) -> Option<Usual> {
-        let same = |work: &Work| work.0 == facts.name && work.1 == facts.launched_by;
+        let same = |work: &Work| work.name == facts.name && work.launched_by == facts.launched_by;
         let (_, runs) = self.names.iter().find(|(work, _)| same(work))?;
-        let mut sorted: Vec<f64> = runs.iter().copied().collect();
+        let mut sorted: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
         sorted.sort_by(f64::total_cmp);
         // Two thirds up: neither those that crashed nor the one that hung for a day.
         let long = sorted.get(sorted.len() * 2 / 3).copied().unwrap_or_default();
@@ -77,7 +117,7 @@ mod tests {
             unit: None,
             container: None,
             user: None,
-            root: None,
+            root: Some(ProcessId { pid: 7, start: 1 }),
             started_at: None,
             members: Vec::new(),
             carried: Vec::new(),
@@ -88,26 +128,47 @@ mod tests {
     fn the_middle_of_the_newest_runs_counts() {
         let (nightly, site) = (job("nightly.sh", Kind::Backup), job("site", Kind::Service));
         let mut past = Past::default();
+        let mut start = 0;
+        let mut note = |past: &mut Past, job: &JobFacts, seconds| {
+            start += 1;
+            past.note(&JobFacts { root: Some(ProcessId { pid: 7, start }), ..job.clone() }, seconds);
+        };
         assert_eq!(past.usual(&nightly), None);
-        past.note(&nightly, 0.2);
-        past.note(&site, 90.0);
+        note(&mut past, &nightly, 0.2);
+        note(&mut past, &site, 90.0);
         assert_eq!((past.usual(&nightly), past.usual(&site)), (None, None));
-        past.note(&nightly, 900.0);
+        note(&mut past, &nightly, 900.0);
         assert_eq!(past.usual(&nightly), None, "one run is no habit");
         for seconds in [610.0, 600.0] {
-            past.note(&nightly, seconds);
+            note(&mut past, &nightly, seconds);
         }
         assert_eq!(past.usual(&nightly), Some(Usual { runs: 3, seconds: 610.0 }));
         assert_eq!(past.usual(&JobFacts { launched_by: None, ..nightly.clone() }), None, "somebody else's run");
-        past.note(&nightly, 3.0);
+        note(&mut past, &nightly, 3.0);
         assert_eq!(past.usual(&nightly), Some(Usual { runs: 3, seconds: 610.0 }), "one that crashed says nothing");
         for _ in 0..20 {
-            past.note(&nightly, 50.0);
+            note(&mut past, &nightly, 50.0);
         }
         assert_eq!(past.usual(&nightly), Some(Usual { runs: RUNS, seconds: 50.0 }));
         for number in 0..NAMES {
-            past.note(&job(&number.to_string(), Kind::Batch), 5.0);
+            note(&mut past, &job(&number.to_string(), Kind::Batch), 5.0);
         }
         assert_eq!(past.usual(&nightly), None, "the oldest is forgotten");
+    }
+
+    #[test]
+    fn a_run_that_two_have_seen_counts_once() {
+        let nightly = job("nightly.sh", Kind::Backup);
+        let (mut one, mut other) = (Past::default(), Past::default());
+        one.note(&nightly, 60.0);
+        one.note(&JobFacts { root: Some(ProcessId { pid: 7, start: 2 }), ..nightly.clone() }, 62.0);
+        other.note(&nightly, 60.1);
+        let fresh = one.take_fresh();
+        assert_eq!((fresh.len(), one.take_fresh().len()), (2, 0));
+        for run in fresh {
+            other.add(run);
+        }
+        assert_eq!(other.usual(&nightly), Some(Usual { runs: 2, seconds: 60.0 }));
+        assert_eq!(other.into_runs().len(), 2);
     }
 }

@@ -14,7 +14,8 @@ use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind::{self, Catalogue};
 use crate::analysis::memory::Holding;
 use crate::analysis::name::display_name;
-use crate::sample::{CpuClock, Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
+use crate::analysis::since::Spells;
+use crate::sample::{Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
 /// A task's time may be brought up to date this late: a CPU without a tick of its own (`nohz_full`) does so once a second. More time in
@@ -36,11 +37,8 @@ pub struct Table {
     restless: FxHashSet<Pid>,
     /// Processes whose first task is stopped or has ended.
     halted: FxHashSet<Pid>,
-    /// Tasks in uninterruptible sleep, with the instant of the first sample that saw them so and not running since.
-    stuck: FxHashMap<TaskId, (Pid, Nanos)>,
-    /// By CPU: how far its clock is ahead of the time since boot, in nanoseconds. A clock is only read where something ran, so the
-    /// largest lead that was seen is nearest to the truth.
-    leads: FxHashMap<u32, i64>,
+    /// Tasks in uninterruptible sleep, and what is known of when that began.
+    spells: Spells,
     structure: u64,
     before: Option<Nanos>,
     /// When somebody last looked who holds the memory.
@@ -213,14 +211,14 @@ impl Table {
                         (a, b) => Some(a.unwrap_or_default().saturating_add(b.unwrap_or_default())),
                     };
                 }
-                // It was woken and fell asleep again if it ran meanwhile; otherwise it sleeps on.
-                let ran = cpu.is_none_or(|cpu| cpu > 0);
-                if task.state != TaskState::Uninterruptible {
-                    self.stuck.remove(&task.id);
-                } else if ran {
-                    self.stuck.insert(task.id, (task.pid, sample.since_boot));
+                if task.state == TaskState::Uninterruptible {
+                    // It was woken and fell asleep again if it ran meanwhile; otherwise it sleeps on.
+                    let old = at.map(|at| &entry.tasks[at]).filter(|old| old.id == task.id);
+                    let sleeps_on = |old: &Task| old.state == task.state && cpu == Some(0);
+                    let after = old.filter(|old| !sleeps_on(old)).and(before);
+                    self.spells.note(task, sample.since_boot, after, task.id.start.saturating_mul(tick));
                 } else {
-                    self.stuck.entry(task.id).or_insert((task.pid, sample.since_boot));
+                    self.spells.end(task.id);
                 }
                 match at {
                     // Or a thread id that was reused inside the process: the old one is gone.
@@ -279,10 +277,6 @@ impl Table {
                 entry.strength = kind::backup_strength(&shape(entry), &self.catalogue);
             }
         }
-        for CpuClock { cpu, clock } in &sample.clocks {
-            let lead = clock.cast_signed().saturating_sub(sample.since_boot.cast_signed());
-            self.leads.entry(*cpu).and_modify(|known| *known = lead.max(*known)).or_insert(lead);
-        }
         self.restless.extend(sample.tasks.iter().filter(|task| task.state.counts_in_load()).map(|task| task.pid));
         let entries = &self.entries;
         self.restless.retain(|pid| {
@@ -298,7 +292,8 @@ impl Table {
         let halts = |task: &&Task| task.id.tid == task.pid && matches!(task.state, TaskState::Stopped | TaskState::Dead);
         self.halted.extend(sample.tasks.iter().filter(halts).map(|task| task.pid));
         self.halted.retain(|pid| entries.get(pid).is_some_and(|entry| entry.tasks.iter().any(|task| halts(&task))));
-        self.stuck.retain(|id, (pid, _)| entries.get(pid).is_some_and(|entry| entry.task(*id).is_some()));
+        let is_there = |pid: Pid, id| entries.get(&pid).is_some_and(|entry| entry.task(id).is_some());
+        self.spells.settle(&sample.clocks, sample.since_boot, is_there);
         self.before = Some(sample.since_boot);
         used
     }
@@ -335,18 +330,7 @@ impl Table {
 
     /// For how long this task, which is in uninterruptible sleep, has been so at the newest sample.
     pub fn stuck_for(&self, task: &Task) -> Option<Stuck> {
-        let now = self.before?;
-        let seconds = |span: Nanos| span as f64 / SECOND as f64;
-        let seen = self.stuck.get(&task.id).map(|(_, since)| seconds(now.saturating_sub(*since)));
-        let clock = task.wait.as_ref().and_then(|wait| wait.last_ran);
-        let exact = clock.and_then(|CpuClock { cpu, clock }| {
-            let newest = now.checked_add_signed(*self.leads.get(&cpu)?)?;
-            Some(seconds(newest.saturating_sub(clock)))
-        });
-        match (exact, seen) {
-            (Some(exact), seen) => Some(Stuck { seconds: exact.max(seen.unwrap_or_default()), exact: true }),
-            (None, seen) => seen.map(|seconds| Stuck { seconds, exact: false }),
-        }
+        self.spells.length(task.id, self.before?)
     }
 
     /// Whether what is known of memory was looked up lately. While memory is short somebody looks at each sample.

@@ -24,6 +24,8 @@ use crate::history::Limits;
 use crate::kernel::own::Own;
 use crate::kernel::{self, ProcRoot, Reader, WatchedReader};
 use crate::monitor::Monitor;
+use crate::runs;
+use crate::sample::HostFacts;
 
 /// Does what the command line asks; answers the exit code.
 pub fn run(cli: &Cli) -> Result<u8> {
@@ -71,6 +73,10 @@ fn informed(cli: &Cli) -> Result<(WatchedReader, Knowledge)> {
     let places = ["WHYTOP_HOST_RULES", "XDG_CONFIG_HOME", "HOME"];
     let [host, config, home] = places.map(|name| env::var_os(name).map(PathBuf::from));
     let knowledge = config::knowledge(&cli.rules, config::host(host), config::home(config, home))?;
+    // Another proc is another host's, whose files are not to be seen from here.
+    let own_files = (cli.proc == Path::new("/proc")).then(|| PathBuf::from("/"));
+    let root = env::var_os("WHYTOP_UNITS_BELOW").map(PathBuf::from).or(own_files);
+    let knowledge = knowledge.timing(root.as_deref());
     let (path, tier) = (cli.proc.clone(), cli.tier);
     let reader = WatchedReader::start(move || {
         let reader = Reader::with_loader(ProcRoot::open(&path)?, tier, Path::new("/proc/self/exe"))?;
@@ -82,6 +88,13 @@ fn informed(cli: &Cli) -> Result<(WatchedReader, Knowledge)> {
 /// The same, for whoever needs no more than an answer.
 fn monitored(cli: &Cli) -> Result<(WatchedReader, Monitor)> {
     let (mut reader, knowledge) = informed(cli)?;
-    let monitor = Monitor::new(&reader.facts()?, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints);
+    let monitor = monitor(&reader.facts()?, knowledge);
     Ok((reader, monitor))
+}
+
+/// A monitor that knows all this, and what earlier whytops saw of this host.
+fn monitor(facts: &HostFacts, knowledge: Knowledge) -> Monitor {
+    let Knowledge { catalogue, complaints, timed } = knowledge;
+    let runs = if facts.own_pid.is_some() { runs::known() } else { Vec::new() };
+    Monitor::new(facts, Limits::default()).knowing(catalogue, complaints).timing(timed).remembering(runs)
 }

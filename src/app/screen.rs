@@ -24,11 +24,10 @@ use crate::action::{Aim, Order, Report, Subject};
 use crate::cli::Cli;
 use crate::config::Knowledge;
 use crate::grounds::Grounds;
-use crate::history::Limits;
 use crate::kernel::WatchedReader;
-use crate::monitor::Monitor;
 use crate::probe::Probe;
 use crate::proof::Proof;
+use crate::runs::Keeper;
 use crate::sampler::{Config, Sampler, Seen};
 use crate::site::Site;
 use crate::trace::{Entry, Places, Trace};
@@ -56,7 +55,8 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
     let zone = TimeZone::system();
     let (send, inbox) = channel();
     let told = end_on_signals(send.clone())?;
-    let mut monitor = Monitor::new(&facts, Limits::default()).knowing(knowledge.catalogue, knowledge.complaints);
+    let mut monitor = super::monitor(&facts, knowledge);
+    let keeper = own_host.then(Keeper::start).transpose().context("start the thread that keeps earlier runs")?;
     let host = Arc::clone(monitor.facts());
     let (cut_short, ends) = channel::<Vec<ProcessId>>();
     let answers = send.clone();
@@ -71,7 +71,12 @@ pub fn run(mut reader: WatchedReader, knowledge: Knowledge, cli: &Cli) -> Result
                     for processes in ends.try_iter() {
                         monitor.told_to_end(&processes);
                     }
-                    Event::Diagnosis(Arc::new(monitor.ingest(*sample)))
+                    let diagnosis = Arc::new(monitor.ingest(*sample));
+                    let ended = monitor.take_runs();
+                    if let Some(keeper) = &keeper {
+                        keeper.note(ended);
+                    }
+                    Event::Diagnosis(diagnosis)
                 }
             })
         }));

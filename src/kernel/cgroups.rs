@@ -3,7 +3,7 @@
 //! Asks for nothing while nothing is hidden and nobody is held up, and then for the groups of processes at work, and while somebody is held up
 //! for those above them, which may have limits too, so many a sample. Files of
 //! a control group are made up by the kernel and answer at once; none of those read here takes the lock of all groups. Version 2 is asked
-//! first, then the hierarchies of version 1: a hybrid host has a part of each. Tested in place and by `tests/kernel.rs`.
+//! first, then the hierarchies of version 1: a hybrid host has a part of each. Tested in place and by `tests/units.rs`.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
 //! What on the host is short for somebody, and who holds the memory: one `statm` a process, looked up while memory is short and not at all while there is enough.
 //!
 //! `statm` gives numbers that the kernel keeps anyway and takes no lock of the process, unlike `smaps`. When memory gets short all
-//! processes are looked at, so many a sample, and then those that ran. Tested by `tests/kernel.rs`.
+//! processes are looked at, so many a sample, and then those that ran. Tested by `tests/units.rs`.
 
 use rustix::param::page_size;
 

@@ -224,7 +224,10 @@ impl Reader {
             let reads = overdue.into_iter().map(|(id, took)| Overdue { id, since: began(took) }).collect();
             gaps.push(Gap::IdentityOverdue { reads, behind });
         }
-
+        let names = self.identities.lacks_names();
+        gaps.extend(
+            names.then(|| Gap::Host { file: "/etc/passwd".to_owned(), why: "no answer, so users go by number".to_owned() }),
+        );
         gaps.extend(self.own.as_ref().and_then(Own::gap));
 
         let cpu = nanos(clock_gettime(ClockId::ProcessCPUTime));

@@ -31,7 +31,7 @@ const CLOCK_READS_MAX: usize = 64;
 pub(super) enum Source<'a> {
     /// In the files of the task.
     Files,
-    /// In what the kernel's iterators gave; in the files where they gave nothing.
+    /// In what the kernel's iterators gave; in the files where they gave nothing, or not all.
     Iterator {
         batch: &'a Batch,
         /// `None`: this kernel has no such iterator, or nobody got stuck.
@@ -105,9 +105,10 @@ fn look_up_one(watched: &mut Watched, place: Place, kernel: bool, looker: &mut L
         watched.wait_denied = false;
         return;
     }
-    watched.wait_denied = hidden;
-    let wchan = wchan.ok().flatten();
     let (call, stack) = call_and_stack(watched, place, kernel, looker, source);
+    // One that has just gone to sleep may be kept on the run queue for its turn's sake (6.12 and up): then it has a stack and no channel.
+    let wchan = wchan.ok().flatten().or_else(|| stack.as_ref().and_then(|stack| stack.first().cloned()));
+    watched.wait_denied = hidden && wchan.is_none();
     let last_ran = last_ran(watched, place, looker, source);
     let (syscall, args) = (call.map(|call| call.number), call.and_then(|call| call.args));
     let file = call.and_then(|call| descriptors::of_call(&mut looker.files, place, call));
@@ -127,12 +128,15 @@ fn call_and_stack(
     if let Source::Iterator { batch, stuck: Some(stuck) } = source
         && batch.find(tid).is_some()
     {
-        let Some(found) = stuck.find(tid) else {
+        if let Some(found) = stuck.find(tid) {
+            return (found.call, Some(found.stack.clone()).filter(|stack| !stack.is_empty()));
+        }
+        if !stuck.is_cut() {
             // It was not stuck when that iterator passed. If it still is at the next sample, that one tells.
             watched.turn = Turn::Due;
             return (None, None);
-        };
-        return (found.call, Some(found.stack.clone()).filter(|stack| !stack.is_empty()));
+        }
+        // It comes after those that were read. Its files may make a reader wait, which is better than never to know of it.
     }
     let call = (!kernel).then(|| looker.files.read(place, "syscall").ok().and_then(parse::syscall)).flatten();
     let Ok(stack) = looker.files.read(place, "stack") else { return (call, None) };

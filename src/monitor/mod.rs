@@ -22,7 +22,7 @@ use crate::analysis::freezes::Freezes;
 use crate::analysis::jobs::{Instant, Jobs};
 use crate::analysis::kind::Catalogue;
 use crate::analysis::ledger::{Counted, Ledger};
-use crate::analysis::past::Past;
+use crate::analysis::past::{Past, Run};
 use crate::analysis::stalls::Cgroups;
 use crate::analysis::storage::Layers;
 use crate::analysis::table::{Entry, Table, Used};
@@ -107,6 +107,26 @@ impl Monitor {
     #[must_use]
     pub fn knowing(self, catalogue: Arc<Catalogue>, complaints: Vec<Gap>) -> Self {
         Self { table: Table::new(catalogue), complaints, ..self }
+    }
+
+    /// The same, on a host where a timer starts these units.
+    #[must_use]
+    pub fn timing(self, timed: HashSet<String>) -> Self {
+        Self { jobs: Jobs::timing(timed), ..self }
+    }
+
+    /// The same, with what other whytops saw of earlier runs.
+    #[must_use]
+    pub fn remembering(mut self, runs: Vec<Run>) -> Self {
+        for run in runs {
+            self.past.add(run);
+        }
+        self
+    }
+
+    /// The runs that ended since this was asked last.
+    pub fn take_runs(&mut self) -> Vec<Run> {
+        self.past.take_fresh()
     }
 
     /// What does not change about the host, fit to be printed.
@@ -260,6 +280,8 @@ impl Monitor {
             let seconds = self.table.stuck_for(task).map_or(0.0, |stuck| stuck.seconds);
             match self.table.get(id.pid) {
                 Some(entry) if entry.process.kernel_thread => kernel.push(seconds),
+                // A parent may wait for days for its child to start a program, and holds up nobody.
+                _ if waits::is_nobodys_trouble(task) => {}
                 _ => program = program.max(seconds),
             }
         }

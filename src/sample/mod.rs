@@ -396,7 +396,7 @@ pub enum Gap {
     },
     /// A file of the whole host could not be read or made no sense.
     Host {
-        /// Which file, below the proc root.
+        /// Which file; below the proc root, or the whole path.
         file: String,
         /// The error, in words.
         why: String,

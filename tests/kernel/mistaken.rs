@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use syscalls::Sysno;
 use whytop::{
     analysis::diagnosis::Diagnosis,
     history::Limits,
@@ -128,8 +129,10 @@ fn what_others_change_about_a_sleeper_is_seen_in_time() {
 fn a_32_bit_call_has_another_number() {
     let proc = FakeProc::new();
     let stuck = |pid: i32, place: &str, entry: &str| {
-        let process =
-            proc.process(pid, "stuck").state('D').wait("io_schedule", &format!("74 0x4 0x0 0x10 0x0 0x0 0x0 {place}\n"));
+        let process = proc
+            .process(pid, "stuck")
+            .state('D')
+            .wait("io_schedule", &format!("{} 0x4 0x0 0x10 0x0 0x0 0x0 {place}\n", Sysno::fsync.id()));
         process.stack(&format!("[<0>] io_schedule+0x46/0x80\n[<0>] {entry}+0xa8/0x1c0\n")).write();
         proc.descriptor(&pid.to_string(), 4, "/srv/site.db", "pos:\t0\nflags:\t02\nmnt_id:\t9\n");
     };
@@ -144,5 +147,5 @@ fn a_32_bit_call_has_another_number() {
         (wait.syscall, wait.args.is_some(), wait.file.is_some())
     };
     assert_eq!([7, 8, 9, 10].map(call), [(None, false, false); 4]);
-    assert_eq!(call(11), (Some(74), true, true));
+    assert_eq!(call(11), (Some(Sysno::fsync.id().cast_unsigned()), true, true));
 }

@@ -51,6 +51,7 @@ struct ExpectWait {
     call: Option<String>,
     /// Seconds, to a tenth; at the newest sample that is judged.
     longest: Option<f64>,
+    exact: Option<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -183,6 +184,10 @@ fn check_wait(wrong: &mut Differences, want: &ExpectWait, second: f64, diagnosis
         Some(group) => {
             if let Some(longest) = want.longest {
                 wrong.check_number("longest", longest + second, group.longest.map(|stuck| stuck.seconds), 0.1);
+            }
+            let exact = group.longest.map(|stuck| stuck.exact);
+            if want.exact.is_some_and(|want| Some(want) != exact) {
+                wrong.0.push(format!("exact: expected {:?}, got {exact:?}", want.exact));
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct Scenario {
     pub step: f64,
     #[serde(default)]
     pub ordinary_user: bool,
+    #[serde(default)]
+    pub stolen: f64,
     pub own: Option<Pid>,
     pub io_pressure: Option<f64>,
     pub memory_pressure: Option<f64>,

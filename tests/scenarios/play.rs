@@ -224,7 +224,7 @@ impl<'a> Play<'a> {
             wchan: channel.filter(|_| channels),
             syscall: call.filter(|_| channels).map(|call| call.id().cast_unsigned()),
             stack: (!stack.is_empty() && !self.hides(STACKS) && channels).then_some(stack),
-            last_ran: known.map(|_| clock(began)),
+            last_ran: known.map(|_| self.clock(began)),
             file: row.on.as_deref().filter(|_| channels && !self.hides(FILES)).map(|text| self.scenario.file(text)),
             ..Wait::default()
         }
@@ -362,6 +362,12 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// The CPU's clock at this second. It does not count what a hypervisor took.
+    fn clock(&self, second: f64) -> CpuClock {
+        let stolen = self.scenario.stolen * second.max(0.0);
+        CpuClock { cpu: 0, clock: ((UP + second - CLOCK_BEHIND - stolen) * SECOND as f64) as u64 }
+    }
+
     pub fn sample(&self, k: usize) -> Sample {
         let second = self.times[k];
         let rows: Vec<&Row> = self.scenario.process.iter().filter(|row| row.alive(second)).collect();
@@ -390,7 +396,7 @@ impl<'a> Play<'a> {
             tasks: rows.iter().flat_map(|row| self.tasks(row, k)).chain(storms.iter().map(|(_, one)| one.clone())).collect(),
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
-            clocks: if clocks { vec![clock(second)] } else { Vec::new() },
+            clocks: if clocks { vec![self.clock(second)] } else { Vec::new() },
             storage: if k == 0 && !self.hides(STORAGE) { self.scenario.storage().map(Arc::new) } else { None },
             open_files: files.map(|row| (row.id(), self.scenario.open_files(row))).collect(),
             resident: rows.iter().filter_map(resident).collect(),
@@ -410,9 +416,4 @@ impl<'a> Play<'a> {
 fn limit(device: (u32, u32), mb: f64) -> IoLimit {
     let most = Some((mb * 1e6) as u64);
     IoLimit { device, read: most, written: most, ..IoLimit::default() }
-}
-
-/// The CPU's clock at this second.
-fn clock(second: f64) -> CpuClock {
-    CpuClock { cpu: 0, clock: ((UP + second - CLOCK_BEHIND) * SECOND as f64) as u64 }
 }

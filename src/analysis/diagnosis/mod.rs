@@ -199,7 +199,7 @@ pub struct Job {
     pub disks: Option<Vec<CompactString>>,
     /// Seconds since its root started.
     pub age: Option<f64>,
-    /// How long earlier runs of the same work took. `None`: none ended while whytop watched.
+    /// How long earlier runs of the same work took. `None`: too few ended while a whytop watched.
     pub usual: Option<Usual>,
     /// How it fared before the culprit came that it waits for. `None`: it waits for nobody, or whytop did not watch then.
     pub earlier: Option<Level>,

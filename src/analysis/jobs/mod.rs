@@ -49,6 +49,8 @@ pub struct Jobs {
     /// The job that a process works for, where that is not its own.
     carried_by: FxHashMap<ProcessId, usize>,
     ended: Vec<Arc<JobFacts>>,
+    /// Units that a timer starts.
+    timed: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -113,9 +115,15 @@ impl Instant {
 }
 
 impl Jobs {
+    /// No jobs yet, on a host where a timer starts these units.
+    pub fn timing(timed: HashSet<String>) -> Self {
+        Self { timed, ..Self::default() }
+    }
+
     /// Brings the jobs up to date with the table; `recent` is what processes did lately.
     pub fn update(&mut self, table: &Table, recent: &HashMap<ProcessId, Recent>, now: Instant) {
-        let scene = Scene { table, recent, now };
+        let timed = std::mem::take(&mut self.timed);
+        let scene = Scene { table, recent, now, timed: &timed };
         if self.structure != Some(table.structure()) {
             self.rebuild(&scene);
             self.structure = Some(table.structure());
@@ -134,6 +142,7 @@ impl Jobs {
                 kept.judged = now.rates.then_some(now.since_boot);
             }
         }
+        self.timed = timed;
     }
 
     /// The jobs that have ended since this was asked last.
@@ -273,7 +282,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         return Kept { facts: Arc::clone(&old.facts), key: draft.key, gist, io, ..*old };
     }
     let root = draft.root.and_then(|pid| table.get(pid));
-    let (mut launcher, mut launched_by) = root.map_or((Launcher::Unknown, None), |root| lineage(table, root, draft.origin()));
+    let (mut launcher, mut launched_by) = root.map_or((Launcher::Unknown, None), |root| lineage(scene, root, draft.origin()));
     if let Some(old) = old
         && launched_by.is_none()
     {
@@ -330,8 +339,12 @@ fn unjudged() -> Finding {
 }
 
 /// Who started the root: what kind of launcher, and in words.
-fn lineage(table: &Table, root: &Entry, origin: Option<&Origin>) -> (Launcher, Option<String>) {
+fn lineage(scene: &Scene, root: &Entry, origin: Option<&Origin>) -> (Launcher, Option<String>) {
+    let table = scene.table;
     match origin {
+        Some(Origin::Unit(path)) if scene.timed.contains(base_of(path)) => {
+            return (Launcher::Timer, Some("the service manager (it has a timer)".to_owned()));
+        }
         Some(Origin::Unit(_)) => return (Launcher::ServiceManager, Some("the service manager".to_owned())),
         Some(Origin::Container(_)) => return (Launcher::ContainerEngine, Some("the container engine".to_owned())),
         Some(Origin::Kernel(_)) | None => {}
@@ -371,6 +384,7 @@ struct Scene<'a> {
     table: &'a Table,
     recent: &'a HashMap<ProcessId, Recent>,
     now: Instant,
+    timed: &'a HashSet<String>,
 }
 
 impl Scene<'_> {

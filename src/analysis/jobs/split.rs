@@ -49,7 +49,7 @@ fn cut(scene: &Scene, draft: &mut Draft, clients: &FxHashMap<ProcessId, Pid>) ->
         Some(Origin::Kernel(_)) | None => (None, None),
     };
     let root = draft.root.and_then(|pid| scene.table.get(pid));
-    let launcher = root.map_or(Launcher::Unknown, |root| lineage(scene.table, root, draft.origin()).0);
+    let launcher = root.map_or(Launcher::Unknown, |root| lineage(scene, root, draft.origin()).0);
     let gist = Gist::of(scene.table, &draft.members);
     let strong = (0..draft.members.len()).filter(|at| own(draft.members[*at]).is_some_and(is_strong));
     let processes =

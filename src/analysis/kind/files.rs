@@ -26,7 +26,7 @@ const READS_BACKUP: f64 = -0.6;
 const BESIDE: f64 = 0.35;
 /// What it reads is cut into numbered pieces to be sent away.
 const PIECES: f64 = 0.35;
-/// What it reads of others becomes an archive with a date in its name, in a place that is for that or on another filesystem.
+/// What it reads of others comes out again under a date, in a place that is for that or on another filesystem.
 const PACKS: f64 = 0.3;
 /// What it reads is encrypted into a file with a date.
 const ENCRYPTS: f64 = 0.35;
@@ -198,7 +198,7 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let written = || files.writing.iter().map(String::as_str);
     let packed = |file: &&str| {
         let says = place_says(file);
-        says.place > 0.0 && says.dated > 0.0 && says.archive > 0.0
+        says.place > 0.0 && says.dated > 0.0
     };
     let encrypted = |file: &&str| {
         let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);

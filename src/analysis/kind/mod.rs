@@ -1,7 +1,9 @@
 //! What kind of work a job is, from evidence: what its processes are called, what their arguments ask for, who started
 //! them, what they read and write.
 //!
-//! Pure. Runs when a job is new or changes, never on the sampling path. [`program`] finds what a process really runs, [`catalogue`] what
+//! Pure. A job is judged when it is new or has changed, and while it works once a second: an idle agent that begins to copy has become
+//! a backup. That is done when a sample has been taken, in the thread that took it, and looks at the few processes of the job's gist and at those
+//! that did something. [`program`] finds what a process really runs, [`catalogue`] what
 //! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names and paths say, [`files`] what its
 //! open files do; [`read`] puts that together for one process and [`weigh`] for a job ([`sinks`]: where it all goes; [`starters`]: who
 //! only starts others; [`scale`] adds up); [`other`] says what a job is that is no backup, and [`work`] what its work is called. Tested by
@@ -112,8 +114,10 @@ pub enum Launcher {
     Cron,
     /// at, batch.
     At,
-    /// The service manager; a timer's unit looks the same.
+    /// The service manager.
     ServiceManager,
+    /// The service manager, for a unit that a timer starts.
+    Timer,
     /// A command over SSH without a terminal: `ssh host command`.
     SshCommand,
     /// An interactive shell.

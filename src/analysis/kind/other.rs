@@ -45,7 +45,7 @@ impl Read<'_, '_> {
             return finding(Kind::Batch, Some(batch), 0.85, says(batch.text.clone(), 0.85));
         }
         if let Some(agent) = self.readings.iter().find(|reading| reading.doing == Doing::Agent) {
-            let kind = if job.launcher == Launcher::Cron { Kind::Batch } else { Kind::Service };
+            let kind = if matches!(job.launcher, Launcher::Cron | Launcher::Timer) { Kind::Batch } else { Kind::Service };
             let what = match agent.role() {
                 Some(Role::Backup) if agent.program.args.is_empty() => {
                     format!("{} runs; what it was told is hidden", agent.called())
@@ -77,7 +77,7 @@ impl Read<'_, '_> {
             .filter(|process| Some(process.comm) == job.processes.get(1).map(|first| first.comm))
             .count();
         match job.launcher {
-            Launcher::Cron | Launcher::At | Launcher::SshCommand | Launcher::Automation => {
+            Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand | Launcher::Automation => {
                 let work = self.readings.iter().filter(|reading| reading.tool.is_none()).find_map(work::of);
                 let evidence = says(format!("started by {}", launcher_name(job.launcher)), 0.5);
                 Finding { work, ..finding(Kind::Batch, None, 0.5, evidence) }
@@ -104,6 +104,7 @@ fn launcher_name(launcher: Launcher) -> &'static str {
         Launcher::Cron => "cron",
         Launcher::At => "at",
         Launcher::ServiceManager => "the service manager",
+        Launcher::Timer => "a timer",
         Launcher::SshCommand => "a command over SSH",
         Launcher::Shell => "a shell",
         Launcher::ContainerEngine => "a container engine",

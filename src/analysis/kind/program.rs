@@ -4,6 +4,7 @@
 //! Text in, words out; what the words mean is for `rules`. Tested in place.
 
 use super::ProcessShape;
+use crate::analysis::interpreter::{Given, SHELLS, given, stem};
 
 /// Arguments looked at. A command line can be 2 MB; what matters stands in front.
 const ARGS: usize = 96;
@@ -51,7 +52,7 @@ const fn wrapper(name: &'static str, values: &'static str, words: usize, stays: 
     Wrapper { name, values, words, stays }
 }
 
-const WRAPPERS: [Wrapper; 49] = [
+const WRAPPERS: [Wrapper; 52] = [
     wrapper("nice", "n", 0, false),
     wrapper("ionice", "cnt", 0, false),
     wrapper("env", "uCS", 0, false),
@@ -101,9 +102,10 @@ const WRAPPERS: [Wrapper; 49] = [
     wrapper("cronitor", "", 1, true),
     wrapper("gosu", "", 1, false),
     wrapper("su-exec", "", 1, false),
+    wrapper("npx", "p", 0, true),
+    wrapper("bunx", "", 0, true),
+    wrapper("uvx", "", 0, true),
 ];
-
-const SHELLS: [&str; 9] = ["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "rbash"];
 
 /// The program that this process runs.
 pub fn program<'a>(process: &ProcessShape<'a>) -> Program<'a> {
@@ -169,34 +171,24 @@ pub fn unwrap(mut words: Vec<&str>) -> Program<'_> {
         } else if ENGINES.contains(&name) {
             let Some(rest) = past_exec(&words) else { break };
             words.drain(..rest);
-        } else if SHELLS.contains(&name) {
-            found.shell = true;
-            let mut at = 1;
-            while let Some(option) = words.get(at).filter(|word| word.starts_with(['-', '+']) && word.len() > 1) {
-                if !option.starts_with("--") && option[1..].contains('c') {
-                    let line = words[at + 1..].iter().find(|word| !word.starts_with('-'));
-                    if let Some(line) = line {
-                        found.line = Some(line);
-                        return found.into_line();
-                    }
+        } else if let Some(given) = given(name, &words) {
+            found.shell = SHELLS.contains(&name);
+            let (Given::Script(at) | Given::Code(at)) = given else {
+                found.bare = true;
+                break;
+            };
+            if matches!(given, Given::Code(_)) {
+                if let Some(line) = words.get(at).filter(|_| found.shell) {
+                    found.line = Some(line);
+                    return found.into_line();
                 }
-                at += if matches!(*option, "-o" | "+o" | "-O" | "+O" | "--rcfile" | "--init-file") { 2 } else { 1 };
-            }
-            if at >= words.len() {
+                // A program given on the command line has no name.
                 found.bare = true;
                 break;
             }
             found.script = true;
             words.drain(..at);
-        } else if let Some(at) = past_interpreter(name, &words) {
-            found.shell = false;
-            if at >= words.len() {
-                found.bare = true;
-                break;
-            }
-            found.script = true;
-            words.drain(..at);
-            if matches!(name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'), "java" | "mono" | "dotnet") {
+            if matches!(stem(name), "java" | "mono" | "dotnet") {
                 found.path = words[0];
                 found.name = basename(found.path);
                 break;
@@ -281,31 +273,6 @@ fn past_run<T: AsRef<str>>(words: &[T], run: usize) -> Option<usize> {
         at += if letters || option.contains('=') || PLAIN.contains(&option) { 1 } else { 2 };
     }
     (at + 1 < words.len()).then_some(at + 1)
-}
-
-/// Where the script stands behind an interpreter; `None` if this is none.
-fn past_interpreter(name: &str, words: &[&str]) -> Option<usize> {
-    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let values: &[&str] = match plain {
-        "python" | "pypy" => &["-W", "-X"],
-        "perl" => &["-I"],
-        "ruby" => &["-I", "-r", "-C"],
-        "node" | "nodejs" | "deno" => &["-r", "--require", "--loader", "--import"],
-        "php" => &["-d", "-c", "-z"],
-        "java" => &["-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules", "--add-opens"],
-        "mono" | "dotnet" | "Rscript" | "tclsh" | "lua" => &[],
-        _ => return None,
-    };
-    let mut at = 1;
-    while let Some(word) = words.get(at).filter(|word| word.starts_with('-') && word.len() > 1) {
-        match *word {
-            "-m" | "-jar" | "-f" | "--module" if !matches!(plain, "perl" | "ruby") => return Some(at + 1),
-            // A program given on the command line has no name.
-            "-c" | "-e" | "-E" | "-r" | "-p" if !values.contains(word) => return Some(words.len()),
-            _ => at += if values.contains(word) { 2 } else { 1 },
-        }
-    }
-    Some(at)
 }
 
 /// A command of a shell line.

@@ -15,8 +15,14 @@ use super::{Launcher, ProcessShape};
 const COMES_OUT: f64 = 0.1;
 
 impl<'a> Read<'a, '_> {
-    /// A database is copied into another one: the process that reads from the dump.
+    /// A database or a filesystem is copied into another one: what reads from the dump.
     pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
+        // `zfs send tank/prod | zfs receive tank/stage`
+        let receives = |reading: &&Reading| reading.doing == Doing::Batch && reading.program.name == of.program.name;
+        let into_copy = |reading: &Reading| reading.program.args.iter().any(|arg| place_says(arg).copy > 0.0);
+        if let Some(receiver) = self.readings.iter().filter(receives).find(|reading| into_copy(reading)) {
+            return Some(receiver.program.name);
+        }
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
         let over_ssh =
             self.readings.iter().filter(|reading| reading.program.name == "ssh").flat_map(|ssh| ssh.program.args.iter());
@@ -31,12 +37,18 @@ impl<'a> Read<'a, '_> {
                 .args
                 .iter()
                 .any(|arg| arg.starts_with("--file") || arg.starts_with("--result-file") || matches!(*arg, "-f" | "-r"))
-            || self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
+            || self.readings.iter().any(|reading| self.passes_on(reading));
         let takes_in = |reading: &&Reading| {
             reading.doing == Doing::Unknown && reading.role() == Some(Role::Client) || reading.doing == Doing::Batch
         };
         let local = self.readings.iter().filter(takes_in);
         sinks.iter().find(|sink| local.clone().any(|reading| reading.program.name == *sink)).map(String::as_str).filter(|_| !kept)
+    }
+
+    /// Whether something goes through this helper, or would if the host let it: with who feeds it held up, it gets nothing.
+    pub fn passes_on(&self, reading: &Reading) -> bool {
+        let held_up = || self.readings.iter().any(|one| one.pace.held_up);
+        reading.role() == Some(Role::Helper) && (reading.pace.works() || held_up())
     }
 
     /// Whether what the job reads comes out again, or goes into a pipe to somewhere.
@@ -49,7 +61,7 @@ impl<'a> Read<'a, '_> {
                 let told = |target: &&str| {
                     place_says(target).place > 0.0 && reading.program.args.iter().any(|arg| arg.contains(*target))
                 };
-                reading.role() == Some(Role::Helper) && reading.pace.works() || reading.targets.iter().any(told)
+                self.passes_on(reading) || reading.targets.iter().any(told)
             })
     }
 

@@ -43,9 +43,11 @@ impl Reading<'_> {
 
     /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`.
     pub fn is_called_resident(&self) -> bool {
-        const RESIDENT: [&str; 3] = ["agent", "agentd", "daemon"];
+        const ENDINGS: [&str; 4] = ["agent", "agentd", "daemon", "sshd"];
+        const WORDS: [&str; 3] = ["queue", "worker", "consumer"];
         let name = self.program.name.to_ascii_lowercase();
-        self.tool.is_none() && (self.program.is_told_to_stay() || RESIDENT.iter().any(|word| name.ends_with(word)))
+        let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || words(&name).any(|word| WORDS.contains(&word));
+        self.tool.is_none() && (called || self.program.is_told_to_stay())
     }
 }
 

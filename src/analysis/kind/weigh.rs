@@ -123,7 +123,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
-        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At);
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer);
         let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || above.is_called_resident();
         let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
@@ -356,8 +356,7 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if !self.readings.iter().any(|reading| matches!(reading.doing, Doing::Backup | Doing::Agent)) {
             let bytes: f64 = self.readings.iter().map(|reading| reading.pace.bytes()).sum();
             let seen = self.readings.iter().any(|reading| reading.pace.read.is_some());
-            let pumps = |reading: &Reading| reading.role() == Some(Role::Helper) && reading.pace.works();
-            if seen && bytes < least && !self.readings.iter().any(pumps) {
+            if seen && bytes < least && !self.readings.iter().any(|reading| self.passes_on(reading)) {
                 scale.put(MOVES_NOTHING, || "it moves hardly any data".into());
             }
         }
@@ -385,7 +384,7 @@ impl<'a, 'b> Read<'a, 'b> {
         let reads = |r: &Reading| r.tool.is_none() && (r.program.script && !r.program.bare || !r.habits.is_empty());
         let source = copies || self.readings.iter().any(reads);
         let piped = self.readings.iter().any(|reading| reading.tool.is_none() && !reading.program.bare)
-            && self.readings.iter().any(|reading| reading.role() == Some(Role::Helper) && reading.pace.works());
+            && self.readings.iter().any(|reading| self.passes_on(reading));
         let stranger_moves = self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.bytes() > MUCH);
         if !source && !stranger_moves && !piped {
             return;
@@ -399,11 +398,8 @@ impl<'a, 'b> Read<'a, 'b> {
             .flat_map(|reading| reading.targets.iter())
             .map(|target| (place_says(target), *target))
             .max_by(|a, b| a.0.weight().total_cmp(&b.0.weight()));
-        let helper = self.readings.iter().find(|reading| {
-            reading.role() == Some(Role::Helper)
-                && (reading.pace.works() || !reading.targets.is_empty())
-                && reading.program.name != "cat"
-        });
+        // It is there, and the archiver is: it need not have got a CPU yet for that.
+        let helper = self.readings.iter().find(|reading| reading.role() == Some(Role::Helper) && reading.program.name != "cat");
         if packs && let Some(helper) = helper {
             scale.put(PIPED, || format!("its output goes through {}", helper.called()));
         }
@@ -437,7 +433,7 @@ impl<'a, 'b> Read<'a, 'b> {
         let read: f64 = self.readings.iter().filter_map(|reading| reading.pace.read).sum();
         let scheduled = match self.job.launcher {
             Launcher::Cron | Launcher::At | Launcher::SshCommand => true,
-            Launcher::ServiceManager => self.job.processes.first().is_some_and(|root| root.age < SETTLED),
+            Launcher::ServiceManager | Launcher::Timer => self.job.processes.first().is_some_and(|root| root.age < SETTLED),
             _ => false,
         };
         if read > MUCH && scheduled {
@@ -456,6 +452,7 @@ impl<'a, 'b> Read<'a, 'b> {
         match self.job.launcher {
             Launcher::Cron => scale.put(SCHEDULED, || "started by cron".into()),
             Launcher::At => scale.put(SCHEDULED, || "started by at".into()),
+            Launcher::Timer => scale.put(SCHEDULED, || "its unit has a timer".into()),
             Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
             Launcher::Automation if open => {
                 scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into());
@@ -478,9 +475,11 @@ impl Reading<'_> {
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
     }
 
-    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`).
+    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
+    /// (`npm exec elasticdump`).
     pub fn decides(&self) -> bool {
         self.tool.is_some_and(|tool| tool.words.decides)
+            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
             && !self.program.args.iter().take(3).any(|arg| {
                 let says = name_says(arg);
                 says.weight > 0.5 && !says.cancelled && !arg.contains('/')

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 pub use self::meaning::{OWN_LIMIT, meaning, meaning_on};
-use crate::analysis::diagnosis::{JobId, Stuck, StuckTask, WaitGroup};
+use crate::analysis::diagnosis::{JobId, Resource, Stuck, StuckTask, WaitGroup};
 use crate::analysis::jobs::Jobs;
 use crate::analysis::storage::Layers;
 use crate::analysis::table::Table;
@@ -19,6 +19,11 @@ use crate::units::{Pid, clean};
 /// A system call's name on this machine. `None`: no such number.
 pub(super) fn syscall_name(number: u32) -> Option<String> {
     syscalls::Sysno::new(number as usize).map(|call| call.name().to_owned())
+}
+
+/// Whether it waits for something that is short for nobody. Unknown: it may be.
+pub fn is_nobodys_trouble(task: &Task) -> bool {
+    task.wait.as_deref().and_then(|wait| meaning_on(wait, None)).is_some_and(|meaning| meaning.resource == Resource::None)
 }
 
 /// Stuck tasks named for a group.

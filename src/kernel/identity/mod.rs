@@ -4,8 +4,9 @@
 //! returns. So threads of a pool read, and the sampler asks and collects without waiting. A thread that got stuck is given up
 //! on (never joined, so it cannot keep whytop from exiting), and the process it is stuck on is named: that is evidence.
 //!
-//! [`Identities`] decides when to ask, `pool` has the threads, `read` the files. Tested through [`crate::kernel::Reader`].
+//! [`Identities`] decides when to ask, `pool` has the threads, `read` the files, `names` the users. Tested through [`crate::kernel::Reader`].
 
+mod names;
 mod pool;
 mod read;
 
@@ -17,7 +18,10 @@ use std::{
 
 use compact_str::CompactString;
 
-use self::pool::{Ask, Pool};
+use self::{
+    names::Names,
+    pool::{Ask, Pool},
+};
 use super::root::ProcRoot;
 use crate::{
     sample::{Identity, Process},
@@ -33,6 +37,9 @@ const STALE: Duration = Duration::from_secs(5);
 /// What is known and asked of all processes.
 pub(super) struct Identities {
     pool: Pool,
+    names: Names,
+    /// Lists of users' names that had come at the last look.
+    lists: u64,
     entries: HashMap<ProcessId, Entry>,
     /// Processes to ask for once more at the next sample.
     young: Vec<ProcessId>,
@@ -50,18 +57,19 @@ struct Entry {
 
 impl Identities {
     pub fn new(root: &ProcRoot) -> anyhow::Result<Self> {
-        Ok(Self { pool: Pool::start(root)?, entries: HashMap::new(), young: Vec::new() })
+        Ok(Self { pool: Pool::start(root)?, names: Names::begin(), lists: 0, entries: HashMap::new(), young: Vec::new() })
     }
 
     /// Takes the answers that came; only what differs from the last answer.
     pub fn collect(&mut self) -> Vec<(ProcessId, Arc<Identity>)> {
-        let mut fresh = Vec::new();
+        let mut fresh = self.named_late();
         for answer in self.pool.answers() {
             let Some(entry) = self.entries.get_mut(&answer.id) else { continue };
             let Some(mut identity) = answer.identity else {
                 entry.pending = false;
                 continue;
             };
+            identity.user = identity.uid.and_then(|uid| self.names.look_up(uid));
             if answer.partial {
                 // What it was called before it got stuck is better than nothing.
                 identity.argv = entry.last.as_ref().map(|last| last.argv.clone()).unwrap_or_default();
@@ -78,6 +86,27 @@ impl Identities {
             }
         }
         fresh
+    }
+
+    /// Those whose user has a name only now.
+    fn named_late(&mut self) -> Vec<(ProcessId, Arc<Identity>)> {
+        let lists = self.names.lists();
+        if std::mem::replace(&mut self.lists, lists) == lists {
+            return Vec::new();
+        }
+        let mut fresh = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let Some(last) = entry.last.as_mut().filter(|last| last.user.is_none()) else { continue };
+            let Some(user) = last.uid.and_then(|uid| self.names.look_up(uid)) else { continue };
+            Arc::make_mut(last).user = Some(user);
+            fresh.push((*id, Arc::clone(last)));
+        }
+        fresh
+    }
+
+    /// Whether the list of users does not come.
+    pub fn lacks_names(&self) -> bool {
+        self.names.is_overdue()
     }
 
     /// Has the next [`Self::ask`] ask for these, however short the last answer is ago.
@@ -165,6 +194,8 @@ impl Identities {
 
     /// Waits until nothing is pending that may still come, or until the deadline is over.
     pub fn settle(&self, deadline: Duration) {
+        let begin = Instant::now();
         self.pool.settle(deadline);
+        self.names.settle(deadline.saturating_sub(begin.elapsed()));
     }
 }

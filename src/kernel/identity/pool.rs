@@ -1,6 +1,6 @@
 //! The threads that read identities, and what is on its way through them.
 //!
-//! A read goes in two steps: first the files that never block (unit, user, program), then the command line, which may. At
+//! A read goes in two steps: first the files that never block (unit, user's number, program), then the command line, which may. At
 //! least one thread is always left for first steps, so that a stuck process still tells which service it belongs to. Of the
 //! others, one is left for command lines of processes that show no sign of being stuck: a backup that starts while thirty
 //! workers are stuck is named as on any other day. Suspects are read last, and by as many threads as there may be besides.
@@ -23,7 +23,7 @@ use compact_str::CompactString;
 
 use super::{
     super::root::ProcRoot,
-    read::{self, Names, Opened},
+    read::{self, Opened},
 };
 use crate::{sample::Identity, units::ProcessId};
 
@@ -41,7 +41,7 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// What came back.
 pub(super) struct Answer {
     pub id: ProcessId,
-    /// `None`: the process is gone.
+    /// Without the user's name. `None`: the process is gone.
     pub identity: Option<Identity>,
     /// The command line is missing and may come yet.
     pub partial: bool,
@@ -55,7 +55,6 @@ pub(super) struct Pool {
 struct Shared {
     root: ProcRoot,
     state: Mutex<State>,
-    names: Mutex<Names>,
     /// There is work, or it is time to end.
     work: Condvar,
     /// Something came back.
@@ -141,13 +140,7 @@ impl Job {
 
 impl Pool {
     pub fn start(root: &ProcRoot) -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared {
-            root: root.clone(),
-            state: Mutex::default(),
-            names: Mutex::default(),
-            work: Condvar::new(),
-            back: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { root: root.clone(), state: Mutex::default(), work: Condvar::new(), back: Condvar::new() });
         let pool = Self { shared };
         let mut state = pool.shared.lock();
         for _ in 0..THREADS {
@@ -377,7 +370,7 @@ impl Shared {
             if let Some((ask, asked)) = first {
                 let ticket = state.enter(ask.id, None);
                 drop(state);
-                let half = read::first(&self.root, ask.id, &self.names);
+                let half = read::first(&self.root, ask.id);
                 state = self.lock();
                 state.leave(ticket);
                 match half {

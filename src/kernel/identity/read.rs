@@ -3,18 +3,10 @@
 //! Runs on threads of the pool only. What cannot be read is `None`. Never reads `environ`, `maps` or `smaps`: they
 //! block as the command line does, and nobody needs them. Tested in place.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Read,
-    os::fd::OwnedFd,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fs::File, io::Read, os::fd::OwnedFd};
 
 use compact_str::CompactString;
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
-use sysinfo::Users;
 
 use super::super::{parse, root::ProcRoot};
 use crate::{
@@ -26,9 +18,6 @@ use crate::{
 const COMMAND_LINE: u64 = 64 * 1024;
 /// Most of any other file.
 const OTHER: u64 = 16 * 1024;
-/// The user list is read again at most this often, however many unknown numbers come along (containers have many).
-const NAMES_AGE: Duration = Duration::from_mins(1);
-
 /// Parts of a control group path that tell a job, where no version 2 or systemd hierarchy does.
 const TELLING: [&str; 6] = [".service", ".scope", "docker", "kubepods", "lxc", "libpod"];
 
@@ -44,15 +33,8 @@ pub(super) struct Opened {
 /// A process's directory.
 struct Directory<'a>(&'a OwnedFd);
 
-/// Users' names, as far as they were asked for.
-#[derive(Default)]
-pub(super) struct Names {
-    loaded: Option<Instant>,
-    names: HashMap<u32, String>,
-}
-
-/// Everything but the command line; `None` if the process is gone or its number belongs to another.
-pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Option<(Opened, Identity)> {
+/// Everything but the command line and the user's name; `None` if the process is gone or its number belongs to another.
+pub(super) fn first(root: &ProcRoot, id: ProcessId) -> Option<(Opened, Identity)> {
     let (dir, comm) = open(root, id)?;
     let of = Directory(&dir);
     let uid = of.read("status", OTHER).and_then(|status| effective_uid(&status));
@@ -63,7 +45,7 @@ pub(super) fn first(root: &ProcRoot, id: ProcessId, names: &Mutex<Names>) -> Opt
         argv: Vec::new(),
         exe: exe.map(|exe| lossy(exe.into_bytes())),
         uid,
-        user: uid.and_then(|uid| names.lock().unwrap_or_else(PoisonError::into_inner).look_up(uid)),
+        user: None,
         cgroup: cgroup.map(str::to_owned),
         controlled: controlled(&groups, cgroup),
     };
@@ -100,19 +82,6 @@ impl Directory<'_> {
         let mut text = Vec::new();
         File::from(file).take(most).read_to_end(&mut text).ok()?;
         Some(text)
-    }
-}
-
-impl Names {
-    fn look_up(&mut self, uid: u32) -> Option<String> {
-        if !self.names.contains_key(&uid) && self.loaded.is_none_or(|loaded| loaded.elapsed() >= NAMES_AGE) {
-            // A list that cannot be read leaves the numbers without names, until the next try.
-            if let Ok(users) = Users::new_with_refreshed_list() {
-                self.names = users.iter().map(|user| (**user.id(), user.name().to_owned())).collect();
-            }
-            self.loaded = Some(Instant::now());
-        }
-        self.names.get(&uid).cloned()
     }
 }
 

@@ -61,6 +61,8 @@ fn name(path: &Path) -> Option<CompactString> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     /// A device with these attributes, as the kernel lays it out.
@@ -127,5 +129,23 @@ mod tests {
     #[test]
     fn a_tree_without_devices_has_none() {
         assert_eq!(read(tempfile::tempdir().unwrap().path()).unwrap(), []);
+    }
+
+    proptest! {
+        // Each makes a tree of files.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_bytes_make_it_panic(dev in r"[0-9]{0,11}:?[0-9]{0,11}\n?", scheduler in r"(\[|\]| |\PC){0,12}",
+                                  which in 0..5_usize, bytes in vec(any::<u8>(), 0..24)) {
+            let sys = tempfile::tempdir().unwrap();
+            let sys = sys.path();
+            make(sys, "virtual/block/dm-0", &[("dev", &dev), ("dm/name", "x"), ("queue/scheduler", &scheduler), ("loop/backing_file", "/x")], &["sda"]);
+            make(sys, "pci0/block/sda", &[("dev", "8:0"), ("partition", "1")], &[]);
+            let attribute = ["dev", "dm/name", "queue/scheduler", "loop/backing_file", "partition"][which];
+            fs::write(sys.join("devices/virtual/block/dm-0").join(attribute), bytes).unwrap();
+            let devices = read(sys).unwrap();
+            // The other one is read, whatever this one says.
+            prop_assert!(devices.iter().any(|device| device.name == "sda" && device.below == ["block"]));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the kernel's second iterator writes about the stuck tasks: the system call each is in, and its kernel stack.
 //!
-//! The same as `/proc/TID/{syscall,stack}` say, in lines, and without the lock that those files wait for. Text to numbers and
-//! nothing else; whatever the bytes are, it does not panic. Tested in place and, against those files, by `tests/tiers.rs`.
+//! The same as `/proc/TID/{syscall,stack}` say, in lines, and without the lock that those files wait for; of thousands of stuck tasks the
+//! first hundred or two only, for a stack costs as much as fifty records. Text to numbers and nothing else; whatever the bytes are, it does not panic. Tested in place and, against those files, by `tests/tiers.rs`.
 
 use std::io::Read;
 
@@ -12,8 +12,10 @@ use crate::{
     units::Pid,
 };
 
-/// The kernel hands out this much at a time at the most (`bpf_seq_read`: eight pages).
+/// The kernel hands out this much at a time at the most (`bpf_seq_read`: eight pages), and walks on only when that was read.
 const CHUNK: usize = 32 * 1024;
+/// Most that is read for a sample: some 130 tasks with deep stacks, twice of what is looked up in one.
+const MOST: usize = 2 * CHUNK;
 
 /// One stuck task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +27,26 @@ pub(in crate::kernel) struct Stuck {
     pub stack: Vec<CompactString>,
 }
 
-/// All stuck tasks of an instant, in the order of thread ids.
+/// The stuck tasks of an instant, in the order of thread ids.
 #[derive(Default)]
-pub(in crate::kernel) struct StuckTasks(Vec<Stuck>);
+pub(in crate::kernel) struct StuckTasks {
+    tasks: Vec<Stuck>,
+    /// There were more of them than are read.
+    cut: bool,
+}
 
 impl StuckTasks {
-    /// Reads all there is.
-    pub fn read(mut source: impl Read) -> std::io::Result<Self> {
+    /// Reads what there is, or as much of it as is read for one sample.
+    pub fn read(source: impl Read) -> std::io::Result<Self> {
         let mut text = Vec::with_capacity(CHUNK);
-        source.read_to_end(&mut text)?;
-        Ok(Self::parse(&text))
+        source.take(MOST as u64).read_to_end(&mut text)?;
+        let mut read = Self::parse(&text);
+        read.cut = text.len() >= MOST;
+        if read.cut {
+            // Of the last one some lines are missing.
+            read.tasks.pop();
+        }
+        Ok(read)
     }
 
     fn parse(text: &[u8]) -> Self {
@@ -52,12 +64,17 @@ impl StuckTasks {
             tasks.push(Stuck { tid, call: parse::syscall(&line[end..]), stack: Vec::new() });
         }
         tasks.sort_by_key(|task| task.tid);
-        Self(tasks)
+        Self { tasks, cut: false }
+    }
+
+    /// Whether whoever is not found may all the same have been stuck.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// A task, by number.
     pub fn find(&self, tid: Pid) -> Option<&Stuck> {
-        self.0.binary_search_by_key(&tid, |task| task.tid).ok().and_then(|at| self.0.get(at))
+        self.tasks.binary_search_by_key(&tid, |task| task.tid).ok().and_then(|at| self.tasks.get(at))
     }
 }
 
@@ -80,6 +97,20 @@ mod tests {
         assert_eq!(tasks.find(7), Some(&expected));
         assert_eq!(tasks.find(9), Some(&Stuck { tid: 9, call: None, stack: vec!["kthread".into()] }));
         assert_eq!(tasks.find(8), None);
+    }
+
+    #[test]
+    fn of_thousands_the_first_are_read() {
+        let frames = " io_schedule+0x46/0x80\n".repeat(16);
+        let lines: Vec<String> = (1..=10_000).map(|tid| format!("{tid} 0 3 7ffd 1000 0 0 0\n{frames}")).collect();
+        let text = lines.concat();
+        let mut source = text.as_bytes();
+        let tasks = StuckTasks::read(&mut source).unwrap();
+        assert_eq!(text.len() - source.len(), MOST, "the kernel walks no further than it is asked");
+        assert!(tasks.is_cut() && (100..1000).contains(&tasks.tasks.len()), "{}", tasks.tasks.len());
+        assert!(tasks.tasks.iter().all(|task| task.stack.len() == 16), "one is cut short");
+        assert_eq!((tasks.find(1).is_some(), tasks.find(10_000)), (true, None));
+        assert!(!StuckTasks::read(&text.as_bytes()[..MOST - 1]).unwrap().is_cut());
     }
 
     proptest! {

@@ -103,8 +103,6 @@ fn gaps(state: &State) -> String {
     if !unseen.is_empty() {
         lines.push(format!("not seen: {}", unseen.join("; ")));
     }
-    // That its own memory may be taken away is news only where somebody waits for memory.
-    let short = state.diagnosis.as_ref().is_some_and(|d| d.pressure.is_some_and(|pressure| pressure.memory_some10 > 0.0));
-    lines.extend(gaps.iter().filter(|known| gap::is_own(known) && short).map(|known| gap::words(known, root)));
+    lines.extend(gaps.iter().filter(|known| gap::is_own(known)).map(|known| gap::words(known, root)));
     lines.join("; ")
 }
