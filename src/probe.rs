@@ -26,8 +26,8 @@ use crate::units::clean;
 
 /// From one question to the next, if the answer does not take longer.
 const PACE: Duration = Duration::from_secs(2);
-/// A page that takes longer is none: visitors are gone by then, and most proxies in between give up.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// A page that takes longer is none: visitors are gone by then, and most health checks have given up.
+pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Most of a page that is read, in bytes: enough to know that it comes, however large it is.
 const BODY: u64 = 64 * 1024;
 /// How often the site may send the probe on to another of its pages: to HTTPS, to its start page, and one to spare.

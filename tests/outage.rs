@@ -215,7 +215,12 @@ fn the_outage() {
     let url = format!("http://{}/", site(workers));
 
     let trace = stage.path("actions.log");
-    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--trace", trace.to_str().unwrap(), "--probe", &url], 120, 40);
+    let mut terminal = Terminal::start(
+        Path::new(WHYTOP),
+        &["--interval", "500ms", "--trace", trace.to_str().unwrap(), "--probe", &url],
+        120,
+        40,
+    );
     // Not the first glance at the load: the tasks have been read.
     terminal.wait_for(&["LOAD", "TAKES", "SITE 200 in "]);
     fs::copy(env::current_exe().unwrap(), stage.path("store")).unwrap();
@@ -289,7 +294,8 @@ fn the_cpu_outage() {
     File::create(stage.path("srv/database")).unwrap().set_len(64 << 30).unwrap();
     let cpus = thread::available_parallelism().unwrap().get();
     let pipeline = r#"(cd "$1/srv" && tar cf - . | gzip -9 >/dev/null) &"#;
-    for _ in 0..cpus {
+    // So many that two of them wait at any time, whatever else runs.
+    for _ in 0..2 * cpus {
         stage.play("shop-server", &["role=busy"]);
     }
     let backup = stage.script("full-backup.sh", &format!("{}\nwait", [pipeline].repeat(cpus).join("\n")));
@@ -297,7 +303,7 @@ fn the_cpu_outage() {
     // The disk of the trace is the one that is stuck: whoever opens a pipe that nobody reads waits for ever.
     let pipe = stage.path("actions.log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--trace", pipe.to_str().unwrap()], 100, 30);
+    let mut terminal = Terminal::start(Path::new(WHYTOP), &["--interval", "500ms", "--trace", pipe.to_str().unwrap()], 100, 30);
     terminal.wait_for(&["CO-LOCATED BACKUP DETECTED", "full-backup.sh", "shop-server", "CONTENTION"]);
     // A runbook finds the same one, and has a second for it: on a busy test machine not always the first.
     wait_until("the culprit is found without a screen", || {
