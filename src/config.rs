@@ -99,7 +99,7 @@ fn all(first: &Complaint, count: usize) -> String {
     }
 }
 
-/// The units below this root that a timer starts: of each timer that is enabled, or was made at run time, the one of its name. What cannot
+/// The units below this root that a timer starts: of each timer that is enabled, or was made at run time, the one that it names. What cannot
 /// be read has none, and that no host is worse off for: who is started by a timer is one fact among others.
 fn timed(root: &Path) -> HashSet<String> {
     let root = root.to_owned();
@@ -117,8 +117,15 @@ fn enabled_timers(root: &Path) -> HashSet<String> {
         "lib/systemd/system/timers.target.wants",
     ];
     let files = FOLDERS.iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok()).flatten().take(MOST_TIMERS);
-    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    names.filter_map(|name| Some(format!("{}.service", name.strip_suffix(".timer")?))).collect()
+    files.filter_map(|file| started_by(&file.ok()?.path())).collect()
+}
+
+/// The unit that this timer starts: of its own name, if it names no other.
+fn started_by(timer: &Path) -> Option<String> {
+    let name = timer.file_name()?.to_str()?.strip_suffix(".timer")?;
+    let text = read_file(timer).unwrap_or_default();
+    let named = text.lines().find_map(|line| line.trim().strip_prefix("Unit=")).map(str::trim);
+    Some(named.map_or_else(|| format!("{name}.service"), str::to_owned))
 }
 
 fn read(path: &Path) -> io::Result<String> {

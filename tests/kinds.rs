@@ -2,7 +2,7 @@
 //! --nocapture score` prints how many of them the whole of whytop gets right. All files but one were looked at while weights were chosen:
 //! what they hold must stay right, and says little of jobs that nobody thought of. `unseen.toml` was not; only `score` reads it.
 //!
-//! Whole hosts, process tables with a label, are in `hosts.jsonl` and, unseen, in `hosts-unseen.jsonl`: `… --nocapture whole_hosts`.
+//! Whole hosts, process tables with a label, are in `hosts.jsonl` and, those that came last, in `hosts-last.jsonl`: `… --nocapture whole_hosts`.
 //! `WHYTOP_SCENES=file.jsonl cargo test --test kinds -- --nocapture scenes` scores whole scenes (process tables with a label) too;
 //! without the variable that test says that it was skipped. `WHYTOP_SCENES_NO_FILES` and `WHYTOP_SCENES_NO_ARGUMENTS` hide what only
 //! root sees; `WHYTOP_SCENES_AGE` is how long the processes have been up, in seconds.

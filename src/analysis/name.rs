@@ -51,7 +51,7 @@ fn name_of_line(line: &str, shell: &str) -> String {
                 && !word.contains('=')
                 && !is_number(word)
                 && !PREFIXES.contains(&base(word))
-                && !SHELLS.contains(word)
+                && !SHELLS.contains(&base(word))
         });
         let name = first.map(|at| {
             let program = base(words[at]);

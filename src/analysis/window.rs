@@ -12,7 +12,7 @@ use crate::units::{Pid, ProcessId, SECOND};
 
 /// How far back rates look, in seconds: three samples at the default interval. Long enough to even out a disk's bursts, short
 /// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
-pub const WINDOW_SECONDS: f64 = 3.0;
+pub const WINDOW_SECONDS: f64 = 2.0;
 
 /// The newest intervals between samples.
 #[derive(Debug, Default)]

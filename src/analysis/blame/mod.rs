@@ -267,7 +267,10 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
 pub fn order(jobs: &mut [Job], verdict: &Verdict) {
     let rank = |job: &Job| match job.role {
         Role::Culprit => (0, f64::from(u8::from(verdict.worst.culprit.as_ref() != Some(&job.facts.id)))),
-        Role::Victim => (1, verdict.worst.victims.iter().position(|id| *id == job.facts.id).unwrap_or_default() as f64),
+        Role::Victim => {
+            let place = verdict.worst.victims.iter().position(|id| *id == job.facts.id);
+            (1, place.map_or(f64::INFINITY, |place| place as f64))
+        }
         Role::Bystander => {
             (2, -(job.usage.cpu_cores.unwrap_or_default() + job.usage.waiting() + job.share.disk.unwrap_or_default()))
         }

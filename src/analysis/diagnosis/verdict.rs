@@ -96,9 +96,10 @@ impl Verdict {
         std::iter::once(&self.worst).chain(&self.others)
     }
 
-    /// The worst that this job has a part in, and which.
+    /// The worst that this job has a part in, and which. Beside the worst of all, what is only worth a look gives nobody a part.
     pub fn about(&self, job: &JobId) -> Option<(&Contention, Role)> {
-        self.contentions().find_map(|short| Some((short, short.role(job)?)))
+        let others = self.others.iter().filter(|short| short.severity == Severity::Contention);
+        std::iter::once(&self.worst).chain(others).find_map(|short| Some((short, short.role(job)?)))
     }
 
     /// What is short by this job's fault, and who waits for it; the worst that there is, where it is accused of nothing. Whether it is

@@ -338,11 +338,14 @@ fn unjudged() -> Finding {
     Finding { kind: Kind::Unknown, tool: None, work: None, confidence: 0.0, evidence: Vec::new(), advice: Advice::default() }
 }
 
+/// Seconds after which what a timer started is no run of its work but a service that it keeps alive.
+const RUN: f64 = 86_400.0;
+
 /// Who started the root: what kind of launcher, and in words.
 fn lineage(scene: &Scene, root: &Entry, origin: Option<&Origin>) -> (Launcher, Option<String>) {
     let table = scene.table;
     match origin {
-        Some(Origin::Unit(path)) if scene.timed.contains(base_of(path)) => {
+        Some(Origin::Unit(path)) if scene.timed.contains(base_of(path)) && scene.now.age(root.process.id) < RUN => {
             return (Launcher::Timer, Some("the service manager (it has a timer)".to_owned()));
         }
         Some(Origin::Unit(_)) => return (Launcher::ServiceManager, Some("the service manager".to_owned())),

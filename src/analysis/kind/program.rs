@@ -282,6 +282,8 @@ pub struct Command<'a> {
     pub words: Vec<&'a str>,
     /// What its output is redirected to.
     pub output: Option<&'a str>,
+    /// It reads what the one before it writes.
+    pub piped: bool,
 }
 
 /// The commands of a shell line that do something: no `cd`, `test`, `set`, `.`, `sleep`, assignments. Rough: enough for the lines
@@ -296,7 +298,10 @@ pub fn commands(line: &str) -> Vec<Command<'_>> {
     let mut wants_output = false;
     for word in tokens(line) {
         match word {
-            "|" | ";" | "&&" | "||" | "&" | "(" | ")" | "{" | "}" | "|&" | "!" => push(&mut commands, &mut command, &NOTHING),
+            "|" | ";" | "&&" | "||" | "&" | "(" | ")" | "{" | "}" | "|&" | "!" => {
+                push(&mut commands, &mut command, &NOTHING);
+                command.piped = matches!(word, "|" | "|&");
+            }
             ">" | ">>" | "1>" | ">|" => wants_output = true,
             "if" | "then" | "else" | "do" | "while" | "until" | "exec" | "command" | "time" if command.words.is_empty() => {}
             _ if wants_output => {

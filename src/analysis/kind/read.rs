@@ -26,6 +26,8 @@ const FETCHES: f64 = 0.2;
 const READS_VOLUME: f64 = 0.4;
 /// A database hands tables to another host, to a user whose name says what for.
 const FOR_DUMPER: f64 = 0.6;
+/// A server is asked for a copy of what it holds; it may be one that it drops again.
+const ASKS: f64 = 0.6;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
@@ -211,6 +213,15 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     if tool.name == "ssh" {
         read_ssh(reading, known);
     }
+    if tool.name == "curl"
+        && let Some(url) = asks_for_backup(&reading.program.args)
+    {
+        reading.tool = known.find("server-snapshot");
+        reading.doing = Doing::Backup;
+        reading.weight = ASKS;
+        reading.open = false;
+        reading.text = format!("curl asks a server of this host for a backup: {}", shown(url));
+    }
     if reading.doing == Doing::Backup && !reading.open {
         let target = reading.program.args.iter().rev().find(|arg| arg.contains('/') && place_says(arg).place > 0.2).copied();
         if let Some(target) = target {
@@ -239,6 +250,23 @@ fn read_postgres(reading: &mut Reading<'_>) {
         reading.weight = FOR_DUMPER;
         reading.text = format!("a backend of postgres copies tables out for {} of {}", shown(user), shown(client));
     }
+}
+
+/// The address on this host by which `curl` asks a server for a snapshot or a backup: `PUT localhost:9200/_snapshot/nightly/1`. The server
+/// works then, and the client waits. Not where somebody is only told of one (`/metrics/job/backup`, `/webhook/backup`).
+fn asks_for_backup<'a>(args: &[&'a str]) -> Option<&'a str> {
+    const SENDS: [&str; 8] = ["PUT", "POST", "-XPUT", "-XPOST", "--request=PUT", "--request=POST", "-d", "--data"];
+    const ASKED: [&str; 4] = ["snapshot", "snapshots", "backup", "backups"];
+    const TOLD: [&str; 8] = ["metrics", "hook", "hooks", "webhook", "webhooks", "ping", "notify", "job"];
+    let url = args.iter().copied().find(|arg| {
+        let address = arg.split_once("://").map_or(*arg, |(_, address)| address);
+        let host = address.split(['/', ':']).next().unwrap_or_default();
+        address.contains('/') && (host == "localhost" || host.starts_with("127.") || address.starts_with("[::1]"))
+    })?;
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let asked = path.split('/').any(|part| ASKED.contains(&part.trim_matches('_'))) && args.iter().any(|arg| SENDS.contains(arg));
+    let told = words(path).any(|word| TOLD.contains(&word)) || name_says(path).cancelled;
+    (asked && !told || query.split('&').any(|part| part == "command=backup")).then_some(url)
 }
 
 /// What `ssh` has another host send here: `ssh db 'pg_dump shop' | zstd > /pool/shop.zst`.
@@ -355,7 +383,8 @@ fn round_of(arg: &str) -> Option<(&str, f64)> {
 /// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
 fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'a Catalogue) {
     reading.tool = known.find("sh");
-    let names: Vec<&str> = commands(line).into_iter().map(|command| unwrap(command.words).name).collect();
+    let sinks = commands(line).into_iter().filter(|command| command.piped);
+    let sinks: Vec<&str> = sinks.map(|command| unwrap(command.words).name).collect();
     for command in commands(line) {
         reading.targets.extend(command.output.filter(|output| !output.starts_with("/dev/") && !output.starts_with('&')));
         if !leaf {
@@ -366,7 +395,7 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'
             continue;
         }
         let Some(tool) = known.find(inner.name) else { continue };
-        if tool.words.sinks.iter().any(|sink| names.contains(&sink.as_str())) {
+        if tool.words.sinks.iter().any(|sink| sinks.contains(&sink.as_str())) {
             continue;
         }
         let doing = tool.words.doing(&inner.args).map(|(doing, _)| doing);

@@ -19,8 +19,9 @@ impl<'a> Read<'a, '_> {
     pub fn clone_sink(&self, of: &Reading<'a>) -> Option<&'a str> {
         // `zfs send tank/prod | zfs receive tank/stage`
         let receives = |reading: &&Reading| reading.doing == Doing::Batch && reading.program.name == of.program.name;
-        let into_copy = |reading: &Reading| reading.program.args.iter().any(|arg| place_says(arg).copy > 0.0);
-        if let Some(receiver) = self.readings.iter().filter(receives).find(|reading| into_copy(reading)) {
+        let into_copy = |reading: &Reading<'_>| reading.program.args.iter().any(|arg| place_says(arg).copy > 0.0);
+        // What is called a copy at both ends is a copy that is kept.
+        if let Some(receiver) = self.readings.iter().filter(receives).find(|reading| into_copy(reading) && !into_copy(of)) {
             return Some(receiver.program.name);
         }
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;

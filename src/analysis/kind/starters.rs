@@ -32,6 +32,13 @@ const STARTERS: [&str; 16] = [
 /// Words in the names of programs that start others by the clock.
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
+impl<'a> Read<'a, '_> {
+    /// Whether a program that nobody knows was started to stay, as it calls itself.
+    pub fn stays(&self, reading: &Reading<'a>) -> bool {
+        self.serves() && reading.is_called_resident()
+    }
+}
+
 impl Reading<'_> {
     /// Whether it only starts others.
     pub fn only_starts(&self) -> bool {
@@ -41,12 +48,14 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`.
-    pub fn is_called_resident(&self) -> bool {
+    /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`, `queue.js`; what is called a backup as
+    /// well is rather the worker that makes it (`backup-worker.sh`).
+    fn is_called_resident(&self) -> bool {
         const ENDINGS: [&str; 4] = ["agent", "agentd", "daemon", "sshd"];
         const WORDS: [&str; 3] = ["queue", "worker", "consumer"];
         let name = self.program.name.to_ascii_lowercase();
-        let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || words(&name).any(|word| WORDS.contains(&word));
+        let is_worker = || words(&name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
+        let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_worker();
         self.tool.is_none() && (called || self.program.is_told_to_stay())
     }
 }
@@ -57,7 +66,7 @@ pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
     let in_container = read.job.container.is_some();
     let starts = |above: &Reading| {
-        in_container && above.only_starts() || read.serves() && above.is_called_resident() && !above.pace.works()
+        in_container && above.only_starts() || read.stays(above) && !above.pace.works()
     };
     let mut at = 0;
     while starts(read.readings.get(at)?) {

@@ -124,7 +124,7 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         let above = &read.readings[parent];
         // An agent that cron started is there for this run only.
         let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer);
-        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || above.is_called_resident();
+        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
         let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
         // A service that was there long before the part is not the part's script.
         let settled =

@@ -2,7 +2,7 @@
 
 use super::super::files::is_database;
 use super::super::tools::Doing;
-use super::super::words::{is_built, is_live, place_says, says_backup};
+use super::super::words::{is_built, is_live, place_says};
 use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
 
 /// Nothing but logs is copied: they are gathered somewhere to be read.
@@ -11,9 +11,6 @@ const SHIPS_LOGS: f64 = -0.5;
 const SAME_PLACE: f64 = -0.4;
 /// Before an upgrade somebody puts a database's files aside; who moves them to another disk gives no date.
 const KEEPS_DATABASE: f64 = 0.4;
-
-/// A request to a server's own interface that is called after a backup; who only reports on one may be called so too.
-const ASKS: f64 = 0.6;
 
 /// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
 fn is_remote(path: &str) -> bool {
@@ -285,32 +282,11 @@ pub fn cp<'a>(args: &[&'a str]) -> Ruling<'a> {
     ruling.target(target)
 }
 
-/// The address on this host that `curl` sends something to and that is called after a backup: `PUT localhost:9200/_snapshot/nightly/1`. The
-/// server works then, and the client waits.
-fn asks_for_backup<'a>(args: &[&'a str]) -> Option<&'a str> {
-    const SENDS: [&str; 8] = ["PUT", "POST", "-XPUT", "-XPOST", "--request=PUT", "--request=POST", "-d", "--data"];
-    let url = args.iter().copied().find(|arg| {
-        let address = arg.split_once("://").map_or(*arg, |(_, address)| address);
-        let host = address.split(['/', ':']).next().unwrap_or_default();
-        address.contains('/') && (host == "localhost" || host.starts_with("127.") || address.starts_with("[::1]"))
-    })?;
-    let (path, _) = url.split_once('?').unwrap_or((url, ""));
-    (has(args, &SENDS) && says_backup(path)).then_some(url)
-}
-
 pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
     // The far end of a copy: whole trees of this host for one that asked for them.
     if name == "scp" && has(args, &["-f"]) && has(args, &["-r"]) {
         let mut ruling = Ruling::new(Doing::Backup, COPIES, "sends files of this host to one that asked for them");
         ruling.sources(operands(args, &[]));
-        return ruling;
-    }
-    if name == "curl"
-        && let Some(url) = asks_for_backup(args)
-    {
-        let mut ruling = Ruling::new(Doing::Backup, ASKS, "asks a server of this host for a backup");
-        ruling.fact(0.1, format!("it sends to {url}"));
-        ruling.open = false;
         return ruling;
     }
     let up = match name {
