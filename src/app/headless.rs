@@ -320,7 +320,7 @@ fn watch_over(inbox: &Receiver<Report>, done: &mut report::Done, watching: &mut 
     let begun = Instant::now();
     let action = done.outcome.action.clone();
     let job = watching.job();
-    let is_accused = job.as_ref().is_some_and(|job| watching.before.verdict.against(job).2);
+    let is_accused = job.as_ref().is_some_and(|job| watching.before.verdict.against(job).1);
     let site = watching.site_before.clone();
     let mut recovery = job.map(|job| Recovery::begin(job, done.outcome.clone(), &watching.before, site));
     let is_for_others = is_accused || matches!(action, Action::Thaw { .. }) || watching.site_before.is_some();
