@@ -80,7 +80,8 @@ impl Proof {
     /// Begins with the outcome that says that the job stands still; `before` is the diagnosis that the operator acted on. `picked`: only
     /// some processes of the job were meant.
     pub fn begin(job: JobId, outcome: &Outcome, picked: bool, seconds: u32, before: &Diagnosis) -> Self {
-        let (short, waiters, is_suspect) = before.verdict.against(&job);
+        let (against, _) = before.verdict.against(&job);
+        let (short, waiters) = (against.resource, &against.victims);
         let ids: Vec<&JobId> = if waiters.is_empty() {
             before.jobs.iter().filter(|other| other.usage.waiting() > 0.0).map(|other| &other.facts.id).collect()
         } else {
@@ -90,7 +91,7 @@ impl Proof {
         let victim = |id: &JobId| {
             let found = before.job(id)?;
             // What it was like before the culprit came says nothing of another one.
-            let earlier = found.earlier.filter(|_| is_suspect);
+            let earlier = found.earlier.filter(|_| against.culprit.as_ref() == Some(&job));
             Some(Victim { job: id.clone(), before: Level::of(found, short), earlier, during: Vec::new() })
         };
         let victims: Vec<Victim> = others.filter_map(victim).collect();

@@ -117,7 +117,8 @@ pub struct Forecast {
 impl Recovery {
     /// Starts the clock at the instant of the action; `before` is the diagnosis that the operator acted on.
     pub fn begin(job: JobId, outcome: Outcome, before: &Diagnosis, site: Option<Condition>) -> Self {
-        let (short, waiters, is_culprit) = before.verdict.against(&job);
+        let (against, _) = before.verdict.against(&job);
+        let (short, waiters) = (against.resource, &against.victims);
         let mut ids: Vec<JobId> = if outcome.action.puts_back() {
             // Whoever will wait for it again may not do so yet.
             before.jobs.iter().map(|other| &other.facts.id).filter(|id| **id != job).cloned().collect()
@@ -133,7 +134,7 @@ impl Recovery {
         ids.extend(thawed.filter(|thawed| thawed.usage.stuck > 0.0).map(|thawed| thawed.facts.id.clone()));
         // What it was like before the culprit came says nothing of another one.
         let earlier: Option<Vec<Level>> = ids.iter().map(|id| before.job(id)?.earlier).collect();
-        let earlier = earlier.filter(|earlier| is_culprit && !earlier.is_empty());
+        let earlier = earlier.filter(|earlier| against.culprit.as_ref() == Some(&job) && !earlier.is_empty());
         let mut victims: Vec<Victim> = ids
             .into_iter()
             .filter_map(|id| {

@@ -249,7 +249,6 @@ fn whoever_a_filesystem_is_thawed_for_is_seen_to_recover() {
     assert!(!recovery.alive.is_empty() && recovery.complete());
 }
 
-/// A second contention has no beginning of its own that is known: how they fared before it was named may be its own doing.
 /// What came of an action at the first instant, after these looks.
 fn recovery(done: &Outcome, site: Option<Condition>, looks: impl IntoIterator<Item = Diagnosis>) -> Recovery {
     let mut recovery = Recovery::begin(nightly_id(), done.clone(), &outage(), site);
@@ -331,6 +330,7 @@ fn whoever_waits_again_after_a_pause_is_told_though_nobody_waited_before() {
     assert!(!again && said.starts_with("nobody waits more after 6 s: waiting tasks 0 → 0; load "), "{said}");
 }
 
+/// A second contention has no beginning of its own that is known: how they fared before it was named may be its own doing.
 #[test]
 fn a_second_culprit_older_than_what_was_watched_has_no_time_before_it() {
     let earlier = |started: i64| {
@@ -349,6 +349,41 @@ fn a_second_culprit_older_than_what_was_watched_has_no_time_before_it() {
     };
     assert_eq!(earlier(-12), Some(24.0));
     assert_eq!(earlier(-86_400), None);
+}
+
+#[test]
+fn whoever_takes_nearly_as_much_is_measured_by_what_he_is_accused_of() {
+    let mut scene = outage();
+    for job in &mut scene.jobs {
+        job.earlier = Some(Level { waiting: 24.0, gets: None });
+    }
+    let verdict = &mut scene.verdict;
+    let cpu = Contention { resource: Resource::Cpu, victims: vec![database_id()], ..verdict.worst.clone() };
+    let other = Contention { culprit: Some(site_id()), also: vec![nightly_id()], ..cpu.clone() };
+    verdict.worst.culprit = Some(JobId::unit("tar.service"));
+    verdict.others = vec![other];
+    let (against, is_accused) = scene.verdict.against(&nightly_id());
+    assert!(is_accused && against.resource == Resource::Cpu);
+    let recovery = Recovery::begin(nightly_id(), ended(), &scene, None);
+    let victims: Vec<&JobId> = recovery.victims.iter().map(|victim| &victim.job).collect();
+    assert_eq!((recovery.short, victims), (Resource::Cpu, vec![&database_id()]));
+    // Of the time before the one who takes most: the second may have been there.
+    assert_eq!(recovery.waiting_earlier, None);
+    scene.verdict.others = vec![Contention { culprit: Some(nightly_id()), ..cpu }];
+    assert_eq!(Recovery::begin(nightly_id(), ended(), &scene, None).waiting_earlier, Some(24.0));
+    assert!(!scene.verdict.against(&database_id()).1, "a victim is accused of nothing");
+}
+
+/// The answer of a stop that could not be watched says so, and not that everybody runs on.
+#[test]
+fn what_could_not_be_watched_is_neither_gone_nor_there() {
+    let stop = Outcome { action: Action::StopUnit { unit: "nightly.service".into() }, hits: Vec::new(), ..ended() };
+    let why = "what came of it could not be watched to the end: the reader failed";
+    let done = Done { recovery: Some(recovery(&stop, None, [])), unseen: Some(why.into()), ..Done::new(stop) };
+    let text = report::done_text(&done, &outage());
+    assert!(text.ends_with(&format!("\n{why}\n")) && !text.contains("still runs"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
+    assert_eq!((&json["result"], &json["left"], &json["notes"][0]), (&"partly".into(), &serde_json::Value::Null, &why.into()));
 }
 
 #[test]

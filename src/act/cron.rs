@@ -87,11 +87,33 @@ fn is_from(line: &Line, command: &str) -> bool {
 
 /// Whether the line does nothing here: `test -x /usr/sbin/anacron || …` leaves it to a program that is there.
 fn is_left_to_another(line: &Line, root: &Path) -> bool {
-    let Some((condition, _)) = line.command.split_once("||") else { return false };
+    let Some((condition, otherwise)) = line.command.split_once("||") else { return false };
     let words: Vec<&str> = condition.split_whitespace().collect();
     let (["test", "-x", path] | ["[", "-x", path, "]"]) = words[..] else { return false };
     // Its link may lead anywhere: that it is there is enough.
-    fs::symlink_metadata(root.join(path.trim_start_matches('/'))).is_ok()
+    !goes_on(otherwise) && fs::symlink_metadata(root.join(path.trim_start_matches('/'))).is_ok()
+}
+
+/// Whether commands follow the first one, or the first group of them: in `test -x FILE || exit 0; FILE` that is what the line is for.
+fn goes_on(commands: &str) -> bool {
+    let (mut depth, mut quote) = (0_u32, None);
+    for (at, letter) in commands.char_indices() {
+        let rest = &commands[at..];
+        match (letter, quote) {
+            (_, Some(open)) => quote = quote.filter(|_| letter != open),
+            ('"' | '\'', None) => quote = Some(letter),
+            ('(' | '{', None) => depth += 1,
+            (')' | '}', None) => depth = depth.saturating_sub(1),
+            (';' | '&', None) if depth == 0 => {
+                let next = rest.strip_prefix("&&").or(rest.strip_prefix(';')).unwrap_or_default().trim_start();
+                if !next.is_empty() && !next.starts_with('#') {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Every line of anacron's table, where there is an anacron.
@@ -236,6 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_only_looks_first_whether_its_program_is_there_is_left_to_nobody() {
+        let host = host();
+        let nightly = host.path().join("opt/nightly");
+        fs::create_dir_all(nightly.parent().unwrap()).unwrap();
+        fs::write(&nightly, "").unwrap();
+        let found = |command: &str| {
+            fs::write(host.path().join("etc/cron.d/guarded"), format!("0 2 * * * root {command}\n")).unwrap();
+            next_run(&subject(&format!("/bin/sh -c {command}")), host.path()).is_some()
+        };
+        for guarded in [
+            "test -x /opt/nightly || exit 0; /opt/nightly",
+            "[ -x /opt/nightly ] || exit && /opt/nightly",
+            "[ -x /opt/nightly ] || { echo 'no \"backup\";' >&2; exit 1; }; /opt/nightly",
+            "test -x /opt/nightly || (logger none); /opt/nightly >/dev/null",
+            "test -x /opt/none || /opt/other",
+        ] {
+            assert!(found(guarded), "{guarded}");
+        }
+        for left in [
+            "test -x /opt/nightly || /opt/other --full >/dev/null 2>&1",
+            "test -x /opt/nightly || ( cd / && /opt/other; /opt/third ) >/dev/null",
+            "[ -x /opt/nightly ] || { cd / && /opt/other; }; # nightly does it",
+            "[ -x /opt/nightly ] || /opt/other 'a; b' && ",
+        ] {
+            assert!(!found(left), "{left}");
+        }
+    }
+
+    #[test]
     fn the_next_run_is_told_in_words() {
         let now: Zoned = "2026-11-28T14:27:00+00:00[UTC]".parse().unwrap();
         let said = |schedule: &str| when(schedule, &now);
@@ -254,6 +305,7 @@ mod tests {
                 let found = parse(text, has_user, Path::new("x"));
                 if let Some(found) = found {
                     let _ = is_from(&found, &any);
+                    let _ = goes_on(&found.command);
                 }
                 let _ = when(text, &Zoned::now());
             }

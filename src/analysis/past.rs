@@ -13,6 +13,8 @@ use crate::units::ProcessId;
 const NAMES: usize = 64;
 /// Runs remembered of each: enough for a middle, few enough to follow data that grows.
 const RUNS: usize = 8;
+/// Runs that wait to be asked for: no more than are remembered, where nobody ever asks.
+const FRESH: usize = NAMES * RUNS;
 /// Fewer than this are no habit.
 const HABIT: usize = 2;
 /// A run shorter than this part of a long one did not get to its end: it crashed, or somebody ended it.
@@ -25,8 +27,8 @@ const SHORTEST: f64 = 1.0;
 pub struct Past {
     /// The name seen last stands last.
     names: Vec<(Work, VecDeque<Run>)>,
-    /// Those that nobody has asked for yet.
-    fresh: Vec<Run>,
+    /// Those that nobody has asked for yet, the newest last.
+    fresh: VecDeque<Run>,
 }
 
 /// What makes two jobs runs of the same work.
@@ -57,7 +59,10 @@ impl Past {
         }
         let Some(root) = facts.root else { return };
         let run = Run { work: Work { name: facts.name.clone(), launched_by: facts.launched_by.clone() }, root, seconds };
-        self.fresh.push(run.clone());
+        if self.fresh.len() == FRESH {
+            self.fresh.pop_front();
+        }
+        self.fresh.push_back(run.clone());
         self.add(run);
     }
 
@@ -83,7 +88,7 @@ impl Past {
 
     /// Those that were noted since this was asked last.
     pub fn take_fresh(&mut self) -> Vec<Run> {
-        std::mem::take(&mut self.fresh)
+        std::mem::take(&mut self.fresh).into()
     }
 
     /// How long earlier runs of this job's work took, if there were enough to say so.
@@ -154,6 +159,16 @@ mod tests {
             note(&mut past, &job(&number.to_string(), Kind::Batch), 5.0);
         }
         assert_eq!(past.usual(&nightly), None, "the oldest is forgotten");
+    }
+
+    #[test]
+    fn runs_that_nobody_asks_for_are_not_kept_for_ever() {
+        let (nightly, mut past) = (job("nightly.sh", Kind::Backup), Past::default());
+        for start in 0..2000 {
+            past.note(&JobFacts { root: Some(ProcessId { pid: 7, start }), ..nightly.clone() }, 5.0);
+        }
+        let fresh = past.take_fresh();
+        assert_eq!((fresh.len(), fresh.last().map(|run| run.root.start)), (FRESH, Some(1999)));
     }
 
     #[test]

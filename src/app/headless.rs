@@ -105,7 +105,7 @@ pub fn run(mut reader: WatchedReader, mut monitor: Monitor, cli: &Cli, act: &Act
     match action {
         _ if !done.outcome.worked() => {}
         Action::Prove { seconds } => prove(&inbox, &mut done, picked, seconds, &mut watching)?,
-        _ => watch_over(&inbox, &mut done, &mut watching)?,
+        _ => watch_over(&inbox, &mut done, &mut watching),
     }
     if let Some(gone_on) = &done.gone_on {
         trace.note(Entry::result(gone_on));
@@ -291,8 +291,18 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn look(&mut self) -> Result<Diagnosis> {
-        Ok(self.monitor.ingest(self.reader.sample()?))
+    /// What is the matter now. A look that fails is the last one: what was done by then is told all the same.
+    fn look(&mut self, done: &mut report::Done) -> Option<Diagnosis> {
+        if done.unseen.is_some() {
+            return None;
+        }
+        match self.reader.sample() {
+            Ok(sample) => Some(self.monitor.ingest(sample)),
+            Err(error) => {
+                done.unseen = Some(format!("what came of it could not be watched to the end: {error:#}"));
+                None
+            }
+        }
     }
 
     /// The job that it is about. Of a filesystem, which belongs to none, one that waits for it.
@@ -316,36 +326,49 @@ fn outcome_of(inbox: &Receiver<Report>, patience: Duration) -> Result<Outcome> {
 }
 
 /// Watches who is left, and for whoever waits for the job how he fares.
-fn watch_over(inbox: &Receiver<Report>, done: &mut report::Done, watching: &mut Watching<'_>) -> Result<()> {
+fn watch_over(inbox: &Receiver<Report>, done: &mut report::Done, watching: &mut Watching<'_>) {
     let begun = Instant::now();
     let action = done.outcome.action.clone();
     let job = watching.job();
-    let is_accused = job.as_ref().is_some_and(|job| watching.before.verdict.against(job).2);
+    let is_accused = job.as_ref().is_some_and(|job| watching.before.verdict.against(job).1);
     let site = watching.site_before.clone();
     let mut recovery = job.map(|job| Recovery::begin(job, done.outcome.clone(), &watching.before, site));
     let is_for_others = is_accused || matches!(action, Action::Thaw { .. }) || watching.site_before.is_some();
     let is_wanted = !action.puts_back() && is_for_others && recovery.as_ref().is_some_and(Recovery::is_wanted);
     let patience = watching.watch.unwrap_or(if is_wanted { WATCH } else { Duration::ZERO });
+    let mut next_look = begun;
     loop {
-        let looked = Instant::now();
+        // A look may have taken longer than all of the time that there was.
+        for report in inbox.try_iter() {
+            if let Report::Landing(landing) = report {
+                done.left = Some(landing);
+            }
+        }
+        let is_blind = done.unseen.is_some();
         let is_landed = match action {
             Action::End(_) => done.left.as_ref().is_some_and(|landing| landing.left.is_empty()),
-            Action::StopUnit { .. } => recovery.as_ref().is_none_or(|recovery| recovery.alive.is_empty()),
+            Action::StopUnit { .. } => is_blind || recovery.as_ref().is_none_or(|recovery| recovery.alive.is_empty()),
             _ => true,
         };
         let is_landed = is_landed || begun.elapsed() >= LANDING;
-        let is_told = begun.elapsed() >= patience || recovery.as_ref().is_none_or(Recovery::complete);
+        let is_told = is_blind || begun.elapsed() >= patience || recovery.as_ref().is_none_or(Recovery::complete);
         if is_landed && is_told {
             break;
         }
-        if let Some(recovery) = recovery.as_mut().filter(|_| !is_told || matches!(action, Action::StopUnit { .. })) {
-            recovery.observe(&watching.look()?);
+        let looks = !is_blind && (!is_told || matches!(action, Action::StopUnit { .. }));
+        // Whoever is told of meanwhile brings no look forward: two of the same moment would agree about nothing.
+        if let Some(recovery) = recovery.as_mut().filter(|_| looks && Instant::now() >= next_look) {
+            next_look = Instant::now() + LOOK;
+            let now = watching.look(done);
             if let Some(probed) = &mut watching.probed {
                 recovery.observe_site(probed.now(), Timestamp::now());
             }
+            let Some(now) = now else { continue };
+            recovery.observe(&now);
         }
         let ends = if is_told { LANDING } else { patience };
-        let pause = LOOK.min(ends.saturating_sub(begun.elapsed())).saturating_sub(looked.elapsed());
+        let until_look = if looks { next_look.saturating_duration_since(Instant::now()) } else { LOOK };
+        let pause = until_look.min(ends.saturating_sub(begun.elapsed()));
         match inbox.recv_timeout(pause) {
             Ok(Report::Landing(landing)) => done.left = Some(landing),
             // Whoever would tell is gone.
@@ -354,7 +377,6 @@ fn watch_over(inbox: &Receiver<Report>, done: &mut report::Done, watching: &mut 
         }
     }
     done.recovery = recovery;
-    Ok(())
 }
 
 /// Looks once a second until the suspect goes on.
@@ -369,8 +391,8 @@ fn prove(
     let patience = Instant::now() + Duration::from_secs(seconds.into()) + ANSWER;
     loop {
         let begun = Instant::now();
-        let now = watching.look()?;
-        if let Some(proof) = &mut proof {
+        let now = watching.look(done);
+        if let Some((proof, now)) = proof.as_mut().zip(now) {
             proof.observe(&now);
         }
         let during = watching.probed.as_mut().map(Probed::now);

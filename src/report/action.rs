@@ -55,12 +55,14 @@ pub struct Done {
     pub recovery: Option<Recovery>,
     /// How the site under probe stood before a proof, and last while the suspect stood still.
     pub site: Option<(Condition, Condition)>,
+    /// Why it was not watched to the end, in a sentence. `None`: it was.
+    pub unseen: Option<String>,
 }
 
 impl Done {
     /// Nothing but the first answer.
     pub const fn new(outcome: Outcome) -> Self {
-        Self { outcome, left: None, proof: None, gone_on: None, recovery: None, site: None }
+        Self { outcome, left: None, proof: None, gone_on: None, recovery: None, site: None, unseen: None }
     }
 
     /// Whether all came of it that was asked for: whoever was told to end is gone, and whoever was stopped for a proof goes on.
@@ -68,16 +70,16 @@ impl Done {
         let all_gone = match self.outcome.action {
             // No word of them is no proof that they are gone.
             Action::End(_) => self.left.as_ref().is_some_and(|landing| landing.left.is_empty()),
-            Action::StopUnit { .. } => self.outlived().is_empty(),
+            Action::StopUnit { .. } => self.recovery.as_ref().is_none_or(|recovery| recovery.alive.is_empty()),
             _ => true,
         };
         self.outcome.worked_wholly() && all_gone && self.goes_on()
     }
 
-    /// Processes of a stopped unit that run on, by the last look.
-    fn outlived(&self) -> &[(ProcessId, String)] {
+    /// Processes of a stopped unit that run on, by the last look. `None`: no unit was stopped, or there was no such look.
+    fn outlived(&self) -> Option<&[(ProcessId, String)]> {
         let stopped = self.recovery.as_ref().filter(|recovery| matches!(recovery.outcome.action, Action::StopUnit { .. }));
-        stopped.map_or(&[], |recovery| &recovery.alive)
+        stopped.filter(|recovery| self.unseen.is_none() || recovery.alive.is_empty()).map(|recovery| &recovery.alive[..])
     }
 
     fn goes_on(&self) -> bool {
@@ -146,7 +148,7 @@ pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
     if let Some(left) = &done.left {
         let _ = writeln!(out, "{}", landing::sentence(left, Some(diagnosis)));
     }
-    for (id, name) in done.outlived() {
+    for (id, name) in done.outlived().unwrap_or_default() {
         let _ = writeln!(out, "{name} {} still runs", id.pid);
     }
     if let Some(gone_on) = &done.gone_on {
@@ -163,6 +165,9 @@ pub fn done_text(done: &Done, diagnosis: &Diagnosis) -> String {
     }
     if let Some(recovery) = done.recovery.as_ref().filter(|recovery| recovery.elapsed > 0.0 || recovery.is_wanted()) {
         let _ = writeln!(out, "{}", recovery.sentence());
+    }
+    if let Some(unseen) = &done.unseen {
+        let _ = writeln!(out, "{unseen}");
     }
     out
 }
@@ -187,7 +192,7 @@ struct Document<'a> {
     confirm: Option<&'a str>,
     processes: Vec<ProcessOut<'a>>,
     late: usize,
-    notes: &'a [String],
+    notes: Vec<&'a str>,
     left: Option<Vec<LeftOut>>,
     proof: Option<ProofOut>,
     /// Of every action that was done but a proof.
@@ -287,7 +292,7 @@ impl<'a> Document<'a> {
             confirm: plan.confirm.as_ref().map(|(word, _)| word.as_str()),
             processes: processes.collect(),
             late: 0,
-            notes: &[],
+            notes: Vec::new(),
             left: None,
             proof: None,
             recovery: None,
@@ -327,9 +332,9 @@ pub fn done_json(plan: &Plan, done: &Done, diagnosis: &Diagnosis) -> Result<Stri
     let mut document = Document::of(plan, result, message);
     document.processes = outcome.hits.iter().map(|hit| hit_out(plan, hit)).collect();
     document.late = outcome.late;
-    document.notes = &outcome.notes;
+    document.notes = outcome.notes.iter().chain(&done.unseen).map(String::as_str).collect();
     document.left = match outcome.action {
-        Action::StopUnit { .. } => Some(done.outlived().iter().map(runs_out).collect()),
+        Action::StopUnit { .. } => done.outlived().map(|outlived| outlived.iter().map(runs_out).collect()),
         _ => done.left.as_ref().map(|landing| left_out(landing, diagnosis)),
     };
     document.recovery = done.recovery.as_ref().map(recovery_out);

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output, Stdio};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid as RawPid, Resource, Rlimit, geteuid, prlimit};
 use serde_json::Value;
 
 use super::actors::*;
@@ -16,11 +16,12 @@ use super::guards::listener;
 /// Each looks at the host for a second or more and mostly waits, so they do it side by side.
 #[test]
 fn without_a_screen() {
-    let all: [(&str, fn()); 9] = [
+    let all: [(&str, fn()); 10] = [
         ("kill_says_what_it_would_do_refuses_unasked_and_does_it", kill_says_what_it_would_do_refuses_unasked_and_does_it),
         ("pause_and_resume_find_the_job_again", pause_and_resume_find_the_job_again),
         ("what_is_known_from_a_pause_only_goes_on_and_no_more", what_is_known_from_a_pause_only_goes_on_and_no_more),
         ("a_proof_answers_what_it_has_shown", a_proof_answers_what_it_has_shown),
+        ("what_was_done_is_told_though_no_more_can_be_seen", what_was_done_is_told_though_no_more_can_be_seen),
         ("a_listening_service_takes_a_word_even_with_yes", a_listening_service_takes_a_word_even_with_yes),
         ("bad_words_are_one_line_and_an_error", bad_words_are_one_line_and_an_error),
         ("an_ordinary_user_is_told_what_would_help_with_roots_job", an_ordinary_user_is_told_what_would_help_with_roots_job),
@@ -180,6 +181,41 @@ fn a_proof_answers_what_it_has_shown() {
     assert_eq!(asked, [true, true], "{answer:#}");
     assert_eq!(seen(&host), [answer["proof"]["sentence"].as_str().unwrap()]);
     assert_eq!(state(job.pid()), 'S');
+}
+
+/// From the moment at which it was done, whytop may open no file any more: each look fails.
+fn what_was_done_is_told_though_no_more_can_be_seen() {
+    let mut jobs = [Job::script("while :; do sleep 1; done", &[]), Job::script("trap '' TERM; while :; do sleep 1; done", &[])];
+    let acts = [&["prove", "--seconds", "6"][..], &["kill", "--watch", "60"]];
+    let said = [" is paused for 6 s", "SIGTERM sent to "];
+    let all = jobs.iter().zip(acts).map(|(job, act)| {
+        let host = Host::new();
+        let id = format!("tree:{}", job.id());
+        let mut whytop = host.whytop(&[act, &["--job", &id, "--yes", "--json"]].concat());
+        let child = whytop.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        (host, child)
+    });
+    let all: Vec<_> = all.collect();
+    for (host, child) in &all {
+        let log = host.folder.path().join("actions.log");
+        until("it is done", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(r#""step":"result""#)));
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        prlimit(RawPid::from_raw(child.id().cast_signed()), Resource::Nofile, none).unwrap();
+    }
+    for ((_, child), said) in all.into_iter().zip(said) {
+        let output = child.wait_with_output().unwrap();
+        let answer = json(&output);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        assert!(matches!(answer["result"].as_str(), Some("done" | "partly")), "{answer:#}");
+        assert!(answer["message"].as_str().unwrap().contains(said), "{answer:#}");
+        let notes = answer["notes"].as_array().unwrap();
+        let why = notes.iter().filter_map(Value::as_str).find(|note| note.contains("could not be watched to the end: "));
+        // On a busy machine the pause may be over before the files are taken away; whoever ignores a signal is watched for a minute.
+        assert!(why.is_some() || said.contains("paused"), "{answer:#}");
+    }
+    for job in &mut jobs {
+        job.members();
+    }
 }
 
 fn a_listening_service_takes_a_word_even_with_yes() {

@@ -102,12 +102,11 @@ impl Verdict {
         std::iter::once(&self.worst).chain(others).find_map(|short| Some((short, short.role(job)?)))
     }
 
-    /// What is short by this job's fault, and who waits for it; the worst that there is, where it is accused of nothing. Whether it is
-    /// accused.
-    pub fn against(&self, job: &JobId) -> (Resource, &[JobId], bool) {
-        let accused = self.contentions().find(|contention| contention.culprit.as_ref() == Some(job));
-        let contention = accused.unwrap_or(&self.worst);
-        (contention.resource, &contention.victims, accused.is_some())
+    /// The worst that is short by this job's fault, alone or with others; the worst that there is, where it is accused of nothing. Whether
+    /// it is accused.
+    pub fn against(&self, job: &JobId) -> (&Contention, bool) {
+        let accused = self.contentions().find(|contention| contention.role(job) == Some(Role::Culprit));
+        (accused.unwrap_or(&self.worst), accused.is_some())
     }
 }
 

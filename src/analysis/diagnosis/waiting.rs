@@ -58,9 +58,9 @@ impl Level {
 
     /// What this job takes of what is short, or who is accused of it in its stead, if that takes more. `None`: not known.
     pub fn taken(before: &Diagnosis, job: &JobId) -> Option<f64> {
-        let (short, _, is_accused) = before.verdict.against(job);
+        let (against, is_accused) = before.verdict.against(job);
         let accused = before.verdict.worst.culprit.as_ref().filter(|_| !is_accused);
-        let takes = |id: &JobId| Self::of(before.job(id)?, short).gets;
+        let takes = |id: &JobId| Self::of(before.job(id)?, against.resource).gets;
         takes(job).map(|taken| taken.max(accused.and_then(takes).unwrap_or_default()))
     }
 
