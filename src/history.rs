@@ -143,6 +143,7 @@ fn weight(sample: &Sample) -> usize {
         + sample.resident.capacity() * size_of::<(ProcessId, Resident)>()
         + sample.cgroups.capacity() * size_of::<Cgroup>()
         + sample.clocks.capacity() * size_of::<CpuClock>()
+        + sample.awake.capacity() * size_of::<u32>()
         + sample.gaps.capacity() * size_of::<Gap>()
         + identities
         + waits
@@ -179,6 +180,7 @@ mod tests {
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
             clocks: Vec::new(),
+            awake: Vec::new(),
             storage: None,
             open_files: Vec::new(),
             resident: Vec::new(),

@@ -101,6 +101,7 @@ fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
         gone_processes: gone.map(|(pid, actor)| ProcessId { pid: *pid, start: actor.start }).collect(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
+        awake: Vec::new(),
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),

@@ -472,16 +472,25 @@ fn a_stuck_task_s_call_stack_and_clock_are_read() {
     };
     assert_eq!(task(&sample, 7).wait.as_deref(), Some(&expected));
     assert_eq!(sample.clocks, [clock(1, 7_000_500_000)], "of the CPUs in question and no other");
+    assert_eq!(sample.awake, [0_u32; 0], "that may have been long ago");
+    let mut told = || {
+        let sample = reader.sample().unwrap();
+        (sample.clocks, sample.awake)
+    };
     // What did not run is not asked, and what was known stays known.
     let worker = worker.last_ran(1, "8000.000000").write();
-    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 7_000_500_000)]);
+    assert_eq!(told(), (vec![clock(1, 7_000_500_000)], vec![]));
     let worker = worker.ran(5).write();
-    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    assert_eq!(told(), (vec![clock(1, 8_000_000_000)], vec![1]));
     // It went to another CPU.
     worker.ran(5).last_ran(0, "9999.000000").write();
-    assert_eq!(reader.sample().unwrap().clocks, [clock(1, 8_000_000_000)]);
+    assert_eq!(told(), (vec![clock(1, 8_000_000_000)], vec![]));
+    // Another one that is stuck is looked up now, and may have been so for long.
+    proc.process(6, "stuck").state('D').wait("io_schedule", "0 0x3").last_ran(1, "8500.000000").write();
+    assert_eq!(told(), (vec![clock(1, 8_500_000_000)], vec![]));
+    proc.remove(6);
     proc.remove(7);
-    assert_eq!(reader.sample().unwrap().clocks, []);
+    assert_eq!(told(), (vec![], vec![]));
 }
 
 #[test]

@@ -458,6 +458,7 @@ fn sample_of(strangers: &[Stranger], second: u64) -> Sample {
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
+        awake: Vec::new(),
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),

@@ -567,12 +567,15 @@ fn the_switch_to_the_kernel_breaks_nothing() {
     }
     let _quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let mut actor = Actor::start("threads");
+    // So that the clocks are asked for.
+    let _stuck = Actor::start("stuck");
     let mut reader = Reader::with_tier(root(), Choice::Auto).unwrap();
     let mut picture = Picture::default();
     let begin = Instant::now();
     let mut tiers = Vec::new();
-    while tiers.iter().filter(|tier| **tier == Tier::Kernel).count() < 3 {
-        assert!(begin.elapsed() < LONG, "it does not come: {:?}", tiers.last());
+    let mut awake = Vec::new();
+    while awake.len() < 3 || awake.iter().all(Vec::is_empty) {
+        assert!(begin.elapsed() < LONG, "it does not come: {:?} {awake:?}", tiers.last());
         actor.tell("thread");
         actor.tell("write");
         let before = Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() };
@@ -580,6 +583,7 @@ fn the_switch_to_the_kernel_breaks_nothing() {
             let sample = reader.sample().unwrap();
             picture.fold(&sample);
             tiers.push(sample.cost.tier);
+            awake.extend((sample.cost.tier == Tier::Kernel).then_some(sample.awake));
             Picture { processes: picture.processes.clone(), tasks: picture.tasks.clone() }
         });
         // Whoever computes rates from two samples in a row, one of each tier, gets no spike and nothing negative.
@@ -594,6 +598,7 @@ fn the_switch_to_the_kernel_breaks_nothing() {
     }
     assert_eq!(tiers[0], Tier::Proc(ProcReason::Loading), "the first picture waits for nothing");
     assert!(tiers.is_sorted_by_key(|tier| *tier == Tier::Kernel));
+    assert!(awake[0].is_empty(), "what the files did not tell need not be new");
 }
 
 /// The object of a source, or nothing and a word about why.

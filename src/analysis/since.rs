@@ -6,6 +6,9 @@
 //! clock's `r` at least `k - r` before that sample. Each sample gives such a bound, the earliest counts; and nobody has been
 //! stuck since before he was seen running, or otherwise, or was born.
 //!
+//! A clock is read off a task that ran, so where nothing runs the reading is old, and looks like a clock that fell behind. Its bound holds
+//! all the same, but may be short by as much as the reading is old: nothing less is known unless something ran there since the sample before.
+//!
 //! Pure. Tested in place, and by `tests/scenarios/clock-that-falls-behind.toml`.
 
 use rustc_hash::FxHashMap;
@@ -14,8 +17,9 @@ use crate::analysis::diagnosis::Stuck;
 use crate::sample::{CpuClock, Task};
 use crate::units::{Nanos, Pid, SECOND, TaskId};
 
-/// Off by no more than this is exact, to people, and so is a part of it: `for 2 h` may be eight minutes longer.
-const EXACT: Nanos = SECOND;
+/// Off by no more than this is exact, to people, and so is a part of it: `for 2 h` may be eight minutes longer. The second between two
+/// samples, and what one may come late.
+const EXACT: Nanos = SECOND + SECOND / 4;
 const EXACT_PART: f64 = 0.1;
 
 /// Tasks in uninterruptible sleep.
@@ -32,8 +36,27 @@ struct Spell {
     seen: Nanos,
     /// When it ran last, by the clock of that CPU. `None`: not known, or not yet.
     ran: Option<CpuClock>,
-    /// The least by which that clock was behind the time since boot at a sample since; negative: ahead.
-    behind: Option<i64>,
+    behind: Option<Behind>,
+}
+
+/// By how much a CPU's clock was behind the time since boot when it was read; negative: ahead.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    /// By no more than this: the least at a sample since.
+    most: i64,
+    /// By no less, for it was read after a sample before. `None`: all of it may be the age of the reading.
+    least: Option<i64>,
+}
+
+/// What a sample says of the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    pub now: Nanos,
+    /// The sample before was then.
+    pub before: Option<Nanos>,
+    /// See [`crate::sample::Sample`].
+    pub clocks: &'a [CpuClock],
+    pub awake: &'a [u32],
 }
 
 impl Spells {
@@ -56,12 +79,11 @@ impl Spells {
     }
 
     /// Takes in what time it is on the CPUs, and forgets the tasks that are not there any more.
-    pub fn settle(&mut self, clocks: &[CpuClock], now: Nanos, is_there: impl Fn(Pid, TaskId) -> bool) {
+    pub fn settle(&mut self, look: Look<'_>, is_there: impl Fn(Pid, TaskId) -> bool) {
         self.0.retain(|id, spell| {
             let ran = |at: &&CpuClock| spell.ran.is_some_and(|ran| ran.cpu == at.cpu && ran.clock <= at.clock);
-            if let Some(newest) = clocks.iter().find(ran) {
-                let behind = now.cast_signed().saturating_sub(newest.clock.cast_signed());
-                spell.behind = Some(spell.behind.map_or(behind, |known| known.min(behind)));
+            if let Some(newest) = look.clocks.iter().find(ran) {
+                spell.behind = Some(Behind::at(look, *newest, spell.behind));
             }
             is_there(spell.pid, *id)
         });
@@ -73,14 +95,27 @@ impl Spells {
     }
 }
 
+impl Behind {
+    /// By one more reading, and what was known.
+    fn at(look: Look<'_>, newest: CpuClock, known: Option<Self>) -> Self {
+        let behind_at = |instant: Nanos| instant.cast_signed().saturating_sub(newest.clock.cast_signed());
+        let most = known.map_or(i64::MAX, |known| known.most).min(behind_at(look.now));
+        // A clock that was behind by more than the most at the sample before has stood meanwhile: it does not tell how it was then.
+        let least = look.before.filter(|_| look.awake.contains(&newest.cpu)).map(behind_at).filter(|least| *least <= most);
+        Self { most, least: least.max(known.and_then(|known| known.least)) }
+    }
+}
+
 impl Spell {
     fn length(&self, now: Nanos) -> Stuck {
         let stuck = |since: Nanos, exact| Stuck { seconds: now.saturating_sub(since) as f64 / SECOND as f64, exact };
         let Some((ran, behind)) = self.ran.zip(self.behind) else { return stuck(self.seen, false) };
-        let since = ran.clock.saturating_add_signed(behind).max(self.after).min(self.seen);
-        // What the clock missed of the part that nobody saw, if it was as slow then as it has been since boot; it had to be after `after`.
-        let slow = behind.max(0) as f64 / ran.clock.max(1) as f64;
-        let missed = (self.seen.saturating_sub(since) as f64 * slow).min(since.saturating_sub(self.after) as f64);
+        let since = ran.clock.saturating_add_signed(behind.most).max(self.after).min(self.seen);
+        // What the clock missed of the part that nobody saw, if it was as slow then as it has been since boot, and how old its reading
+        // was; it had to be after `after`.
+        let slow = behind.most.max(0) as f64 / ran.clock.max(1) as f64;
+        let age = behind.least.map_or(f64::INFINITY, |least| behind.most.saturating_sub(least).max(0) as f64);
+        let missed = (self.seen.saturating_sub(since) as f64 * slow + age).min(since.saturating_sub(self.after) as f64);
         let allowed = (now.saturating_sub(since) as f64 * EXACT_PART).max(EXACT as f64);
         stuck(since, missed <= allowed)
     }
@@ -95,22 +130,30 @@ mod tests {
     const ID: TaskId = TaskId { tid: 7, start: 0 };
     const HOUR: Nanos = 3600 * SECOND;
     /// When these tests begin, since boot.
-    const BEGIN: Nanos = 10 * HOUR;
+    const BEGIN: Nanos = 30 * 24 * HOUR;
 
     /// One task that is watched, on the only CPU.
     #[derive(Default)]
-    struct Watch(Spells);
+    struct Watch {
+        spells: Spells,
+        /// The sample before, and what was known of the clock then.
+        before: Option<(Nanos, Option<Nanos>)>,
+    }
 
     impl Watch {
-        /// A sample at this second sees it stuck, having run last at this instant of the CPU's clock, which says `clock` now.
+        /// A sample at this second sees it stuck, having run last at this instant of the CPU's clock, which was read as `clock`.
         fn sees(&mut self, second: f64, ran: Option<Nanos>, after: Option<f64>, clock: Option<Nanos>) -> (f64, bool) {
             let at = |clock| CpuClock { cpu: 0, clock };
             let wait = Some(Box::new(Wait { last_ran: ran.map(at), ..Wait::default() }));
             let task = Task { id: ID, pid: 7, state: TaskState::Uninterruptible, cpu: 0, run_delay: None, wait };
             let now = instant(second);
-            self.0.note(&task, now, after.map(instant), 0);
-            self.0.settle(&clock.map(at).into_iter().collect::<Vec<_>>(), now, |_, _| true);
-            let Stuck { seconds, exact } = self.0.length(ID, now).unwrap();
+            let before = self.before.replace((now, clock));
+            let ran_since = before.is_some_and(|(_, known)| known.is_some() && known < clock);
+            let clocks: Vec<_> = clock.map(at).into_iter().collect();
+            let awake: &[u32] = if ran_since { &[0] } else { &[] };
+            self.spells.note(&task, now, after.map(instant), 0);
+            self.spells.settle(Look { now, before: before.map(|(now, _)| now), clocks: &clocks, awake }, |_, _| true);
+            let Stuck { seconds, exact } = self.spells.length(ID, now).unwrap();
             ((seconds * 10.0).round() / 10.0, exact)
         }
     }
@@ -121,23 +164,58 @@ mod tests {
 
     #[test]
     fn the_clock_tells_of_the_time_before_anybody_looked() {
-        // The clock is half a minute behind after ten hours, and all of it is known at the first look.
+        // The clock is half a minute behind after a month. All of it is known at the first look, and that it is, at the second.
         let now = BEGIN - 30 * SECOND;
-        assert_eq!(Watch::default().sees(0.0, Some(now - 2 * HOUR), None, Some(now)), (7200.0, true));
-        // Of a CPU that has had nothing to do for an hour it is known how late it was then; of the rest, later.
         let mut watch = Watch::default();
-        assert_eq!(watch.sees(0.0, Some(now - 2 * HOUR), None, Some(now - HOUR)), (3600.0, false));
+        assert_eq!(watch.sees(0.0, Some(now - 2 * HOUR), None, Some(now)), (7200.0, false));
         assert_eq!(watch.sees(1.0, Some(now - 2 * HOUR), None, Some(now + SECOND)), (7201.0, true));
+        // And stays so, whatever runs there.
+        assert_eq!(watch.sees(60.0, Some(now - 2 * HOUR), None, Some(now + SECOND)), (7260.0, true));
+        // What ran last at the second look did so long before it.
+        let mut watch = Watch::default();
+        watch.sees(0.0, Some(now - 100 * SECOND), None, Some(now));
+        assert_eq!(watch.sees(1.0, Some(now - 100 * SECOND), None, Some(now + SECOND / 10)), (101.0, true));
         // Nobody may see the clock, or what it said then.
         assert_eq!(Watch::default().sees(0.0, None, None, Some(now)), (0.0, false));
         assert_eq!(Watch::default().sees(0.0, Some(now - HOUR), None, None), (0.0, false));
     }
 
     #[test]
+    fn where_nothing_runs_no_wait_is_known_for_sure() {
+        let now = BEGIN - 30 * SECOND;
+        // Nothing has run there for an hour, nor does for a while.
+        let mut watch = Watch::default();
+        assert_eq!(watch.sees(0.0, Some(now - 2 * HOUR), None, Some(now - HOUR)), (3600.0, false));
+        assert_eq!(watch.sees(1.0, Some(now - 2 * HOUR), None, Some(now - HOUR)), (3601.0, false));
+        assert_eq!(watch.sees(10.0, Some(now - 2 * HOUR), None, Some(now + 10 * SECOND)), (7210.0, true));
+        // Nothing has since it got stuck itself.
+        let mut watch = Watch::default();
+        let ran = now - 300 * SECOND;
+        assert_eq!(watch.sees(0.0, Some(ran), None, Some(ran)), (0.0, false));
+        assert_eq!(watch.sees(100.0, Some(ran), None, Some(ran)), (100.0, false));
+        assert_eq!(watch.sees(101.0, Some(ran), None, Some(now + 101 * SECOND)), (401.0, true));
+        // The host slept before anything did: it may have been stuck for those five minutes, or not.
+        let mut watch = Watch::default();
+        watch.sees(0.0, Some(ran), None, Some(ran));
+        assert_eq!(watch.sees(1.0, Some(ran), None, Some(ran)), (1.0, false));
+        assert_eq!(watch.sees(1000.0, Some(ran), None, Some(now)), (1000.0, false));
+        assert_eq!(watch.sees(1001.0, Some(ran), None, Some(now + SECOND)), (1001.0, false));
+        // It was seen otherwise a moment before: nothing needs to be known of the CPU.
+        let mut watch = Watch::default();
+        watch.sees(0.0, Some(now - HOUR), None, Some(now - HOUR));
+        assert_eq!(watch.sees(1.0, Some(now), Some(0.0), Some(now)), (0.0, true));
+        assert_eq!(watch.sees(9.0, Some(now), None, Some(now)), (8.0, true));
+        // The time between two samples is not known so well where they are far apart.
+        assert_eq!(watch.sees(60.0, Some(now + 50 * SECOND), Some(9.0), Some(now + 50 * SECOND)), (0.0, false));
+        assert_eq!(watch.sees(61.0, Some(now + 50 * SECOND), None, Some(now + 61 * SECOND)), (11.0, true));
+    }
+
+    #[test]
     fn a_clock_that_stood_makes_no_wait_longer() {
         let mut watch = Watch::default();
         let clock = BEGIN - SECOND;
-        watch.sees(0.0, Some(clock - HOUR), None, Some(clock));
+        assert_eq!(watch.sees(0.0, Some(clock - HOUR), None, Some(clock)), (3600.0, false));
+        assert_eq!(watch.sees(1.0, Some(clock - HOUR), None, Some(clock + SECOND)), (3601.0, true));
         // A hypervisor takes most of the CPU for a minute, and then whytop sees it run and get stuck anew.
         watch.sees(60.0, Some(clock - HOUR), None, Some(clock + 20 * SECOND));
         assert_eq!(watch.sees(61.0, Some(clock + 20 * SECOND), Some(60.0), Some(clock + 21 * SECOND)), (1.0, true));
@@ -148,11 +226,14 @@ mod tests {
 
     #[test]
     fn a_host_that_slept_is_not_sure_of_what_was_before() {
-        // Of ten hours since boot it was awake for two.
-        let clock = 2 * HOUR;
-        assert_eq!(Watch::default().sees(0.0, Some(clock - HOUR), None, Some(clock)), (3600.0, false));
+        // Of a month since boot it was awake for two weeks.
+        let clock = BEGIN / 2;
+        let mut watch = Watch::default();
+        assert_eq!(watch.sees(0.0, Some(clock - HOUR), None, Some(clock)), (3600.0, false));
+        assert_eq!(watch.sees(1.0, Some(clock - HOUR), None, Some(clock + SECOND)), (3601.0, false));
         let mut watch = Watch::default();
         assert_eq!(watch.sees(0.0, Some(clock - 100 * SECOND), None, Some(clock)), (100.0, false));
+        assert_eq!(watch.sees(1.0, Some(clock - 100 * SECOND), None, Some(clock + SECOND)), (101.0, false));
         assert_eq!(watch.sees(4000.0, Some(clock - 100 * SECOND), None, Some(clock + 4000 * SECOND)), (4100.0, true));
     }
 
@@ -163,6 +244,7 @@ mod tests {
         assert_eq!(Watch::default().sees(1.0, Some(clock), Some(0.0), Some(clock + HOUR)), (1.0, true));
         let mut watch = Watch::default();
         assert_eq!(watch.sees(60.0, Some(clock + SECOND), Some(0.0), Some(clock + 60 * SECOND)), (59.0, true));
+        watch.sees(89.0, Some(clock + SECOND), None, Some(clock + 89 * SECOND));
         // It ran, although no time that it ran for was counted.
         assert_eq!(watch.sees(90.0, Some(clock + 80 * SECOND), None, Some(clock + 90 * SECOND)), (10.0, true));
         // Born a moment ago.
@@ -171,7 +253,8 @@ mod tests {
         let wait = Some(Box::new(Wait { last_ran: ran, ..Wait::default() }));
         let task = Task { id: ID, pid: 7, state: TaskState::Uninterruptible, cpu: 0, run_delay: None, wait };
         young.note(&task, BEGIN, None, BEGIN - SECOND);
-        young.settle(&[CpuClock { cpu: 0, clock: clock + HOUR }], BEGIN, |_, _| true);
+        let clocks = [CpuClock { cpu: 0, clock: clock + HOUR }];
+        young.settle(Look { now: BEGIN, before: None, clocks: &clocks, awake: &[] }, |_, _| true);
         assert_eq!(young.length(ID, BEGIN), Some(Stuck { seconds: 1.0, exact: true }));
     }
 }

@@ -14,7 +14,7 @@ use crate::analysis::jobs::{Standing, shape, subsystem};
 use crate::analysis::kind::{self, Catalogue};
 use crate::analysis::memory::Holding;
 use crate::analysis::name::display_name;
-use crate::analysis::since::Spells;
+use crate::analysis::since::{Look, Spells};
 use crate::sample::{Identity, IoBytes, OpenFile, Process, Sample, Storage, Task, TaskState};
 use crate::units::{Nanos, Pid, ProcessId, SECOND, TaskId, clean};
 
@@ -293,7 +293,8 @@ impl Table {
         self.halted.extend(sample.tasks.iter().filter(halts).map(|task| task.pid));
         self.halted.retain(|pid| entries.get(pid).is_some_and(|entry| entry.tasks.iter().any(|task| halts(&task))));
         let is_there = |pid: Pid, id| entries.get(&pid).is_some_and(|entry| entry.task(id).is_some());
-        self.spells.settle(&sample.clocks, sample.since_boot, is_there);
+        let look = Look { now: sample.since_boot, before, clocks: &sample.clocks, awake: &sample.awake };
+        self.spells.settle(look, is_there);
         self.before = Some(sample.since_boot);
         used
     }

@@ -250,6 +250,7 @@ impl Reader {
             gone_processes: changes.gone_processes,
             gone_tasks: changes.gone_tasks,
             clocks: changes.clocks,
+            awake: changes.awake,
             storage,
             open_files,
             resident,

@@ -26,6 +26,7 @@ pub(super) struct Changes {
     pub gone_tasks: Vec<GoneTask>,
     /// The newest instant known on each CPU that a stuck task ran on last.
     pub clocks: Vec<CpuClock>,
+    pub awake: Vec<u32>,
     /// User processes that are new or ran, for whoever wants to know who they are.
     pub active: Vec<ProcessId>,
     /// Processes that were put into another control group: their unit may be another one, although they need not have run.
@@ -67,7 +68,7 @@ pub(super) struct Table {
     pub(super) hidden: Vec<Pid>,
     /// Batches of that iterator in a row that had fewer tasks than there are.
     pub(super) short: u32,
-    clocks: BTreeMap<u32, Nanos>,
+    pub(super) clocks: BTreeMap<u32, Nanos>,
     /// Processes read again so far although they did not run.
     reread: usize,
 }
@@ -229,7 +230,7 @@ impl Table {
             waits::look_up(&mut self.processes, looker, source, self.pass as u32);
         }
         if census.stuck {
-            changes.clocks = waits::clocks(&self.processes, looker, source, &mut self.clocks);
+            (changes.clocks, changes.awake) = waits::clocks(&self.processes, looker, source, &mut self.clocks);
         } else {
             self.clocks.clear();
         }

@@ -115,6 +115,8 @@ impl Table {
 
     /// The first batch after sweeps through `/proc`: what is in the table and not in the batch is gone, or hidden from the iterator.
     fn take_over(&mut self, looker: &mut Looker, now: &Batch, changes: &mut Changes, touched: &mut Vec<Touch>) {
+        // What files did not tell, and the batch does, need not have happened since.
+        self.clocks.clear();
         let tick = looker.tick;
         let is_there =
             |pid: Pid, id: TaskId| now.find(id.tid).is_some_and(|record| record.tgid() == pid && record.start(tick) == id.start);

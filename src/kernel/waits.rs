@@ -1,9 +1,11 @@
 //! Where the stuck tasks are stuck, for a bounded number of them: wait channel, system call, its file, stack, and when they ran last.
 //!
 //! Reads `wchan`, `syscall`, `stack` and `sched` of a task when it got stuck, and not again while it stays so; where the kernel's
-//! iterator is there, only the first of them. The file comes from `descriptors`. Tested through [`crate::kernel::Reader`] and by `tests/tiers.rs`.
+//! iterator is there, only the first of them, and the next two of whoever is stuck beyond those that it is read for (`tier/stuck.rs`).
+//! Those two wait for a lock that a process holds while it calls exec: where it is stuck in that, the look stands still, is given up
+//! ([`crate::kernel::WatchedReader`]), and goes on without that process. The file comes from `descriptors`. Tested through [`crate::kernel::Reader`] and by `tests/tiers.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use compact_str::CompactString;
 use rustix::io::Errno;
@@ -153,36 +155,50 @@ fn last_ran(watched: &Watched, place: Place, looker: &mut Looker, source: &Sourc
     Some(CpuClock { cpu: watched.cpu?, clock })
 }
 
-/// The newest instant known on each CPU that a stuck task ran on last. `known`: those of the sample before.
+/// The newest instant known on each CPU that a stuck task ran on last, and the numbers of those that something is known to have run on
+/// since the sample before. `known`: the instants known then. That a stuck task's own is newer is no sign of it: that task may have been
+/// looked up long after it ran.
 pub(super) fn clocks(
     processes: &HashMap<Pid, Box<Known>>,
     looker: &mut Looker,
     source: &Source<'_>,
     known: &mut BTreeMap<u32, Nanos>,
-) -> Vec<CpuClock> {
+) -> (Vec<CpuClock>, Vec<u32>) {
     let mut newest = BTreeMap::new();
     let waits = processes.values().flat_map(|known| known.watched()).filter_map(|watched| watched.task.wait.as_ref());
     for CpuClock { cpu, clock } in waits.filter_map(|wait| wait.last_ran) {
         let slot = newest.entry(cpu).or_insert(known.get(&cpu).copied().unwrap_or(clock));
         *slot = clock.max(*slot);
     }
+    let mut awake = BTreeSet::new();
+    let mut hear = |CpuClock { cpu, clock }, slot: &mut Nanos| {
+        *slot = clock.max(*slot);
+        if known.get(&cpu).is_some_and(|known| *known < clock) {
+            awake.insert(cpu);
+        }
+    };
     if !newest.is_empty() {
         match source {
-            Source::Files => ask_for_the_time(processes, looker, &mut newest),
+            Source::Files => ask_for_the_time(processes, looker, &mut newest, &mut hear),
             Source::Iterator { batch, .. } => {
-                for CpuClock { cpu, clock } in batch.records().filter_map(Record::ran_there) {
-                    newest.entry(cpu).and_modify(|slot| *slot = clock.max(*slot));
+                for told in batch.records().filter_map(Record::ran_there) {
+                    newest.entry(told.cpu).and_modify(|slot| hear(told, slot));
                 }
             }
         }
     }
     known.clone_from(&newest);
-    newest.into_iter().map(|(cpu, clock)| CpuClock { cpu, clock }).collect()
+    (newest.into_iter().map(|(cpu, clock)| CpuClock { cpu, clock }).collect(), awake.into_iter().collect())
 }
 
 /// Reads the clock of a few tasks that ran since the sample before. The sleeping ones first: one on the queue may have come from
 /// another CPU and have that one's.
-fn ask_for_the_time(processes: &HashMap<Pid, Box<Known>>, looker: &mut Looker, newest: &mut BTreeMap<u32, Nanos>) {
+fn ask_for_the_time(
+    processes: &HashMap<Pid, Box<Known>>,
+    looker: &mut Looker,
+    newest: &mut BTreeMap<u32, Nanos>,
+    hear: &mut impl FnMut(CpuClock, &mut Nanos),
+) {
     let mut asked: BTreeMap<u32, usize> = BTreeMap::new();
     let mut left = CLOCK_READS_MAX;
     for state in [TaskState::Sleeping, TaskState::Runnable] {
@@ -196,7 +212,9 @@ fn ask_for_the_time(processes: &HashMap<Pid, Box<Known>>, looker: &mut Looker, n
                 *asked += 1;
                 left -= 1;
                 let read = looker.files.read(place(known.process.id.pid, watched), "sched");
-                *slot = read.ok().and_then(parse::last_ran).map_or(*slot, |clock| clock.max(*slot));
+                if let Some(clock) = read.ok().and_then(parse::last_ran) {
+                    hear(CpuClock { cpu, clock }, slot);
+                }
             }
         }
     }

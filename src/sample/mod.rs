@@ -73,6 +73,10 @@ pub struct Sample {
     /// The newest instant known on each CPU that a stuck task ran on last: the difference to the task's own says since when it is stuck.
     #[serde(default)]
     pub clocks: Vec<CpuClock>,
+    /// Those of these CPUs, by number, that something is known to have run on since the sample before. What is known of the others' clocks
+    /// may be old.
+    #[serde(default)]
+    pub awake: Vec<u32>,
     /// What lies below the paths. Comes with the first sample and again when it changed; it is read off the sampling path and may
     /// come late.
     #[serde(default)]

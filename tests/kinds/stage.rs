@@ -260,6 +260,7 @@ fn sample(actors: &[Actor], later: f64) -> Sample {
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
+        awake: Vec::new(),
         storage: Some(Arc::new(Storage { foreign: vec![nas.clone()], ..Storage::default() })),
         open_files: actors
             .iter()

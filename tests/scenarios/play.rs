@@ -397,6 +397,7 @@ impl<'a> Play<'a> {
             gone_processes: Vec::new(),
             gone_tasks: Vec::new(),
             clocks: if clocks { vec![self.clock(second)] } else { Vec::new() },
+            awake: if clocks && k > 0 { vec![0] } else { Vec::new() },
             storage: if k == 0 && !self.hides(STORAGE) { self.scenario.storage().map(Arc::new) } else { None },
             open_files: files.map(|row| (row.id(), self.scenario.open_files(row))).collect(),
             resident: rows.iter().filter_map(resident).collect(),

@@ -240,6 +240,7 @@ fn sample(tenths: u64, processes: Vec<Process>, tasks: Vec<Task>) -> Sample {
         gone_processes: Vec::new(),
         gone_tasks: Vec::new(),
         clocks: Vec::new(),
+        awake: Vec::new(),
         storage: None,
         open_files: Vec::new(),
         resident: Vec::new(),
@@ -380,6 +381,7 @@ prop_compose! {
             identities,
             gone_processes: gone.into_iter().map(|(pid, start)| ProcessId { pid, start }).collect(),
             clocks: vec![CpuClock { cpu: 0, clock: numbers[9] }, CpuClock { cpu: 1, clock: numbers[10] }],
+            awake: (0..(numbers[9] % 3) as u32).collect(),
             storage: keyframe.then(|| Arc::new(Storage {
                 mounts: vec![mount(1, 1, "/"), mount(2, 2, "/srv"), mount(3, 9, "/data")],
                 devices: vec![device("sda", 1, &["loop0"]), device("loop0", 2, &["sda", "loop0"])],

@@ -1,7 +1,9 @@
 //! What the kernel's second iterator writes about the stuck tasks: the system call each is in, and its kernel stack.
 //!
 //! The same as `/proc/TID/{syscall,stack}` say, in lines, and without the lock that those files wait for; of thousands of stuck tasks the
-//! first hundred or two only, for a stack costs as much as fifty records. Text to numbers and nothing else; whatever the bytes are, it does not panic. Tested in place and, against those files, by `tests/tiers.rs`.
+//! first hundred or two only, for a stack costs as much as fifty records. The others' files are read, lock and all (`kernel::waits`).
+//! Text to numbers and nothing else; whatever the bytes are, it does not panic. Tested in place and, against those files, by
+//! `tests/tiers.rs`.
 
 use std::io::Read;
 
