@@ -10,7 +10,7 @@ use crate::analysis::diagnosis::{JobId, Usage};
 use crate::analysis::table::Used;
 use crate::units::{Pid, ProcessId, SECOND};
 
-/// How far back rates look, in seconds: three samples at the default interval. Long enough to even out a disk's bursts, short
+/// How far back rates look, in seconds: two samples at the default interval. Long enough to even out a disk's bursts, short
 /// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
 pub const WINDOW_SECONDS: f64 = 2.0;
 

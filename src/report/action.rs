@@ -199,7 +199,7 @@ struct Document<'a> {
     recovery: Option<RecoveryOut>,
 }
 
-/// Who waits for what the job took, before and after: averages over the last three seconds.
+/// Who waits for what the job took, before and after: averages over the last two seconds.
 #[derive(Serialize)]
 struct RecoveryOut {
     /// For how long it was watched; 0: only the numbers of before are known.

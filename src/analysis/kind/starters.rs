@@ -65,9 +65,7 @@ impl Reading<'_> {
 pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
     let in_container = read.job.container.is_some();
-    let starts = |above: &Reading| {
-        in_container && above.only_starts() || read.stays(above) && !above.pace.works()
-    };
+    let starts = |above: &Reading| in_container && above.only_starts() || read.stays(above) && !above.pace.works();
     let mut at = 0;
     while starts(read.readings.get(at)?) {
         let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);
