@@ -133,7 +133,7 @@ fn launches(process: &Extra) -> bool {
     LAUNCHERS.iter().any(|launcher| process.comm.starts_with(launcher))
 }
 
-/// Both were written by hands that knew nothing of the rules. `hosts.jsonl` was looked at while weights were chosen; the last set,
+/// Both were written without knowledge of the rules. `hosts.jsonl` was looked at while weights were chosen; the last set,
 /// `hosts-last.jsonl`, once its score was noted: 52 of 54 backups, one false alarm. Two rules were made for what it showed.
 #[test]
 fn whole_hosts() {
