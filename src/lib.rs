@@ -24,6 +24,7 @@
 //! | what belongs to a job though it runs elsewhere; what only works for it | `analysis::jobs`: `join`; `carried` |
 //! | what a job is called | `analysis::name`; `analysis::interpreter` for what stands behind one |
 //! | what is taken for a backup, and what is known of a tool | [`analysis::kind`], its `tools/*.toml` |
+//! | what one process says of that, what a whole job does; where it begins, where its data goes | `kind::read` and `files`, `kind::weigh`; `starters`, `sinks` |
 //! | a rules file of the user's | [`config`] finds and reads it, `analysis::kind::catalogue` takes it in |
 //! | which units a timer starts | [`config`] |
 //! | what `explain` says of a process | `report::explain` |
