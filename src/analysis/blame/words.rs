@@ -8,6 +8,9 @@ use crate::units::{count, rate};
 
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
 const CONTENTION_TASKS: f64 = 2.0;
+/// And from this many for each CPU on where they wait for one: a host of two has few tasks that could run, and whoever waits there waits long
+/// (`two-cpus-and-a-backup.toml`).
+const CONTENTION_OF_A_CPU: f64 = 0.5;
 
 /// Memory that is taken faster than this is worth a word, in bytes per second: a job of a fair size fills a host with it within minutes.
 const MUCH_GROWTH: f64 = 10_000_000.0;
@@ -22,7 +25,7 @@ pub fn calm(jobs: &[Job], backup: Option<usize>, totals: Totals<'_>) -> Contenti
         None => "calm: nobody waits".to_owned(),
     };
     // Who waits for a CPU shows at the second look only.
-    Contention::none(headline, if totals.cpu_busy.is_some() { 0.9 } else { 0.5 })
+    Contention::none(headline, if totals.cpu_busy.is_some() { 0.9 } else { 0.4 })
 }
 
 /// Nobody seems to wait, but a process cannot be looked at: whoever tries does.
@@ -34,7 +37,9 @@ pub fn blocked(wedged: &Wedged) -> Contention {
 /// Puts a case into words.
 pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Contention {
     let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem) && !case.answers;
-    let least = totals.least(CONTENTION_TASKS, case.resource);
+    let many =
+        if case.resource == Resource::Cpu { CONTENTION_TASKS.min(CONTENTION_OF_A_CPU * totals.cpus) } else { CONTENTION_TASKS };
+    let least = totals.least(many, case.resource);
     let severity =
         if case.waiting >= least && (case.culprit.is_some() || beyond_dispute) { Severity::Contention } else { Severity::Watch };
     let who_waits = waiting_words(jobs, case);
