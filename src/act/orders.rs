@@ -321,8 +321,10 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
         let done = match &action {
             Action::Thaw { mount } => run::run("fsfreeze", &["--unfreeze", mount], &tools.search, THAW).map(|_| ()),
             Action::StopUnit { unit } => {
+                let stopped = unit::stop(unit, tools);
+                // A timer is due anew when its unit has ended.
                 outcome.notes.extend(unit::ask(unit, tools).triggers.iter().map(|text| text.trim_end_matches('.').to_owned()));
-                unit::stop(unit, tools)
+                stopped
             }
             _ => Err("it is done by no other program".to_owned()),
         };

@@ -3,17 +3,21 @@
 //! Asked through `systemctl`, which is the interface that stays the same from version to version. Tested by `tests/act/units.rs` with a
 //! made-up `systemctl`.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::run;
 use super::survey::Tools;
-use crate::units::clean;
+use crate::units::{clean, span};
 
 /// For how long a question may take. systemd answers in milliseconds unless the host is very sick.
 const ANSWER: Duration = Duration::from_secs(2);
 /// For how long stopping may take before whoever asked is told that it goes on: systemd's own patience before SIGKILL is 90 s.
 const STOP: Duration = Duration::from_secs(100);
+
+/// What is asked of whoever starts a unit.
+const TRIGGER: &str = "ActiveState,SubState,NextElapseUSecRealtime,NextElapseUSecMonotonic,TimersCalendar,TimersMonotonic";
 
 /// What systemd says of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,40 +36,123 @@ pub fn ask(unit: &str, tools: &Tools) -> UnitFacts {
         Ok(facts) => facts,
         Err(why) => return UnitFacts { why_not: Some(format!("{why}; end the job instead")), ..UnitFacts::default() },
     };
-    let fact = |name: &str| facts.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let why_not = match (fact("LoadState"), fact("RefuseManualStop")) {
+    let why_not = match (facts.first("LoadState"), facts.first("RefuseManualStop")) {
         (Some("not-found"), _) => Some(format!("systemd knows no {unit}: end the job instead")),
         (_, Some("yes")) => Some(format!("{unit} refuses to be stopped by hand: end the job instead")),
         _ => None,
     };
-    let triggers = fact("TriggeredBy").unwrap_or_default().split_whitespace().map(|by| trigger(by, tools)).collect();
-    UnitFacts { restart: fact("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
+    let by = facts.first("TriggeredBy").unwrap_or_default();
+    let triggers = by.split_whitespace().filter_map(|by| trigger(by, tools)).collect();
+    UnitFacts { restart: facts.first("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
 }
 
-/// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.`
-fn trigger(unit: &str, tools: &Tools) -> String {
+/// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.` `None`: it
+/// does not, for it is stopped already, or was for once.
+fn trigger(unit: &str, tools: &Tools) -> Option<String> {
+    // Of one that gives no answer it is only known that it is there.
+    let facts = show(unit, TRIGGER, tools).unwrap_or_default();
+    if matches!(facts.first("ActiveState"), Some("inactive" | "failed")) {
+        return None;
+    }
+    let when = match unit.rsplit_once('.').map(|(_, kind)| kind) {
+        Some("timer") => next(&facts, tools)?,
+        Some("socket") => " when somebody connects".to_owned(),
+        Some("path") => " when a file changes".to_owned(),
+        _ => String::new(),
+    };
     let name = clean(unit);
-    let remedy = format!("unless that is stopped too: systemctl stop {name}");
-    match unit.rsplit_once('.').map(|(_, kind)| kind) {
-        Some("timer") => {
-            let facts = show(unit, "NextElapseUSecRealtime,NextElapseUSecMonotonic", tools).unwrap_or_default();
-            let next = |name: &str| facts.get(name).filter(|text| !text.is_empty() && *text != "infinity");
-            let when = next("NextElapseUSecRealtime").map(|at| format!(" at {}", clean(at)));
-            let when = when.or_else(|| next("NextElapseUSecMonotonic").map(|up| format!(" {} after boot", clean(up))));
-            format!("{name} starts it again{}, {remedy}.", when.unwrap_or_default())
-        }
-        Some("socket") => format!("{name} starts it again when somebody connects, {remedy}."),
-        Some("path") => format!("{name} starts it again when a file changes, {remedy}."),
-        _ => format!("{name} starts it again, {remedy}."),
+    Some(format!("{name} starts it again{when}, unless that is stopped too: systemctl stop {name}."))
+}
+
+/// When a timer is due. `None`: never again.
+fn next(facts: &Properties, tools: &Tools) -> Option<String> {
+    // While its unit runs, systemd does not say: it finds out when that has ended.
+    let is_running = facts.first("SubState") == Some("running");
+    let due = if is_running { by_settings(facts, tools) } else { by_answer(facts) };
+    let is_over = is_running || facts.first("SubState") == Some("elapsed");
+    (!(due.is_empty() && is_over)).then(|| due.join(" or"))
+}
+
+/// The times that systemd tells.
+fn by_answer(facts: &Properties) -> Vec<String> {
+    let date = facts.first("NextElapseUSecRealtime").map(|at| format!(" at {}", clean(at)));
+    let left = facts.first("NextElapseUSecMonotonic").and_then(|up| seconds(up)?.checked_sub(since_boot()));
+    date.into_iter().chain(left.map(|left| format!(" in {}", span(left as f64)))).collect()
+}
+
+/// The times that it is set to, from now on.
+fn by_settings(facts: &Properties, tools: &Tools) -> Vec<String> {
+    let dates = facts.all("TimersCalendar").filter_map(|timer| setting(timer, "OnCalendar"));
+    let mut due: Vec<String> = dates.map(|dates| due_by(dates, tools)).collect();
+    let spans = [("OnUnitActiveUSec", "its last start"), ("OnUnitInactiveUSec", "it has ended")];
+    for (name, what) in spans {
+        let spans = facts.all("TimersMonotonic").filter_map(|timer| setting(timer, name));
+        due.extend(spans.map(|span| format!(" {} after {what}", clean(span))));
+    }
+    // The others count from boot, or from when the timer itself was started: that is over.
+    due
+}
+
+/// `*-*-* 02:00:00` in `{ OnCalendar=*-*-* 02:00:00 ; next_elapse=… }`
+fn setting<'a>(timer: &'a str, name: &str) -> Option<&'a str> {
+    let value = timer.strip_prefix("{ ")?.strip_prefix(name)?.strip_prefix('=')?;
+    value.split_once(" ;").map(|(value, _)| value)
+}
+
+/// When these dates come next, by systemd's own reading of them, or else the dates as they stand.
+fn due_by(dates: &str, tools: &Tools) -> String {
+    let text = run::run("systemd-analyze", &["calendar", "--", dates], &tools.search, ANSWER).unwrap_or_default();
+    let next = text.lines().find_map(|line| line.trim().strip_prefix("Next elapse: "));
+    next.map_or_else(|| format!(" on {}", clean(dates)), |at| format!(" at {}", clean(at)))
+}
+
+/// The seconds of `1d 1h 7min 50.417541s`. `None`: one of the words is no span.
+fn seconds(span: &str) -> Option<u64> {
+    // As systemd counts: a year has 365.25 days, and a month is the twelfth of it.
+    const UNITS: [(&str, f64); 9] = [
+        ("y", 31_557_600.0),
+        ("month", 2_629_800.0),
+        ("w", 604_800.0),
+        ("d", 86_400.0),
+        ("h", 3600.0),
+        ("min", 60.0),
+        ("s", 1.0),
+        ("ms", 1e-3),
+        ("us", 1e-6),
+    ];
+    let seconds = |word: &str| {
+        let (number, name) = word.split_at(word.find(|letter: char| letter.is_ascii_alphabetic())?);
+        let (_, unit) = UNITS.iter().find(|(known, _)| *known == name)?;
+        Some(number.parse::<f64>().ok()? * unit)
+    };
+    span.split_whitespace().map(seconds).sum::<Option<f64>>().map(|seconds| seconds as u64)
+}
+
+/// By the clock that timers go by: it stands while the host is suspended.
+fn since_boot() -> u64 {
+    clock_gettime(ClockId::Monotonic).tv_sec.cast_unsigned()
+}
+
+/// Properties of a unit: name and value, some more than once.
+#[derive(Default)]
+struct Properties(Vec<(String, String)>);
+
+impl Properties {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `None`: not told, or empty.
+    fn first(&self, name: &'static str) -> Option<&str> {
+        self.all(name).next().filter(|value| !value.is_empty())
     }
 }
 
-/// Properties of a unit, by name.
-fn show(unit: &str, properties: &str, tools: &Tools) -> Result<HashMap<String, String>, String> {
+fn show(unit: &str, properties: &str, tools: &Tools) -> Result<Properties, String> {
     // `--` keeps a unit whose name begins with a dash from being an option.
     let text = run::run("systemctl", &["show", "--no-pager", "-p", properties, "--", unit], &tools.search, ANSWER)?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+    Ok(Properties(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()))
 }
 
 /// Stops it. Blocks until systemd says that it has stopped.
