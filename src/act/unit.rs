@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::run;
@@ -15,6 +16,49 @@ use crate::units::{clean, span};
 const ANSWER: Duration = Duration::from_secs(2);
 /// For how long stopping may take before whoever asked is told that it goes on: systemd's own patience before SIGKILL is 90 s.
 const STOP: Duration = Duration::from_secs(100);
+
+/// Which service manager runs a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// The host's.
+    Host,
+    /// That of the user with this number.
+    User(u32),
+}
+
+impl Manager {
+    /// Of `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service` that of user 1000.
+    pub fn of(job: &str) -> Self {
+        // The manager itself is a unit of the host's.
+        let user = job.split_once("/user@").and_then(|(_, rest)| rest.split_once(".service/"));
+        user.and_then(|(user, _)| user.parse().ok()).map_or(Self::Host, Self::User)
+    }
+
+    /// Whether this user may have it stop a unit.
+    pub fn obeys(self, uid: u32) -> bool {
+        uid == 0 || self == Self::User(uid)
+    }
+
+    /// How it is told, by this user, to stop a unit.
+    pub fn command(self, unit: &str, uid: u32) -> String {
+        [&["systemctl".to_owned()], &*self.options(uid), &["stop".to_owned(), clean(unit)]].concat().join(" ")
+    }
+
+    /// What leads `systemctl` there.
+    fn options(self, uid: u32) -> Vec<String> {
+        match self {
+            Self::Host => Vec::new(),
+            Self::User(user) if user == uid => vec!["--user".to_owned()],
+            Self::User(user) => vec!["--user".to_owned(), "-M".to_owned(), format!("{user}@")],
+        }
+    }
+
+    fn ask(self, arguments: &[&str], tools: &Tools, patience: Duration) -> Result<String, String> {
+        let options = self.options(geteuid().as_raw());
+        let all: Vec<&str> = options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        run::run("systemctl", &all, &tools.search, patience)
+    }
+}
 
 /// What is asked of whoever starts a unit.
 const TRIGGER: &str = "ActiveState,SubState,NextElapseUSecRealtime,NextElapseUSecMonotonic,TimersCalendar,TimersMonotonic";
@@ -31,8 +75,8 @@ pub struct UnitFacts {
 }
 
 /// Asks for the unit. What is not answered is not known.
-pub fn ask(unit: &str, tools: &Tools) -> UnitFacts {
-    let facts = match show(unit, "LoadState,Restart,TriggeredBy,RefuseManualStop", tools) {
+pub fn ask(unit: &str, manager: Manager, tools: &Tools) -> UnitFacts {
+    let facts = match show(unit, manager, "LoadState,Restart,TriggeredBy,RefuseManualStop", tools) {
         Ok(facts) => facts,
         Err(why) => return UnitFacts { why_not: Some(format!("{why}; end the job instead")), ..UnitFacts::default() },
     };
@@ -42,15 +86,15 @@ pub fn ask(unit: &str, tools: &Tools) -> UnitFacts {
         _ => None,
     };
     let by = facts.first("TriggeredBy").unwrap_or_default();
-    let triggers = by.split_whitespace().filter_map(|by| trigger(by, tools)).collect();
+    let triggers = by.split_whitespace().filter_map(|by| trigger(by, manager, tools)).collect();
     UnitFacts { restart: facts.first("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
 }
 
 /// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.` `None`: it
 /// does not, for it is stopped already, or was for once.
-fn trigger(unit: &str, tools: &Tools) -> Option<String> {
+fn trigger(unit: &str, manager: Manager, tools: &Tools) -> Option<String> {
     // Of one that gives no answer it is only known that it is there.
-    let facts = show(unit, TRIGGER, tools).unwrap_or_default();
+    let facts = show(unit, manager, TRIGGER, tools).unwrap_or_default();
     if matches!(facts.first("ActiveState"), Some("inactive" | "failed")) {
         return None;
     }
@@ -60,8 +104,8 @@ fn trigger(unit: &str, tools: &Tools) -> Option<String> {
         Some("path") => " when a file changes".to_owned(),
         _ => String::new(),
     };
-    let name = clean(unit);
-    Some(format!("{name} starts it again{when}, unless that is stopped too: systemctl stop {name}."))
+    let remedy = manager.command(unit, geteuid().as_raw());
+    Some(format!("{} starts it again{when}, unless that is stopped too: {remedy}.", clean(unit)))
 }
 
 /// When a timer is due. `None`: never again.
@@ -148,14 +192,37 @@ impl Properties {
     }
 }
 
-fn show(unit: &str, properties: &str, tools: &Tools) -> Result<Properties, String> {
+fn show(unit: &str, manager: Manager, properties: &str, tools: &Tools) -> Result<Properties, String> {
     // `--` keeps a unit whose name begins with a dash from being an option.
-    let text = run::run("systemctl", &["show", "--no-pager", "-p", properties, "--", unit], &tools.search, ANSWER)?;
+    let text = manager.ask(&["show", "--no-pager", "-p", properties, "--", unit], tools, ANSWER)?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     Ok(Properties(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()))
 }
 
 /// Stops it. Blocks until systemd says that it has stopped.
-pub fn stop(unit: &str, tools: &Tools) -> Result<(), String> {
-    run::run("systemctl", &["stop", "--no-ask-password", "--", unit], &tools.search, STOP).map(|_| ())
+pub fn stop(unit: &str, manager: Manager, tools: &Tools) -> Result<(), String> {
+    manager.ask(&["stop", "--no-ask-password", "--", unit], tools, STOP).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_own_units_are_told_from_the_hosts() {
+        let of = Manager::of;
+        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service/app.slice/b.service"), Manager::User(7));
+        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service"), Manager::Host);
+        assert_eq!(of("unit:/system.slice/nginx.service"), Manager::Host);
+        assert_eq!(of("tree:12@77"), Manager::Host);
+    }
+
+    #[test]
+    fn each_manager_is_told_by_its_own_command() {
+        assert_eq!(Manager::Host.command("a.timer", 0), "systemctl stop a.timer");
+        assert_eq!(Manager::User(7).command("a.timer", 7), "systemctl --user stop a.timer");
+        assert_eq!(Manager::User(7).command("a.timer", 0), "systemctl --user -M 7@ stop a.timer");
+        assert_eq!([0, 7, 8].map(|uid| Manager::User(7).obeys(uid)), [true, true, false]);
+        assert!(!Manager::Host.obeys(7));
+    }
 }

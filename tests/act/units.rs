@@ -28,7 +28,7 @@ fn host(folder: &Path) -> Tools {
         "systemctl",
         &format!(
             "for unit; do :; done\ncase \"$*\" in\n\
-             show*) cat {place}/\"$unit\" 2>/dev/null || echo LoadState=not-found;;\n\
+             *show*) cat {place}/\"$unit\" 2>/dev/null || echo LoadState=not-found;;\n\
              *stop*nightly.service) mv {place}/due {place}/nightly.timer;;\n\
              *) echo 'Failed to stop x: Access denied' >&2; exit 1;;\nesac\n"
         ),
@@ -80,6 +80,29 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     assert!(asked.contains("\nstop --no-ask-password -- nightly.service\n"), "{asked}");
 }
 
+fn of_user_7(unit: &Subject) -> Subject {
+    Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..unit.clone() }
+}
+
+#[test]
+fn a_users_own_unit_is_stopped_by_his_own_manager() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may stop another user's unit");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let theirs = of_user_7(&unit(&job, "nightly.service"));
+    let of = hands.offers(&theirs);
+    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    assert_eq!(stop.does, "systemctl --user -M 7@ stop nightly.service, so that Restart=on-failure does not bring it back");
+    assert!(stop.beware[0].ends_with(": systemctl --user -M 7@ stop nightly.timer."), "{stop:?}");
+    let stopped = hands.act(&theirs, Action::StopUnit { unit: "nightly.service".to_owned() });
+    assert!(stopped.worked(), "{stopped}");
+    let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
+    assert!(asked.contains("\n--user -M 7@ stop --no-ask-password -- nightly.service\n"), "{asked}");
+}
+
 /// As systemd 252 shows them.
 #[test]
 fn a_timer_is_believed_that_it_starts_a_unit_again_only_if_it_does() {
@@ -129,11 +152,9 @@ fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
     let nightly = unit(&job, "nightly.service");
     let without = Tools { has_systemd: false, ..host(folder.path()) };
     assert_eq!(why_not(without, &nightly), "systemd does not run here: end the job instead");
-    let users =
-        Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..nightly.clone() };
-    let said = "it is a unit of user 7's own: systemctl --user stop nightly.service, as user 7";
-    assert_eq!(why_not(host(folder.path()), &users), said);
     if !getuid().is_root() {
+        let said = "it is a unit of user 7's own: sudo systemctl --user -M 7@ stop nightly.service";
+        assert_eq!(why_not(host(folder.path()), &of_user_7(&nightly)), said);
         assert_eq!(why_not(host(folder.path()), &nightly), "only root may: sudo systemctl stop nightly.service");
         return;
     }
