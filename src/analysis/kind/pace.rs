@@ -6,6 +6,11 @@ use super::ProcessShape;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
+/// CPUs and bytes per second below which a process has done next to nothing but start.
+const RESTING_CORES: f64 = 0.02;
+const RESTING_BYTES: f64 = 0.02e6;
+/// Seconds after which that says something: who starts reads his configuration and calls his server first.
+const RESTED: f64 = 30.0;
 /// CPUs that only hashing or packing takes.
 const HASHING_CORES: f64 = 0.5;
 /// Bytes per second moved, from which on it works.
@@ -28,6 +33,8 @@ pub struct Pace {
     pub held_up: bool,
     /// It started within the last second: what it has not done yet says nothing.
     pub newborn: bool,
+    /// It has done next to nothing since it started, as far as that may be seen, and had the time to.
+    pub rests: bool,
 }
 
 /// From this many waiting tasks on, on average, a process is held up.
@@ -56,6 +63,8 @@ impl Pace {
                 pace.stores = write > read * STORES;
             }
         }
+        let still = pace.cores < RESTING_CORES && pace.bytes() < RESTING_BYTES;
+        pace.rests = still && pace.read.is_some() && !pace.held_up && process.age >= RESTED;
         pace
     }
 

@@ -28,6 +28,8 @@ const READS_VOLUME: f64 = 0.4;
 const FOR_DUMPER: f64 = 0.6;
 /// A server is asked for a copy of what it holds; it may be one that it drops again.
 const ASKS: f64 = 0.6;
+/// The program of a server was told to back up instead of serving.
+const ORDERED: f64 = 0.8;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
@@ -140,7 +142,12 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     // `cron.php` is no cron: a script is not the server that it is called after.
     let named =
         named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
-    named.or_else(|| {
+    let freezes = || {
+        let mut mounts = program.args.iter().filter(|arg| arg.starts_with('/'));
+        let is_freeze = program.name.ends_with("freeze") && !program.name.ends_with("unfreeze");
+        known.find("safefreeze").filter(|_| is_freeze && mounts.next().is_some())
+    };
+    named.or_else(freezes).or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
         let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
         known.find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
@@ -204,6 +211,16 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
             reading.text = format!("{} runs", clean(called));
         }
     }
+    // What gave itself a title told of its clients, not of its orders.
+    if tool.role == Role::Server
+        && reading.doing == Doing::Unknown
+        && process.argv.len() > 1
+        && let Some((doing, order)) = order_of(&reading.program.args)
+    {
+        reading.doing = doing;
+        reading.weight = if doing == Doing::Backup { ORDERED } else { BATCH };
+        reading.text = format!("{} runs with '{}'", clean(called), shown(order));
+    }
     if matches!(tool.role, Role::Helper | Role::Client) && reading.targets.is_empty() {
         reading.targets = outputs(&reading.program);
     }
@@ -228,6 +245,23 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
             reading.facts.push(Fact { weight: 0.2, text: format!("argument names a backup target: {}", shown(target)) });
         }
     }
+}
+
+/// What the program of a server was told to do instead of serving: `k3s etcd-snapshot save`, `influxd backup`, `ns-slapd db2archive`. An order
+/// stands in front, among words of one kind; behind `run` or `worker` there are names.
+fn order_of<'a>(args: &[&'a str]) -> Option<(Doing, &'a str)> {
+    const SERVES: [&str; 10] = ["run", "serve", "server", "start", "worker", "agent", "daemon", "queue", "standalone", "node"];
+    const LOOKS: [&str; 7] = ["list", "ls", "status", "show", "info", "inspect", "help"];
+    const LONGEST: usize = 3;
+    let is_word = |arg: &&&str| arg.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !arg.starts_with('-');
+    let orders: Vec<&str> = args.iter().take(LONGEST).take_while(is_word).copied().collect();
+    let at = orders.iter().take_while(|order| !SERVES.contains(order)).position(|order| name_says(order).weight > 0.35)?;
+    let behind = &orders[at..];
+    if behind.iter().any(|order| LOOKS.contains(order)) {
+        return Some((Doing::Quiet, orders[at]));
+    }
+    let undone = behind.iter().any(|order| name_says(order).cancelled);
+    Some((if undone { Doing::Batch } else { Doing::Backup }, orders[at]))
 }
 
 /// A backend's title tells what it does for its client.

@@ -3,10 +3,11 @@
 //!
 //! Pure. Tested by tests/kinds.rs.
 
-use super::Catalogue;
 use super::read::Reading;
+use super::tools::{Doing, Role};
 use super::weigh::{Read, judge};
 use super::words::words;
+use super::{Catalogue, ProcessShape};
 use crate::analysis::diagnosis::Kind;
 
 /// Of known programs those that serve nobody, though most of them never end.
@@ -33,9 +34,57 @@ const STARTERS: [&str; 16] = [
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
 impl<'a> Read<'a, '_> {
-    /// Whether a program that nobody knows was started to stay, as it calls itself.
+    /// Whether a program that nobody knows was started to stay, as it calls itself or as its unit is called.
     pub fn stays(&self, reading: &Reading<'a>) -> bool {
-        self.serves() && reading.is_called_resident()
+        self.serves() && (reading.is_called_resident() || self.is_its_daemon(reading))
+    }
+
+    /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`, `systemd-importd` of its own.
+    fn is_its_daemon(&self, reading: &Reading<'a>) -> bool {
+        let unit = self.job.unit.and_then(|unit| unit.strip_suffix(".service"));
+        let ours = |stem: &str| unit.is_some_and(|unit| unit == stem || unit == reading.program.name);
+        reading.tool.is_none() && !reading.program.script && reading.program.name.strip_suffix('d').is_some_and(ours)
+    }
+
+    /// Whether it is one of the like processes by which a server answers many at once: its parent was started by the same command, or
+    /// several of its children were. A script that forks is not, nor what is called a backup.
+    pub fn is_one_of_many(&self, at: usize) -> bool {
+        let processes = &self.job.processes;
+        let (process, reading) = (&processes[at], &self.readings[at]);
+        let alike = |other: &ProcessShape| other.argv == process.argv && !other.argv.is_empty();
+        let is_named = reading.facts.iter().any(|fact| fact.weight > 0.0);
+        let by_parent = processes[..at].iter().any(|other| other.id.pid == process.parent && alike(other));
+        let children = processes.iter().filter(|other| other.parent == process.id.pid && alike(other)).count();
+        self.serves() && reading.tool.is_none() && !reading.program.shell && !is_named && (by_parent || children > 1)
+    }
+
+    /// Whether this process and all below it rest while its service works: what it is called says nothing of that work. Not the root,
+    /// which everything else stands for.
+    pub fn stands_by(&self, at: usize) -> bool {
+        let processes = &self.job.processes;
+        let rests = |at: usize| !self.readings[at].pace.works() && !self.readings[at].pace.held_up;
+        if at == 0 || !self.serves() || !rests(at) || (0..processes.len()).all(rests) {
+            return false;
+        }
+        let mut below = vec![processes[at].id.pid];
+        for (child, process) in processes.iter().enumerate().skip(at + 1) {
+            if below.contains(&process.parent) {
+                if !rests(child) {
+                    return false;
+                }
+                below.push(process.id.pid);
+            }
+        }
+        true
+    }
+
+    /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself. What holds
+    /// something for others while it waits is felt all the same.
+    pub fn rests(&self, lead: &Reading<'a>) -> bool {
+        let itself = lead.tool.is_some_and(|tool| {
+            matches!(tool.role, Role::Backup | Role::Agent) && !tool.words.conducts && tool.words.advice().holds.is_none()
+        });
+        itself && self.readings.iter().all(|reading| reading.pace.rests)
     }
 }
 
@@ -48,13 +97,28 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether it starts others by the clock, and is no part of what it starts: a clock by its name, or an application that was told to look
+    /// what is due (`artisan schedule:run`, `wp cron event run`).
+    pub fn starts_by_the_clock(&self) -> bool {
+        const DUE: [&str; 6] = ["schedule", "scheduler", "cron", "crons", "runcrons", "beat"];
+        let told = || self.program.args.first().is_some_and(|arg| words(arg).any(|word| DUE.contains(&word)));
+        match self.role() {
+            None => self.only_starts(),
+            Some(Role::Client) => self.doing != Doing::Backup && told(),
+            Some(_) => false,
+        }
+    }
+
     /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`, `queue.js`; what is called a backup as
     /// well is rather the worker that makes it (`backup-worker.sh`).
     fn is_called_resident(&self) -> bool {
-        const ENDINGS: [&str; 4] = ["agent", "agentd", "daemon", "sshd"];
-        const WORDS: [&str; 3] = ["queue", "worker", "consumer"];
+        const ENDINGS: [&str; 8] = ["agent", "agentd", "daemon", "sshd", "monitor", "backupd", "ctrl", "ctrls"];
+        const WORDS: [&str; 6] = ["queue", "worker", "consumer", "dispatcher", "launcher", "listener"];
         let name = self.program.name.to_ascii_lowercase();
-        let is_worker = || words(&name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
+        // `WALinuxAgent-2.13.1-py3.egg` is as resident as any other version of it.
+        let versioned = name.match_indices('-').find(|(at, _)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        let name = versioned.map_or(name.as_str(), |(at, _)| &name[..at]);
+        let is_worker = || words(name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
         let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_worker();
         self.tool.is_none() && (called || self.program.is_told_to_stay())
     }

@@ -71,6 +71,8 @@ const LITTLE: f64 = 2.0e6;
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
 const IDLE: f64 = -0.7;
+/// A tool that does its work itself has done nothing since it started: it waits for its turn, or for somebody to type.
+const RESTS: f64 = -0.6;
 /// Started so that it gives way to everybody else: backups often are, and so is other batch work.
 const GIVES_WAY: f64 = 0.1;
 /// Niceness of those that give way.
@@ -122,18 +124,20 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
-        // An agent that cron started is there for this run only.
-        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer);
+        // An agent that cron or its server started is there for this run only.
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand);
         let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
-        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
+        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides() || read.is_one_of_many(parent);
         // A service that was there long before the part is not the part's script.
         let settled =
             parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
         // Nor is what runs a server beside it.
         let beside = (0..processes.len()).any(|other| {
-            processes[other].parent == processes[parent].id.pid && read.readings[other].role() == Some(Role::Server)
+            let reading = &read.readings[other];
+            let is_server = reading.role() == Some(Role::Server) && reading.doing != Doing::Backup;
+            processes[other].parent == processes[parent].id.pid && is_server
         });
-        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
+        if serves || settled || beside || above.starts_by_the_clock() {
             break;
         }
         at = parent;
@@ -277,6 +281,9 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
+        if let Some(lead) = lead.map(|(at, _)| &self.readings[at]).filter(|lead| sure && self.rests(lead)) {
+            scale.put(RESTS, || format!("{} has done nothing since it started", lead.called()));
+        }
         if sure {
             self.weigh_unit(scale, false);
         } else {
@@ -339,7 +346,8 @@ impl<'a, 'b> Read<'a, 'b> {
     /// Names of scripts, programs nobody knows, the unit, and what such programs read; whether the unit's name is telling.
     fn weigh_names(&self, scale: &mut Scale) -> bool {
         let mut named = false;
-        for reading in self.readings.iter().filter(|reading| reading.tool.is_none()) {
+        let strangers = self.readings.iter().enumerate().filter(|(_, reading)| reading.tool.is_none());
+        for (_, reading) in strangers.filter(|(at, _)| !self.stands_by(*at)) {
             for fact in reading.said() {
                 scale.put_once(fact.weight, &fact.text);
                 named |= fact.weight > 0.0;
