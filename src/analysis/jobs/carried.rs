@@ -90,7 +90,9 @@ impl<'a> Client<'a> {
             "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Tool::RedisRdb,
             "incus" | "lxc" if is_told(entry, &["export"]) => Tool::PackedBy(&["incusd", "lxd"]),
             "snap" if is_told(entry, &["save"]) => Tool::PackedBy(&["snapd"]),
-            "machinectl" if is_told(entry, &["export-tar", "export-raw"]) => Tool::PackedBy(&["systemd-importd", "systemd-import"]),
+            "machinectl" if is_told(entry, &["export-tar", "export-raw"]) => {
+                Tool::PackedBy(&["systemd-importd", "systemd-import"])
+            }
             _ if title(entry).contains(":vzdump:") => Tool::Vzdump,
             _ => return None,
         };
@@ -316,7 +318,20 @@ fn is_told(entry: &Entry, orders: &[&str]) -> bool {
 /// Whether it packs, compresses or copies, by its name.
 fn is_packer(worker: &Entry) -> bool {
     const PACKERS: [&str; 15] = [
-        "tar", "bsdtar", "(sd-tar)", "gzip", "pigz", "zstd", "pzstd", "xz", "bzip2", "lz4", "mksquashfs", "rsync", "btrfs", "zfs",
+        "tar",
+        "bsdtar",
+        "(sd-tar)",
+        "gzip",
+        "pigz",
+        "zstd",
+        "pzstd",
+        "xz",
+        "bzip2",
+        "lz4",
+        "mksquashfs",
+        "rsync",
+        "btrfs",
+        "zfs",
         "systemd-export",
     ];
     PACKERS.contains(&worker.process.comm.as_str())

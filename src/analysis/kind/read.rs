@@ -35,6 +35,12 @@ const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
 const PACKS_UNSEEN: f64 = 0.3;
 
+/// What a program that is called after backups is told to do with those that are there.
+const UNDOING_ORDERS: [&str; 16] = [
+    "restore", "recover", "verify", "validate", "check", "list", "ls", "prune", "purge", "expire", "delete", "forget", "inspect",
+    "status", "mount", "download",
+];
+
 /// What a process does.
 #[derive(Clone, Debug)]
 pub struct Reading<'a> {
@@ -215,7 +221,7 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
     if tool.role == Role::Server
         && reading.doing == Doing::Unknown
         && process.argv.len() > 1
-        && let Some((doing, order)) = order_of(&reading.program.args)
+        && let Some((doing, order)) = rules::order_of(&reading.program.args)
     {
         reading.doing = doing;
         reading.weight = if doing == Doing::Backup { ORDERED } else { BATCH };
@@ -245,23 +251,6 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
             reading.facts.push(Fact { weight: 0.2, text: format!("argument names a backup target: {}", shown(target)) });
         }
     }
-}
-
-/// What the program of a server was told to do instead of serving: `k3s etcd-snapshot save`, `influxd backup`, `ns-slapd db2archive`. An order
-/// stands in front, among words of one kind; behind `run` or `worker` there are names.
-fn order_of<'a>(args: &[&'a str]) -> Option<(Doing, &'a str)> {
-    const SERVES: [&str; 10] = ["run", "serve", "server", "start", "worker", "agent", "daemon", "queue", "standalone", "node"];
-    const LOOKS: [&str; 7] = ["list", "ls", "status", "show", "info", "inspect", "help"];
-    const LONGEST: usize = 3;
-    let is_word = |arg: &&&str| arg.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !arg.starts_with('-');
-    let orders: Vec<&str> = args.iter().take(LONGEST).take_while(is_word).copied().collect();
-    let at = orders.iter().take_while(|order| !SERVES.contains(order)).position(|order| name_says(order).weight > 0.35)?;
-    let behind = &orders[at..];
-    if behind.iter().any(|order| LOOKS.contains(order)) {
-        return Some((Doing::Quiet, orders[at]));
-    }
-    let undone = behind.iter().any(|order| name_says(order).cancelled);
-    Some((if undone { Doing::Batch } else { Doing::Backup }, orders[at]))
 }
 
 /// A backend's title tells what it does for its client.
@@ -361,6 +350,12 @@ fn read_stranger(reading: &mut Reading<'_>) {
     if says.cancelled && says.weight > 0.0 && !told_both {
         reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
         reading.targets = outputs(program);
+        return;
+    }
+    // `proxmox-backup-manager verify`, `gitaly-backup restore`.
+    let order = program.args.iter().find(|arg| !arg.starts_with('-')).copied();
+    if let Some(order) = order.filter(|order| says.weight > 0.0 && UNDOING_ORDERS.contains(order)) {
+        reading.facts.push(Fact { weight: -0.8, text: format!("{} was told to {}", shown(program.name), shown(order)) });
         return;
     }
     if says.cancelled && !told_both {

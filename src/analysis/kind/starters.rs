@@ -4,10 +4,10 @@
 //! Pure. Tested by tests/kinds.rs.
 
 use super::read::Reading;
-use super::tools::{Doing, Role};
-use super::weigh::{Read, judge};
-use super::words::words;
-use super::{Catalogue, ProcessShape};
+use super::tools::Role;
+use super::weigh::{Read, SETTLED, judge};
+use super::words::{name_says, words};
+use super::{Catalogue, Launcher, ProcessShape};
 use crate::analysis::diagnosis::Kind;
 
 /// Of known programs those that serve nobody, though most of them never end.
@@ -30,6 +30,9 @@ const STARTERS: [&str; 16] = [
     "run-parts",
 ];
 
+/// Seconds by which a service is older than what it started for a backup.
+const OLDER: f64 = 60.0;
+
 /// Words in the names of programs that start others by the clock.
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
@@ -37,6 +40,18 @@ impl<'a> Read<'a, '_> {
     /// Whether a program that nobody knows was started to stay, as it calls itself or as its unit is called.
     pub fn stays(&self, reading: &Reading<'a>) -> bool {
         self.serves() && (reading.is_called_resident() || self.is_its_daemon(reading))
+    }
+
+    /// Whether this process came up with its service and was there long before that part, and so is not the part's script. A script takes its
+    /// steps one after the other: unless it has run for a day it is one that ends, but for the first process of a container.
+    pub fn was_there_before(&self, above: usize, part: usize) -> bool {
+        let processes = &self.job.processes;
+        let (reading, age) = (&self.readings[above], processes[above].age);
+        let is_script = reading.program.shell && self.job.container.is_none();
+        let older = if is_script { SETTLED } else { OLDER };
+        let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
+        let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
+        unasked && !is_named && processes[0].age < age + OLDER && age > processes[part].age + older
     }
 
     /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`, `systemd-importd` of its own.
@@ -78,13 +93,9 @@ impl<'a> Read<'a, '_> {
         true
     }
 
-    /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself. What holds
-    /// something for others while it waits is felt all the same.
+    /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself.
     pub fn rests(&self, lead: &Reading<'a>) -> bool {
-        let itself = lead.tool.is_some_and(|tool| {
-            matches!(tool.role, Role::Backup | Role::Agent) && !tool.words.conducts && tool.words.advice().holds.is_none()
-        });
-        itself && self.readings.iter().all(|reading| reading.pace.rests)
+        lead.tool.is_some_and(|tool| tool.words.itself) && self.readings.iter().all(|reading| reading.pace.rests)
     }
 }
 
@@ -97,16 +108,15 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether it starts others by the clock, and is no part of what it starts: a clock by its name, or an application that was told to look
-    /// what is due (`artisan schedule:run`, `wp cron event run`).
-    pub fn starts_by_the_clock(&self) -> bool {
-        const DUE: [&str; 6] = ["schedule", "scheduler", "cron", "crons", "runcrons", "beat"];
-        let told = || self.program.args.first().is_some_and(|arg| words(arg).any(|word| DUE.contains(&word)));
-        match self.role() {
-            None => self.only_starts(),
-            Some(Role::Client) => self.doing != Doing::Backup && told(),
-            Some(_) => false,
-        }
+    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
+    /// (`npm exec elasticdump`).
+    pub fn decides(&self) -> bool {
+        self.tool.is_some_and(|tool| tool.words.decides)
+            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
+            && !self.program.args.iter().take(3).any(|arg| {
+                let says = name_says(arg);
+                says.weight > 0.5 && !says.cancelled && !arg.contains('/')
+            })
     }
 
     /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`, `queue.js`; what is called a backup as
@@ -129,7 +139,8 @@ impl Reading<'_> {
 pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
     let in_container = read.job.container.is_some();
-    let starts = |above: &Reading| in_container && above.only_starts() || read.stays(above) && !above.pace.works();
+    let waits = |above: &Reading| read.stays(above) || above.role() == Some(Role::Agent) && read.serves();
+    let starts = |above: &Reading| in_container && above.only_starts() || waits(above) && !above.pace.works();
     let mut at = 0;
     while starts(read.readings.get(at)?) {
         let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);

@@ -123,6 +123,9 @@ pub struct Words {
     /// Others do the work for it.
     #[serde(default)]
     pub conducts: bool,
+    /// It does its work itself.
+    #[serde(default)]
+    pub itself: bool,
     /// Clients that make it a clone when they read from it.
     #[serde(default)]
     pub sinks: Vec<String>,

@@ -78,9 +78,7 @@ const GIVES_WAY: f64 = 0.1;
 /// Niceness of those that give way.
 const NICE: i8 = 10;
 /// Seconds after which a unit is a service rather than the run of a timer.
-const SETTLED: f64 = 86_400.0;
-/// Seconds by which a service is older than what it started for a backup.
-const OLDER: f64 = 60.0;
+pub const SETTLED: f64 = 86_400.0;
 /// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
 const BYTES_PER_CORE: f64 = 50.0e6;
 
@@ -128,16 +126,14 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
         let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand);
         let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
         let serves = above.role() == Some(Role::Server) || waits && resident || above.decides() || read.is_one_of_many(parent);
-        // A service that was there long before the part is not the part's script.
-        let settled =
-            parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
+        let settled = resident && read.was_there_before(parent, at);
         // Nor is what runs a server beside it.
         let beside = (0..processes.len()).any(|other| {
             let reading = &read.readings[other];
             let is_server = reading.role() == Some(Role::Server) && reading.doing != Doing::Backup;
             processes[other].parent == processes[parent].id.pid && is_server
         });
-        if serves || settled || beside || above.starts_by_the_clock() {
+        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
             break;
         }
         at = parent;
@@ -481,17 +477,6 @@ impl Reading<'_> {
     fn tells(&self) -> bool {
         self.facts.iter().any(|fact| fact.weight >= TELLING)
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
-    }
-
-    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
-    /// (`npm exec elasticdump`).
-    pub fn decides(&self) -> bool {
-        self.tool.is_some_and(|tool| tool.words.decides)
-            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
-            && !self.program.args.iter().take(3).any(|arg| {
-                let says = name_says(arg);
-                says.weight > 0.5 && !says.cancelled && !arg.contains('/')
-            })
     }
 
     /// Part of somebody else's business.

@@ -410,7 +410,8 @@ pub fn is_built(path: &str) -> bool {
 
 /// Whether a path is an image that machines are made from: `/templates/deb12.qcow2`, `noble-cloudimg-amd64.img`.
 pub fn is_template(path: &str) -> bool {
-    const TEMPLATES: [&str; 8] = ["template", "templates", "tmpl", "golden", "cloudimg", "cloudimage", "genericcloud", "goldimage"];
+    const TEMPLATES: [&str; 8] =
+        ["template", "templates", "tmpl", "golden", "cloudimg", "cloudimage", "genericcloud", "goldimage"];
     const IMAGES: [&str; 8] = [".qcow2", ".img", ".raw", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso"];
     let name = basename(path).to_ascii_lowercase();
     IMAGES.iter().any(|ending| has_ending(&name, ending)) && words(path).any(|word| is_in(&TEMPLATES, word))
