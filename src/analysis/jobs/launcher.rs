@@ -95,11 +95,9 @@ const RUNNERS: [&str; 12] = [
 fn runs_jobs(argv: &[String]) -> bool {
     const JARS: [&str; 5] = ["remoting.jar", "agent.jar", "slave.jar", "swarm-client.jar", "agent-bootstrapper.jar"];
     const CLASSES: [&str; 3] = ["jetbrains.buildServer.agent.AgentMain", "hudson.remoting.Launcher", "hudson.remoting.jnlp.Main"];
-    let is_runner = |arg: &String| {
-        let arg = arg.as_str();
-        CLASSES.contains(&arg) || JARS.contains(&base(arg))
-    };
-    argv.first().is_some_and(|program| base(program) == "java") && argv.iter().skip(1).any(is_runner)
+    let runs_jar = || argv.windows(2).any(|pair| pair[0] == "-jar" && JARS.contains(&base(&pair[1])));
+    let runs_class = || argv.iter().any(|arg| CLASSES.contains(&arg.as_str()));
+    argv.first().is_some_and(|program| base(program) == "java") && (runs_jar() || runs_class())
 }
 
 /// What this process launches as, if it does not belong to what it starts.

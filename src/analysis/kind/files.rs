@@ -88,6 +88,9 @@ const ANYBODY: [&str; 4] = ["nobody", "ftp", "mirror", "_rsync"];
 /// Users that database servers run as.
 const DATABASE_USERS: [&str; 6] = ["postgres", "mysql", "mongodb", "oracle", "clickhouse", "db2inst1"];
 
+/// Clients that are told what to send in a script of their own, or by what they read.
+const TAKES_ORDERS: [&str; 6] = ["lftp", "sftp", "ftp", "tnftp", "ncftp", "smbclient"];
+
 /// Words of directories that are there for everybody to fetch.
 const PUBLIC: [&str; 11] =
     ["mirror", "mirrors", "pub", "ftp", "debian", "ubuntu", "centos", "dists", "releases", "packages", "downloads"];
@@ -111,7 +114,7 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
         read_servers_files(reading, files);
         return;
     }
-    if role == Some(Role::Copier) && reading.doing == Doing::Unknown && process.leaf {
+    if TAKES_ORDERS.contains(&reading.program.name) && reading.doing == Doing::Unknown && process.leaf {
         read_sent(reading, files);
     }
     let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));

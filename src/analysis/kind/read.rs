@@ -149,9 +149,12 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     let named =
         named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
     let freezes = || {
-        let mut mounts = program.args.iter().filter(|arg| arg.starts_with('/'));
+        // `cxfreeze /srv/app.py` makes a program.
+        let mut paths = program.args.iter().filter(|arg| arg.starts_with('/')).peekable();
         let is_freeze = program.name.ends_with("freeze") && !program.name.ends_with("unfreeze");
-        known.find("safefreeze").filter(|_| is_freeze && mounts.next().is_some())
+        known
+            .find("safefreeze")
+            .filter(|_| is_freeze && paths.peek().is_some() && paths.all(|path| !basename(path).contains('.')))
     };
     named.or_else(freezes).or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.

@@ -33,6 +33,9 @@ const STARTERS: [&str; 16] = [
 /// Seconds by which a service is older than what it started for a backup.
 const OLDER: f64 = 60.0;
 
+/// Seconds after which a container that a script keeps up is there for more than one run.
+const LONG_UP: f64 = 3600.0;
+
 /// Words in the names of programs that start others by the clock.
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
@@ -43,12 +46,15 @@ impl<'a> Read<'a, '_> {
     }
 
     /// Whether this process came up with its service and was there long before that part, and so is not the part's script. A script takes its
-    /// steps one after the other: unless it has run for a day it is one that ends, but for the first process of a container.
+    /// steps one after the other: unless it has run for a day, or for an hour as a container's first process, it is one that ends.
     pub fn was_there_before(&self, above: usize, part: usize) -> bool {
         let processes = &self.job.processes;
         let (reading, age) = (&self.readings[above], processes[above].age);
-        let is_script = reading.program.shell && self.job.container.is_none();
-        let older = if is_script { SETTLED } else { OLDER };
+        let older = match self.job.container {
+            _ if !reading.program.shell => OLDER,
+            Some(_) => LONG_UP,
+            None => SETTLED,
+        };
         let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
         let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
         unasked && !is_named && processes[0].age < age + OLDER && age > processes[part].age + older
