@@ -13,6 +13,9 @@ use crate::units::{Pid, ProcessId, SECOND};
 /// How far back rates look, in seconds: two samples at the default interval. Long enough to even out a disk's bursts, short
 /// enough that a backup shows within two seconds of its start (`tests/outage.rs`).
 pub const WINDOW_SECONDS: f64 = 2.0;
+/// Two samples are as good as that if they come a little early, as their jitter makes them: a third one would keep what was before the trouble
+/// in the picture for one look more.
+pub const FULL_WINDOW: f64 = 0.9 * WINDOW_SECONDS;
 
 /// The newest intervals between samples.
 #[derive(Debug, Default)]
@@ -51,7 +54,7 @@ impl Window {
             self.intervals.clear();
         }
         self.intervals.push_back(Interval { seconds, used, brief: HashMap::new() });
-        while self.intervals.len() > 1 && self.seconds() - self.intervals[0].seconds >= WINDOW_SECONDS {
+        while self.intervals.len() > 1 && self.seconds() - self.intervals[0].seconds >= FULL_WINDOW {
             self.intervals.pop_front();
         }
     }

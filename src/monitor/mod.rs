@@ -331,9 +331,12 @@ impl Monitor {
             let first = SignedDuration::try_from_secs_f64(longest).ok().and_then(|longest| at.checked_sub(longest).ok());
             // Of stacked devices now the one and now the other may be the busy one.
             let since = same.or(of_it().next()).map_or(at, |trouble| trouble.since).min(first.unwrap_or(at));
-            let known = same.and_then(|trouble| trouble.incumbent.as_ref()).map_or(0.0, |incumbent| incumbent.share);
-            let share = short.share.unwrap_or_default().max(known * 0.5_f64.powf(seconds / FADING));
-            let incumbent = culprit.clone().map(|job| Incumbent { job, resource: *resource, device: device.clone(), share });
+            let known = same.and_then(|trouble| trouble.incumbent.as_ref());
+            let faded = known.map_or(0.0, |incumbent| incumbent.share * 0.5_f64.powf(seconds / FADING));
+            let share = short.share.unwrap_or_default().max(faded);
+            let accused = known.map_or(0.0, |incumbent| incumbent.accused + seconds);
+            let incumbent =
+                culprit.clone().map(|job| Incumbent { job, resource: *resource, device: device.clone(), share, accused });
             Trouble { resource: *resource, device: device.clone(), since, incumbent }
         };
         let is_contended = |short: &&Contention| short.severity == Severity::Contention;

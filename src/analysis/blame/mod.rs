@@ -19,7 +19,7 @@ use crate::analysis::jobs::Instant;
 use crate::analysis::limits::Limit;
 use crate::analysis::table::Table;
 use crate::analysis::wedge;
-use crate::analysis::window::Recent;
+use crate::analysis::window::{FULL_WINDOW, Recent};
 use crate::sample::{Memory, Pressure};
 use crate::units::ProcessId;
 
@@ -33,7 +33,8 @@ const CULPRIT_OF_LARGEST: f64 = 0.4;
 const ALSO_OF_CULPRIT: f64 = 0.6;
 /// What has been going on goes on while there is this much of what it takes to begin.
 const GOING_ON: f64 = 0.6;
-/// Somebody else has to take this much more than the one who stands accused.
+/// Somebody else has to take this much more than the one who stands accused, once the rates hold nothing of before that accusation: whoever
+/// was busy first is no culprit of what came a second later (`hog-a-second-later.toml`).
 const INCUMBENT: f64 = 1.5;
 /// How sure it is that a process whose command line does not come holds its `mmap_lock`.
 const WEDGED_SURE: f64 = 0.8;
@@ -104,6 +105,8 @@ pub struct Incumbent {
     pub device: Option<String>,
     /// The part of it that it took when it took most lately, 0 to 1, fading. Its victims still wait while a burst is worked off.
     pub share: f64,
+    /// For how long it has been accused, in seconds.
+    pub accused: f64,
 }
 
 impl Incumbent {
@@ -254,7 +257,11 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
         };
         let candidates: Vec<usize> = everybody().filter(|&i| may_be(i)).filter(takes).collect();
         let score = |i: usize| self.share(i) * blame_weight(self.jobs[i].facts.finding.kind);
-        let standing = |i: usize| score(i) * if self.is_incumbent(i) { INCUMBENT } else { 1.0 };
+        let settled = |i: usize| {
+            let incumbent = self.totals.incumbent(&self.jobs[i], self.resource, self.device);
+            incumbent.is_some_and(|incumbent| incumbent.accused >= FULL_WINDOW)
+        };
+        let standing = |i: usize| score(i) * if settled(i) { INCUMBENT } else { 1.0 };
         let culprit = candidates.iter().copied().max_by(|&a, &b| standing(a).total_cmp(&standing(b)))?;
         let mut also: Vec<usize> =
             candidates.into_iter().filter(|&i| i != culprit && score(i) >= score(culprit) * ALSO_OF_CULPRIT).collect();
