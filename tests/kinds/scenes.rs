@@ -74,10 +74,10 @@ impl Scene {
             placed.insert(process.pid, place);
         }
         let deepest = order.iter().map(|process| self.depth(process, &by_pid)).max().unwrap_or_default();
-        let older = |process: &Extra| (deepest - self.depth(process, &by_pid)) as f64 * sight.step;
+        let seniority = |process: &Extra| (deepest - self.depth(process, &by_pid)) as f64 * sight.step;
         order
             .iter()
-            .map(|process| Actor { age: sight.age + older(process), ..process.actor(placed[&process.pid], sight) })
+            .map(|process| Actor { age: sight.age + seniority(process), ..process.actor(placed[&process.pid], sight) })
             .collect()
     }
 

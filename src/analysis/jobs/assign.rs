@@ -158,8 +158,8 @@ fn launches_as(table: &Table, entry: &Entry) -> Option<Launcher> {
     let is_shell = |entry: &&Entry| launcher::is_shell(&entry.process.comm) && entry.process.tty == 0;
     let fed = || {
         let parent = |entry: &&Entry| table.get(entry.process.parent);
-        let above = std::iter::successors(parent(&entry), parent).take(SHELLS_BELOW);
-        above.skip_while(is_shell).next().is_some_and(|above| above.standing.launcher == Some(Launcher::Automation))
+        let mut above = std::iter::successors(parent(&entry), parent).take(SHELLS_BELOW);
+        above.find(|above| !is_shell(above)).is_some_and(|above| above.standing.launcher == Some(Launcher::Automation))
     };
     entry.standing.launcher.filter(|launcher| *launcher != Launcher::Shell || !is_shell(&entry) || !fed())
 }

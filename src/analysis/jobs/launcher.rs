@@ -91,7 +91,7 @@ const RUNNERS: [&str; 12] = [
     "drone-runner-do",
 ];
 
-/// Whether this is a runner that Java runs: an agent of Jenkins, TeamCity, Bamboo or `GoCD`.
+/// Whether this is a runner that Java runs: an agent of Jenkins, `TeamCity`, Bamboo or `GoCD`.
 fn runs_jobs(argv: &[String]) -> bool {
     const JARS: [&str; 5] = ["remoting.jar", "agent.jar", "slave.jar", "swarm-client.jar", "agent-bootstrapper.jar"];
     const CLASSES: [&str; 3] = ["jetbrains.buildServer.agent.AgentMain", "hudson.remoting.Launcher", "hudson.remoting.jnlp.Main"];

@@ -31,10 +31,8 @@ pub struct Pace {
     pub stores: bool,
     /// It would do more if it got what it waits for.
     pub held_up: bool,
-    /// It started within the last second: what it has not done yet says nothing.
-    pub newborn: bool,
-    /// It has done next to nothing since it started, as far as that may be seen, and had the time to.
-    pub rests: bool,
+    /// Seconds since it started.
+    age: f64,
 }
 
 /// From this many waiting tasks on, on average, a process is held up.
@@ -47,8 +45,7 @@ impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let newborn = process.age < SHORTEST_AGE;
-        let mut pace = Self { cores: process.cpu_seconds / age, newborn, ..Self::default() };
+        let mut pace = Self { cores: process.cpu_seconds / age, age: process.age, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
@@ -63,9 +60,18 @@ impl Pace {
                 pace.stores = write > read * STORES;
             }
         }
-        let still = pace.cores < RESTING_CORES && pace.bytes() < RESTING_BYTES;
-        pace.rests = still && pace.read.is_some() && !pace.held_up && process.age >= RESTED;
         pace
+    }
+
+    /// Whether it started within the last second: what it has not done yet says nothing.
+    pub fn newborn(self) -> bool {
+        self.age < SHORTEST_AGE
+    }
+
+    /// Whether it has done next to nothing since it started, as far as that may be seen, and had the time to.
+    pub fn rests(self) -> bool {
+        let still = self.cores < RESTING_CORES && self.bytes() < RESTING_BYTES;
+        still && self.read.is_some() && !self.held_up && self.age >= RESTED
     }
 
     /// Bytes per second both ways.

@@ -101,7 +101,7 @@ impl<'a> Read<'a, '_> {
 
     /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself.
     pub fn rests(&self, lead: &Reading<'a>) -> bool {
-        lead.tool.is_some_and(|tool| tool.words.itself) && self.readings.iter().all(|reading| reading.pace.rests)
+        lead.tool.is_some_and(|tool| tool.words.itself) && self.readings.iter().all(|reading| reading.pace.rests())
     }
 }
 

@@ -203,7 +203,7 @@ impl<'a, 'b> Read<'a, 'b> {
 
     /// Whether any of it works, or would if the host let it: on the worst minute a backup is starved like everybody else.
     fn works(&self) -> bool {
-        let starts = |reading: &Reading| reading.pace.newborn && reading.doing == Doing::Backup;
+        let starts = |reading: &Reading| reading.pace.newborn() && reading.doing == Doing::Backup;
         let at_it = |reading: &Reading| reading.pace.works() || reading.pace.held_up || starts(reading);
         self.readings.iter().any(|reading| at_it(reading) && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
     }
