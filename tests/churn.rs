@@ -82,7 +82,19 @@ impl Picture {
         }
         self.processes.extend(sample.processes.iter().map(|process| (process.id, process.clone())));
         self.tasks.extend(sample.tasks.iter().map(|task| (task.id, task.clone())));
-        assert_eq!(self.tasks.len(), sample.cost.tasks as usize, "what was told is what there is");
+        let ids: HashSet<TaskId> = sample.tasks.iter().map(|task| task.id).collect();
+        let again = |id: &&ProcessId| sample.processes.iter().any(|process| process.id.pid == id.pid);
+        assert_eq!(
+            self.tasks.len(),
+            sample.cost.tasks as usize,
+            "what was told is what there is: {:?}; {} of {} tasks told twice, gone {} tasks and {} processes, {} of these back again",
+            sample.cost,
+            sample.tasks.len() - ids.len(),
+            sample.tasks.len(),
+            sample.gone_tasks.len(),
+            sample.gone_processes.len(),
+            sample.gone_processes.iter().filter(again).count(),
+        );
     }
 
     fn process(&self, pid: i32) -> Option<&Process> {

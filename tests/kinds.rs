@@ -5,7 +5,8 @@
 //! Whole hosts, process tables with a label, are in `hosts.jsonl` and, those that came last, in `hosts-last.jsonl`: `… --nocapture whole_hosts`.
 //! `WHYTOP_SCENES=file.jsonl cargo test --test kinds -- --nocapture scenes` scores whole scenes (process tables with a label) too;
 //! without the variable that test says that it was skipped. `WHYTOP_SCENES_NO_FILES` and `WHYTOP_SCENES_NO_ARGUMENTS` hide what only
-//! root sees; `WHYTOP_SCENES_AGE` is how long the processes have been up, in seconds.
+//! root sees; `WHYTOP_SCENES_AGE` is how long the processes have been up, in seconds, and `WHYTOP_SCENES_STEP` by how many
+//! each is younger than its parent.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 

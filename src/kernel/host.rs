@@ -3,7 +3,10 @@
 //! Each file that cannot be read is one gap and one `None`; none of them costs the sample. Never asks a file system how full
 //! it is (`statvfs` blocks on a dead server). Tested in place and through [`crate::kernel::Reader`].
 
-use std::{fs, io::ErrorKind};
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read, Seek},
+};
 
 use super::{parse, root::ProcRoot};
 use crate::{
@@ -13,10 +16,14 @@ use crate::{
 
 /// The kernel counts disk traffic in these, whatever the disk's own sector size is.
 const SECTOR: u64 = 512;
+/// Bytes that most of the files have room in: then one read gets all.
+const ROOM: usize = 8 * 1024;
 
 /// Reads host counters, and notes what the pass over the tasks wants to know beforehand.
 pub(super) struct HostReader {
     root: ProcRoot,
+    /// Files that are read again and again: to open one takes longer than to read it.
+    kept: Vec<(&'static str, File)>,
     /// Runnable tasks for which there was no CPU at the last read, at the least.
     pub queued: usize,
     /// Tasks that were ever started, at the last read. `None`: this kernel does not say.
@@ -29,7 +36,7 @@ pub(super) struct HostReader {
 
 impl HostReader {
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, queued: 0, forks: None, last_pid: None, tasks: None }
+        Self { root, kept: Vec::new(), queued: 0, forks: None, last_pid: None, tasks: None }
     }
 
     /// Reads everything there is.
@@ -52,8 +59,21 @@ impl HostReader {
         (host, load.and_then(|(_, tasks)| tasks))
     }
 
-    fn text(&self, name: &str) -> Result<String, String> {
-        fs::read_to_string(self.root.path().join(name)).map_err(|error| error.to_string())
+    fn text(&mut self, name: &'static str) -> Result<String, String> {
+        self.try_text(name).map_err(|error| error.to_string())
+    }
+
+    fn try_text(&mut self, name: &'static str) -> io::Result<String> {
+        let kept = self.kept.iter().position(|(kept, _)| *kept == name).map(|at| self.kept.swap_remove(at).1);
+        let mut file = kept.map_or_else(|| File::open(self.root.path().join(name)), Ok)?;
+        file.rewind()?;
+        let mut text = String::with_capacity(ROOM);
+        file.read_to_string(&mut text)?;
+        // In a made-up tree there may be another file of that name the next time.
+        if self.root.is_procfs() {
+            self.kept.push((name, file));
+        }
+        Ok(text)
     }
 
     fn load(&mut self) -> Result<(LoadAverage, Option<(u32, u32)>), String> {
@@ -78,13 +98,13 @@ impl HostReader {
         cpu_times(text.lines().next().unwrap_or_default()).ok_or_else(|| "its first line is no cpu line".to_owned())
     }
 
-    fn memory(&self) -> Result<Memory, String> {
+    fn memory(&mut self) -> Result<Memory, String> {
         memory(&self.text("meminfo")?).ok_or_else(|| "a line is missing or makes no sense".to_owned())
     }
 
-    fn pressure(&self, gaps: &mut Vec<Gap>) -> Option<Pressure> {
-        let read = |name: &str| fs::read_to_string(self.root.path().join("pressure").join(name));
-        let [cpu, io, memory] = match (read("cpu"), read("io"), read("memory")) {
+    fn pressure(&mut self, gaps: &mut Vec<Gap>) -> Option<Pressure> {
+        let mut read = |name| self.try_text(name);
+        let [cpu, io, memory] = match (read("pressure/cpu"), read("pressure/io"), read("pressure/memory")) {
             (Ok(cpu), Ok(io), Ok(memory)) => [cpu, io, memory],
             (cpu, io, memory) => {
                 let error = [cpu, io, memory].into_iter().find_map(Result::err)?;
@@ -111,7 +131,7 @@ impl HostReader {
         noted(gaps, "pressure", parsed().ok_or_else(|| "a line makes no sense".to_owned()))
     }
 
-    fn disks(&self, gaps: &mut Vec<Gap>) -> Vec<Disk> {
+    fn disks(&mut self, gaps: &mut Vec<Gap>) -> Vec<Disk> {
         let Some(text) = noted(gaps, "diskstats", self.text("diskstats")) else { return Vec::new() };
         let mut disks = Vec::new();
         let mut bad = false;

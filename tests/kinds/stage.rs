@@ -200,7 +200,12 @@ pub fn backups(diagnosis: &Diagnosis) -> impl Iterator<Item = &Job> {
 pub fn score(diagnosis: &Diagnosis, roots: &[i32], tree: &HashSet<i32>) -> Answer {
     let pids = |job: &Job| job.facts.members.iter().map(|member| member.id.pid).collect::<HashSet<i32>>();
     let hits = backups(diagnosis).filter(|job| roots.iter().any(|root| pids(job).contains(root)));
-    let alike = |job: &Job| pids(job).intersection(tree).count() as f64 / pids(job).union(tree).count() as f64;
+    // Who works for it without being hit is told of in the answer, and stands in the label's tree.
+    let whole = |job: &Job| {
+        let carried = job.facts.carried.iter().map(|member| member.id.pid).filter(|pid| tree.contains(pid));
+        pids(job).into_iter().chain(carried).collect::<HashSet<i32>>()
+    };
+    let alike = |job: &Job| whole(job).intersection(tree).count() as f64 / whole(job).union(tree).count() as f64;
     let Some(found) = hits.max_by(|one, other| alike(one).total_cmp(&alike(other))) else {
         return Answer { wanted: true, ..Answer::default() };
     };

@@ -339,12 +339,9 @@ fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, limit: Option<&Limit
     let inside = |i: &usize| limit.is_none_or(|limit| limit.has(*i));
     let programs = (0..jobs.len()).filter(|i| is_program(&jobs[*i]) && inside(i));
     let seen: f64 = programs.filter_map(|i| on_disk(&jobs[i], device)).sum();
-    if limit.is_some() {
-        return (seen > 0.0).then_some(own / seen);
-    }
     let moved = totals.disks.iter().find(|disk| disk.name == name).map(|disk| disk.read_bytes + disk.write_bytes);
     // What hidden processes move shows in the disk's own counters.
-    let all = if totals.io_hidden { seen.max(moved.unwrap_or_default()) } else { seen };
+    let all = if totals.io_hidden && limit.is_none() { seen.max(moved.unwrap_or_default()) } else { seen };
     let all = if is_program(&jobs[i]) { all } else { all + own };
     (all > 0.0).then_some(own / all)
 }

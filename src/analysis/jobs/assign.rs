@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::analysis::diagnosis::JobId;
 use crate::analysis::jobs::standing::Origin;
 use crate::analysis::jobs::{in_tree_order, launcher};
+use crate::analysis::kind::Launcher;
 use crate::analysis::table::{Entry, Table};
 use crate::units::{Pid, ProcessId};
 
@@ -83,12 +84,12 @@ impl<'t> Climbs<'t> {
         }
         let top = self.top_of(entry);
         let pid = top.process.id.pid;
-        if top.standing.launcher.is_some() {
+        if launches_as(self.table, top).is_some() {
             return Key::Below(pid);
         }
         match self.table.get(top.process.parent) {
             Some(parent) if parent.process.id.pid != 1 => {
-                if launcher::is_shell(&parent.process.comm) && launcher::launches(parent, top) {
+                if launcher::is_shell(&parent.process.comm) && launches(self.table, parent, top) {
                     Key::Typed(top.process.group, parent.process.id.pid)
                 } else {
                     Key::Below(pid)
@@ -107,7 +108,7 @@ impl<'t> Climbs<'t> {
         match self.table.get(session) {
             None => Key::LeftOf(session, top.process.group),
             Some(leader) if leader.process.id.pid == 1 => Key::Below(pid),
-            Some(leader) if leader.standing.launcher.is_some() => Key::Typed(top.process.group, session),
+            Some(leader) if launches_as(self.table, leader).is_some() => Key::Typed(top.process.group, session),
             // The leader of its session lives: it is one job with it, by two forks instead of one.
             Some(leader) if hops > 0 => self.key(leader, hops - 1),
             Some(_) => Key::Below(pid),
@@ -138,16 +139,36 @@ impl<'t> Climbs<'t> {
 
 /// The parent, if it belongs to the same job only.
 fn parent_in_job<'t>(table: &'t Table, entry: &Entry) -> Option<&'t Entry> {
-    if entry.standing.launcher.is_some() {
+    if launches_as(table, entry).is_some() {
         return None;
     }
     let parent = table.get(entry.process.parent)?;
     let apart = parent.process.id.pid == 1
         || parent.process.kernel_thread
         || parent.standing.walled
-        || launcher::launches(parent, entry)
+        || launches(table, parent, entry)
         || starts_a_job(entry, parent);
     (!apart).then_some(parent)
+}
+
+/// What this process launches as. Not a shell that a CI runner feeds the lines of its job: nobody types into it, though it looks like that.
+fn launches_as(table: &Table, entry: &Entry) -> Option<Launcher> {
+    /// A runner's login shell starts the one that is fed.
+    const SHELLS_BELOW: usize = 3;
+    let is_shell = |entry: &&Entry| launcher::is_shell(&entry.process.comm) && entry.process.tty == 0;
+    let fed = || {
+        let parent = |entry: &&Entry| table.get(entry.process.parent);
+        let mut above = std::iter::successors(parent(&entry), parent).take(SHELLS_BELOW);
+        above.find(|above| !is_shell(above)).is_some_and(|above| above.standing.launcher == Some(Launcher::Automation))
+    };
+    entry.standing.launcher.filter(|launcher| *launcher != Launcher::Shell || !is_shell(&entry) || !fed())
+}
+
+/// Whether this parent starts jobs, and this child is one. A shell that runs what somebody types puts each pipeline into a group of
+/// its own; one that reads a script from a pipe (`bash -s < backup.sh`, `curl | sh`) looks the same by its command line, and does not.
+fn launches(table: &Table, parent: &Entry, child: &Entry) -> bool {
+    let shell = launcher::is_shell(&parent.process.comm);
+    launches_as(table, parent).is_some() && (!shell || child.process.group != parent.process.group)
 }
 
 /// A process that made a session of its own and runs another program than its parent: somebody set it apart on purpose.

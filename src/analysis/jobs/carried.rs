@@ -1,5 +1,5 @@
 //! What works for a job and is not to be hit with it: the backend that reads the tables for `pg_dump`, the worker of Oracle's data pump,
-//! the machine that `vzdump` copies. It counts in what the job takes, is shown with it, and gets none of its signals: to kill a backend of
+//! the machine that `vzdump` copies, the `tar` by which a daemon packs a container for `incus export`. It counts in what the job takes, is shown with it, and gets none of its signals: to kill a backend of
 //! `PostgreSQL` restarts the whole cluster.
 //!
 //! Pure. Known by the title that a server gives its process, by when it started, and by what the client was told. A site's own backends
@@ -40,7 +40,7 @@ pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid
                 Tool::Rman => id.start + slack >= began && apart <= at_once,
                 _ => id.start + slack >= began,
             };
-            if in_time && client.is_served_by(worker) {
+            if in_time && client.is_served_by(table, worker) {
                 let copies = backend(worker).is_some_and(|backend| backend.doing.starts_with("COPY"));
                 pairs.push((!copies, apart, id, at));
             }
@@ -75,6 +75,8 @@ enum Tool {
     Rman,
     RedisRdb,
     Vzdump,
+    /// A client whose daemon packs for it.
+    PackedBy(&'static [&'static str]),
 }
 
 impl<'a> Client<'a> {
@@ -86,6 +88,11 @@ impl<'a> Client<'a> {
             "expdp" | "impdp" => Tool::DataPump,
             "rman" => Tool::Rman,
             "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Tool::RedisRdb,
+            "incus" | "lxc" if is_told(entry, &["export"]) => Tool::PackedBy(&["incusd", "lxd"]),
+            "snap" if is_told(entry, &["save"]) => Tool::PackedBy(&["snapd"]),
+            "machinectl" if is_told(entry, &["export-tar", "export-raw"]) => {
+                Tool::PackedBy(&["systemd-importd", "systemd-import"])
+            }
             _ if title(entry).contains(":vzdump:") => Tool::Vzdump,
             _ => return None,
         };
@@ -98,11 +105,11 @@ impl<'a> Client<'a> {
         match self.tool {
             Tool::PgDump => self.told.jobs.saturating_add(1),
             Tool::PgBaseBackup => 1,
-            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump => usize::MAX,
+            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) => usize::MAX,
         }
     }
 
-    fn is_served_by(&self, worker: &Entry) -> bool {
+    fn is_served_by(&self, table: &Table, worker: &Entry) -> bool {
         let name = worker.process.comm.as_str();
         match self.tool {
             Tool::PgDump => backend(worker).is_some_and(|backend| {
@@ -117,6 +124,7 @@ impl<'a> Client<'a> {
             Tool::DataPump => name.starts_with("ora_dm") || name.starts_with("ora_dw"),
             Tool::Rman => title(worker).starts_with("oracle") && title(worker).contains("(LOCAL=YES)"),
             Tool::RedisRdb => title(worker).starts_with("redis-rdb-to-slaves"),
+            Tool::PackedBy(daemons) => is_packer(worker) && is_below(table, worker, daemons),
             Tool::Vzdump => {
                 // `task UPID:NODE:PID:PSTART:START:vzdump:101:root@pam:`.
                 let guest = title(self.entry).split(":vzdump:").nth(1).and_then(|rest| rest.split(':').next());
@@ -170,7 +178,7 @@ impl Tool {
             ),
             Self::PgBaseBackup => ("DFrtTXZclSidhpsU", &["dbname", "host", "username"]),
             Self::RedisRdb => ("hptsaurindDX", &[]),
-            Self::DataPump | Self::Rman | Self::Vzdump => ("", &[]),
+            Self::DataPump | Self::Rman | Self::Vzdump | Self::PackedBy(_) => ("", &[]),
         }
     }
 }
@@ -299,6 +307,41 @@ fn backend(entry: &Entry) -> Option<Backend<'_>> {
 
 fn argv(entry: &Entry) -> &[String] {
     entry.identity.as_ref().map(|identity| identity.argv.as_slice()).unwrap_or_default()
+}
+
+/// Whether one of these stands in front among its arguments.
+fn is_told(entry: &Entry, orders: &[&str]) -> bool {
+    let first = argv(entry).iter().skip(1).find(|arg| !arg.starts_with('-'));
+    first.is_some_and(|order| orders.contains(&order.as_str()))
+}
+
+/// Whether it packs, compresses or copies, by its name.
+fn is_packer(worker: &Entry) -> bool {
+    const PACKERS: [&str; 15] = [
+        "tar",
+        "bsdtar",
+        "(sd-tar)",
+        "gzip",
+        "pigz",
+        "zstd",
+        "pzstd",
+        "xz",
+        "bzip2",
+        "lz4",
+        "mksquashfs",
+        "rsync",
+        "btrfs",
+        "zfs",
+        "systemd-export",
+    ];
+    PACKERS.contains(&worker.process.comm.as_str())
+}
+
+/// Whether one of these started it, or what started it.
+fn is_below(table: &Table, worker: &Entry, daemons: &[&str]) -> bool {
+    const DEEP: usize = 4;
+    let parent = |entry: &&Entry| table.get(entry.process.parent);
+    std::iter::successors(parent(&worker), parent).take(DEEP).any(|above| daemons.contains(&above.process.comm.as_str()))
 }
 
 /// What a process says of itself in place of its arguments.

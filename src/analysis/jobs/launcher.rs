@@ -75,6 +75,31 @@ const LAUNCHERS: [(&str, Launcher); 34] = [
     ("xinetd", Launcher::Supervisor),
 ];
 
+/// Runners of CI jobs, as the kernel cuts their names.
+const RUNNERS: [&str; 12] = [
+    "Runner.Worker",
+    "Runner.Listener",
+    "Agent.Worker",
+    "Agent.Listener",
+    "gitlab-runner",
+    "gitlab-runner-h",
+    "act_runner",
+    "forgejo-runner",
+    "buildkite-agent",
+    "woodpecker-agen",
+    "drone-runner-ex",
+    "drone-runner-do",
+];
+
+/// Whether this is a runner that Java runs: an agent of Jenkins, `TeamCity`, Bamboo or `GoCD`.
+fn runs_jobs(argv: &[String]) -> bool {
+    const JARS: [&str; 5] = ["remoting.jar", "agent.jar", "slave.jar", "swarm-client.jar", "agent-bootstrapper.jar"];
+    const CLASSES: [&str; 3] = ["jetbrains.buildServer.agent.AgentMain", "hudson.remoting.Launcher", "hudson.remoting.jnlp.Main"];
+    let runs_jar = || argv.windows(2).any(|pair| pair[0] == "-jar" && JARS.contains(&base(&pair[1])));
+    let runs_class = || argv.iter().any(|arg| CLASSES.contains(&arg.as_str()));
+    argv.first().is_some_and(|program| base(program) == "java") && (runs_jar() || runs_class())
+}
+
 /// What this process launches as, if it does not belong to what it starts.
 pub fn launcher(process: &Process, identity: Option<&Identity>) -> Option<Launcher> {
     let comm = process.comm.as_str();
@@ -87,16 +112,10 @@ pub fn launcher(process: &Process, identity: Option<&Identity>) -> Option<Launch
     if comm.starts_with("PM2") || comm.starts_with("supervis") {
         return Some(Launcher::Supervisor);
     }
-    if comm == "Runner.Worker" || comm == "Runner.Listener" || comm == "gitlab-runner" || comm == "buildkite-agent" {
+    if RUNNERS.contains(&comm) || identity.is_some_and(|identity| runs_jobs(&identity.argv)) {
         return Some(Launcher::Automation);
     }
     is_interactive_shell(process, identity).then_some(Launcher::Shell)
-}
-
-/// Whether this parent starts jobs, and this child is one. A shell that runs what somebody types puts each pipeline into a group of
-/// its own; one that reads a script from a pipe (`bash -s < backup.sh`, `curl | sh`) looks the same by its command line, and does not.
-pub fn launches(parent: &Entry, child: &Entry) -> bool {
-    parent.standing.launcher.is_some() && (!is_shell(&parent.process.comm) || child.process.group != parent.process.group)
 }
 
 /// A shell without script and `-c`: somebody types into it, or a script comes through a pipe.

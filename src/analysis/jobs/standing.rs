@@ -45,6 +45,7 @@ impl Standing {
         process.comm.hash(&mut likeness);
         identity.map(|identity| (&identity.argv, &identity.exe, &identity.user)).hash(&mut likeness);
         let client = identity.is_some_and(|identity| executed_elsewhere(&identity.argv).is_some());
+        let starts = launcher.is_some_and(|launcher| launcher != Launcher::Shell || process.tty != 0);
         let mut standing = Self { launcher, origin: None, walled: false, client, likeness: likeness.finish() };
         if process.kernel_thread {
             standing.origin = Some(Origin::Kernel(kernel::subsystem(&process.comm)));
@@ -59,8 +60,8 @@ impl Standing {
                 standing.origin = Some(Origin::Container(id.into()));
                 standing.walled = true;
             }
-            // The launcher itself is its own service's job.
-            Place::Launcher(path) if launcher.is_some() && path.ends_with(".service") && !path.contains("/user@") => {
+            // The launcher itself is its own service's job; a shell without a terminal is there for one of its jobs.
+            Place::Launcher(path) if starts && path.ends_with(".service") && !path.contains("/user@") => {
                 standing.origin = Some(Origin::Unit(path.into()));
             }
             Place::Launcher(_) | Place::Nowhere => {}

@@ -7,7 +7,7 @@ use super::program::basename;
 use super::read::{Reading, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
-use super::words::{is_live, place_says, words};
+use super::words::{is_built, is_live, place_says, words};
 use super::{OpenFiles, ProcessShape};
 
 /// A device that only exists so that a backup can read it.
@@ -28,12 +28,20 @@ const BESIDE: f64 = 0.35;
 const PIECES: f64 = 0.35;
 /// What it reads of others comes out again under a date, in a place that is for that or on another filesystem.
 const PACKS: f64 = 0.3;
+/// An archive grows that is called after a directory from which it reads.
+const PACKS_BY_NAME: f64 = 0.4;
 /// What it reads is encrypted into a file with a date.
 const ENCRYPTS: f64 = 0.35;
+/// The same where it may pack well.
+const COMES_OUT: f64 = 0.1;
 /// Part of what is read that comes out again where it is packed and not digested: of pictures and documents nearly all.
 const PACKED: f64 = 0.5;
 /// Somebody fetches what has nothing in common but this host, over SFTP. Who fetches a site's files or his own does not.
 const FETCHES_ALL: f64 = 0.5;
+/// A client sends files away, by a script that nobody sees.
+const SENDS_AWAY: f64 = 0.2;
+/// They are what the host lives from.
+const READS_SENT: f64 = 0.3;
 /// The session may only read.
 const READ_ONLY: f64 = 0.2;
 /// What it gathers goes into a bucket that it was told of.
@@ -80,6 +88,9 @@ const ANYBODY: [&str; 4] = ["nobody", "ftp", "mirror", "_rsync"];
 /// Users that database servers run as.
 const DATABASE_USERS: [&str; 6] = ["postgres", "mysql", "mongodb", "oracle", "clickhouse", "db2inst1"];
 
+/// Clients that are told what to send in a script of their own, or by what they read.
+const TAKES_ORDERS: [&str; 6] = ["lftp", "sftp", "ftp", "tnftp", "ncftp", "smbclient"];
+
 /// Words of directories that are there for everybody to fetch.
 const PUBLIC: [&str; 11] =
     ["mirror", "mirrors", "pub", "ftp", "debian", "ubuntu", "centos", "dists", "releases", "packages", "downloads"];
@@ -102,6 +113,9 @@ pub fn read_files<'a>(reading: &mut Reading<'a>, process: &ProcessShape<'a>) {
     if role == Some(Role::Server) {
         read_servers_files(reading, files);
         return;
+    }
+    if TAKES_ORDERS.contains(&reading.program.name) && reading.doing == Doing::Unknown && process.leaf {
+        read_sent(reading, files);
     }
     let public = |file: &String| words(file).any(|word| PUBLIC.iter().any(|known| known.eq_ignore_ascii_case(word)));
     let anybody = process.user.is_some_and(|user| ANYBODY.contains(&user));
@@ -152,6 +166,20 @@ fn read_fetched(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     }
 }
 
+/// What a client of FTP or the like sends away that has its orders from a script: it reads what the host lives from and writes nothing.
+fn read_sent(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
+    let sent = files.reading.iter().map(String::as_str).find(|file| is_live(file) && !is_built(file) && !is_kept(file));
+    let Some(file) = sent.filter(|_| reading.pace.only_reads() && files.writing.is_empty()) else { return };
+    reading.doing = Doing::Backup;
+    reading.weight = SENDS_AWAY;
+    reading.open = true;
+    reading.text = format!("{} sends files away", reading.called());
+    reading.facts.push(Fact { weight: READS_SENT, text: format!("it reads {}", shown(file)) });
+    // Its script is called after where they go.
+    let script = |arg: &&str| arg.starts_with('/') && !files.reading.iter().any(|file| file == arg);
+    reading.targets.extend(reading.program.args.iter().copied().find(script));
+}
+
 /// What a program that nobody knows writes as a database server's user, while it reads next to nothing itself.
 fn read_export(reading: &mut Reading<'_>, process: &ProcessShape<'_>) {
     let Some(user) = process.user.filter(|user| DATABASE_USERS.contains(user)) else { return };
@@ -164,6 +192,21 @@ fn read_export(reading: &mut Reading<'_>, process: &ProcessShape<'_>) {
         reading.pace.stores = false;
         reading.facts.push(Fact { weight: EXPORTS, text: format!("it works as {} and writes {}", shown(user), shown(file)) });
     }
+}
+
+/// An archive that is written and called after a directory of what is read, and a file from there: `shop.tar.gz`, `/data/shop/a.db`. Not
+/// what a build made, nor a file that is packed where it lies.
+fn packed_by_name(files: OpenFiles<'_>) -> Option<(&str, &str)> {
+    const SHORTEST: usize = 3;
+    let read = || files.reading.iter().map(String::as_str).filter(|file| is_live(file) && !is_built(file));
+    files.writing.iter().map(String::as_str).filter(|file| place_says(file).archive > 0.0).find_map(|archive| {
+        let stem = basename(archive).split('.').next().filter(|stem| stem.len() >= SHORTEST)?;
+        let within = |file: &&str| {
+            let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+            folder.split('/').any(|part| part == stem) && !archive.starts_with(folder)
+        };
+        read().find(within).map(|file| (archive, file))
+    })
 }
 
 /// The bucket that these arguments name.
@@ -210,6 +253,10 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     }
     if let Some(archive) = written().find(packed).filter(|_| copies && reading.pace.comes_out(PACKED)) {
         reading.facts.push(Fact { weight: PACKS, text: format!("what it reads becomes {}", shown(archive)) });
+    }
+    if let Some((archive, source)) = packed_by_name(files).filter(|_| !reading.pace.stores && reading.pace.comes_out(COMES_OUT)) {
+        let text = format!("it packs {} into {}", shown(source), shown(archive));
+        reading.facts.push(Fact { weight: PACKS_BY_NAME, text });
     }
     if let Some(piece) = read().chain(written()).find(|file| is_piece(file)).filter(|_| copies) {
         reading.facts.push(Fact { weight: PIECES, text: format!("it cuts what it reads into pieces: {}", shown(piece)) });

@@ -3,7 +3,7 @@
 //! Says less than `weigh` and is believed less: the kind of a bystander is a convenience, that of a backup is why somebody is woken.
 
 use super::Launcher;
-use super::read::shown;
+use super::read::{Reading, shown};
 use super::scale::{Scale, evidence};
 use super::tools::{Doing, Role};
 use super::weigh::{Read, finding};
@@ -27,7 +27,8 @@ impl Read<'_, '_> {
             std::iter::once(first).chain(others).collect()
         };
         let by_hand = job.launcher == Launcher::Shell || job.processes.first().is_some_and(|process| process.on_terminal);
-        if let Some(root) = root.filter(|root| matches!(root.role(), Some(Role::Server))) {
+        let serves = |root: &&Reading| root.role() == Some(Role::Server) && !matches!(root.doing, Doing::Batch | Doing::Quiet);
+        if let Some(root) = root.filter(serves) {
             return finding(Kind::Service, Some(root), 0.9, says(format!("{} is a server", root.called()), 0.9));
         }
         if let Some(dump) =
@@ -45,7 +46,12 @@ impl Read<'_, '_> {
             return finding(Kind::Batch, Some(batch), 0.85, says(batch.text.clone(), 0.85));
         }
         if let Some(agent) = self.readings.iter().find(|reading| reading.doing == Doing::Agent) {
-            let kind = if matches!(job.launcher, Launcher::Cron | Launcher::Timer) { Kind::Batch } else { Kind::Service };
+            let kind = match job.launcher {
+                Launcher::Cron | Launcher::Timer => Kind::Batch,
+                // A prompt, or a window.
+                _ if by_hand && agent.role() == Some(Role::Backup) => Kind::Interactive,
+                _ => Kind::Service,
+            };
             let what = match agent.role() {
                 Some(Role::Backup) if agent.program.args.is_empty() => {
                     format!("{} runs; what it was told is hidden", agent.called())

@@ -6,6 +6,11 @@ use super::ProcessShape;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
+/// CPUs and bytes per second below which a process has done next to nothing but start.
+const RESTING_CORES: f64 = 0.02;
+const RESTING_BYTES: f64 = 0.02e6;
+/// Seconds after which that says something: who starts reads his configuration and calls his server first.
+const RESTED: f64 = 30.0;
 /// CPUs that only hashing or packing takes.
 const HASHING_CORES: f64 = 0.5;
 /// Bytes per second moved, from which on it works.
@@ -26,8 +31,8 @@ pub struct Pace {
     pub stores: bool,
     /// It would do more if it got what it waits for.
     pub held_up: bool,
-    /// It started within the last second: what it has not done yet says nothing.
-    pub newborn: bool,
+    /// Seconds since it started.
+    age: f64,
 }
 
 /// From this many waiting tasks on, on average, a process is held up.
@@ -40,8 +45,7 @@ impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let newborn = process.age < SHORTEST_AGE;
-        let mut pace = Self { cores: process.cpu_seconds / age, newborn, ..Self::default() };
+        let mut pace = Self { cores: process.cpu_seconds / age, age: process.age, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
@@ -57,6 +61,17 @@ impl Pace {
             }
         }
         pace
+    }
+
+    /// Whether it started within the last second: what it has not done yet says nothing.
+    pub fn newborn(self) -> bool {
+        self.age < SHORTEST_AGE
+    }
+
+    /// Whether it has done next to nothing since it started, as far as that may be seen, and had the time to.
+    pub fn rests(self) -> bool {
+        let still = self.cores < RESTING_CORES && self.bytes() < RESTING_BYTES;
+        still && self.read.is_some() && !self.held_up && self.age >= RESTED
     }
 
     /// Bytes per second both ways.

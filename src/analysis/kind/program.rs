@@ -33,7 +33,8 @@ pub struct Program<'a> {
 impl Program<'_> {
     /// Whether it was started to stay, and work when it is asked or its hour comes.
     pub fn is_told_to_stay(&self) -> bool {
-        self.args.iter().any(|arg| matches!(*arg, "--daemon" | "--daemonize"))
+        let first = self.args.first().is_some_and(|arg| matches!(*arg, "serve" | "daemon" | "--service" | "-daemon"));
+        first || self.args.iter().any(|arg| matches!(*arg, "--daemon" | "--daemonize" | "--daemonise"))
     }
 }
 

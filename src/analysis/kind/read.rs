@@ -28,10 +28,18 @@ const READS_VOLUME: f64 = 0.4;
 const FOR_DUMPER: f64 = 0.6;
 /// A server is asked for a copy of what it holds; it may be one that it drops again.
 const ASKS: f64 = 0.6;
+/// The program of a server was told to back up instead of serving.
+const ORDERED: f64 = 0.8;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
 const PACKS_UNSEEN: f64 = 0.3;
+
+/// What a program that is called after backups is told to do with those that are there.
+const UNDOING_ORDERS: [&str; 16] = [
+    "restore", "recover", "verify", "validate", "check", "list", "ls", "prune", "purge", "expire", "delete", "forget", "inspect",
+    "status", "mount", "download",
+];
 
 /// What a process does.
 #[derive(Clone, Debug)]
@@ -140,7 +148,15 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     // `cron.php` is no cron: a script is not the server that it is called after.
     let named =
         named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
-    named.or_else(|| {
+    let freezes = || {
+        // `cxfreeze /srv/app.py` makes a program.
+        let mut paths = program.args.iter().filter(|arg| arg.starts_with('/')).peekable();
+        let is_freeze = program.name.ends_with("freeze") && !program.name.ends_with("unfreeze");
+        known
+            .find("safefreeze")
+            .filter(|_| is_freeze && paths.peek().is_some() && paths.all(|path| !basename(path).contains('.')))
+    };
+    named.or_else(freezes).or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
         let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
         known.find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
@@ -203,6 +219,16 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         if matches!(reading.doing, Doing::Backup | Doing::Batch) {
             reading.text = format!("{} runs", clean(called));
         }
+    }
+    // What gave itself a title told of its clients, not of its orders.
+    if tool.role == Role::Server
+        && reading.doing == Doing::Unknown
+        && process.argv.len() > 1
+        && let Some((doing, order)) = rules::order_of(&reading.program.args)
+    {
+        reading.doing = doing;
+        reading.weight = if doing == Doing::Backup { ORDERED } else { BATCH };
+        reading.text = format!("{} runs with '{}'", clean(called), shown(order));
     }
     if matches!(tool.role, Role::Helper | Role::Client) && reading.targets.is_empty() {
         reading.targets = outputs(&reading.program);
@@ -327,6 +353,12 @@ fn read_stranger(reading: &mut Reading<'_>) {
     if says.cancelled && says.weight > 0.0 && !told_both {
         reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
         reading.targets = outputs(program);
+        return;
+    }
+    // `proxmox-backup-manager verify`, `gitaly-backup restore`.
+    let order = program.args.iter().find(|arg| !arg.starts_with('-')).copied();
+    if let Some(order) = order.filter(|order| says.weight > 0.0 && UNDOING_ORDERS.contains(order)) {
+        reading.facts.push(Fact { weight: -0.8, text: format!("{} was told to {}", shown(program.name), shown(order)) });
         return;
     }
     if says.cancelled && !told_both {

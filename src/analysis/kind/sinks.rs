@@ -146,8 +146,11 @@ impl<'a> Read<'a, '_> {
             let below = self.job.processes.iter().zip(&self.readings).skip(at + 1);
             below.filter(|(process, _)| process.parent == self.job.processes[at].id.pid)
         };
+        // A tool of which nobody saw what it was told works by what its database started for it.
+        let serves_it = |reading: &Reading<'a>| agent.role() == Some(Role::Backup) && reading.role() == Some(Role::Server);
         let helps = |reading: &Reading<'a>| {
-            reading.tool.is_none() && reading.pace.copies() && lives_with(agent.program.path, reading.program.path)
+            let together = || reading.tool.is_none() && lives_with(agent.program.path, reading.program.path);
+            reading.pace.copies() && (together() || serves_it(reading))
         };
         agent.pace.copies() || children().any(|(_, reading)| helps(reading))
     }

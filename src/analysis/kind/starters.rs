@@ -3,10 +3,11 @@
 //!
 //! Pure. Tested by tests/kinds.rs.
 
-use super::Catalogue;
 use super::read::Reading;
-use super::weigh::{Read, judge};
-use super::words::words;
+use super::tools::Role;
+use super::weigh::{Read, SETTLED, judge};
+use super::words::{name_says, words};
+use super::{Catalogue, Launcher, ProcessShape};
 use crate::analysis::diagnosis::Kind;
 
 /// Of known programs those that serve nobody, though most of them never end.
@@ -29,13 +30,78 @@ const STARTERS: [&str; 16] = [
     "run-parts",
 ];
 
+/// Seconds by which a service is older than what it started for a backup.
+const OLDER: f64 = 60.0;
+
+/// Seconds after which a container that a script keeps up is there for more than one run.
+const LONG_UP: f64 = 3600.0;
+
 /// Words in the names of programs that start others by the clock.
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
 impl<'a> Read<'a, '_> {
-    /// Whether a program that nobody knows was started to stay, as it calls itself.
+    /// Whether a program that nobody knows was started to stay, as it calls itself or as its unit is called.
     pub fn stays(&self, reading: &Reading<'a>) -> bool {
-        self.serves() && reading.is_called_resident()
+        self.serves() && (reading.is_called_resident() || self.is_its_daemon(reading))
+    }
+
+    /// Whether this process came up with its service and was there long before that part, and so is not the part's script. A script takes its
+    /// steps one after the other: unless it has run for a day, or for an hour as a container's first process, it is one that ends.
+    pub fn was_there_before(&self, above: usize, part: usize) -> bool {
+        let processes = &self.job.processes;
+        let (reading, age) = (&self.readings[above], processes[above].age);
+        let older = match self.job.container {
+            _ if !reading.program.shell => OLDER,
+            Some(_) => LONG_UP,
+            None => SETTLED,
+        };
+        let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
+        let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
+        unasked && !is_named && processes[0].age < age + OLDER && age > processes[part].age + older
+    }
+
+    /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`, `systemd-importd` of its own.
+    fn is_its_daemon(&self, reading: &Reading<'a>) -> bool {
+        let unit = self.job.unit.and_then(|unit| unit.strip_suffix(".service"));
+        let ours = |stem: &str| unit.is_some_and(|unit| unit == stem || unit == reading.program.name);
+        reading.tool.is_none() && !reading.program.script && reading.program.name.strip_suffix('d').is_some_and(ours)
+    }
+
+    /// Whether it is one of the like processes by which a server answers many at once: its parent was started by the same command, or
+    /// several of its children were. A script that forks is not, nor what is called a backup.
+    pub fn is_one_of_many(&self, at: usize) -> bool {
+        let processes = &self.job.processes;
+        let (process, reading) = (&processes[at], &self.readings[at]);
+        let alike = |other: &ProcessShape| other.argv == process.argv && !other.argv.is_empty();
+        let is_named = reading.facts.iter().any(|fact| fact.weight > 0.0);
+        let by_parent = processes[..at].iter().any(|other| other.id.pid == process.parent && alike(other));
+        let children = processes.iter().filter(|other| other.parent == process.id.pid && alike(other)).count();
+        self.serves() && reading.tool.is_none() && !reading.program.shell && !is_named && (by_parent || children > 1)
+    }
+
+    /// Whether this process and all below it rest while its service works: what it is called says nothing of that work. Not the root,
+    /// which everything else stands for.
+    pub fn stands_by(&self, at: usize) -> bool {
+        let processes = &self.job.processes;
+        let rests = |at: usize| !self.readings[at].pace.works() && !self.readings[at].pace.held_up;
+        if at == 0 || !self.serves() || !rests(at) || (0..processes.len()).all(rests) {
+            return false;
+        }
+        let mut below = vec![processes[at].id.pid];
+        for (child, process) in processes.iter().enumerate().skip(at + 1) {
+            if below.contains(&process.parent) {
+                if !rests(child) {
+                    return false;
+                }
+                below.push(process.id.pid);
+            }
+        }
+        true
+    }
+
+    /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself.
+    pub fn rests(&self, lead: &Reading<'a>) -> bool {
+        lead.tool.is_some_and(|tool| tool.words.itself) && self.readings.iter().all(|reading| reading.pace.rests())
     }
 }
 
@@ -48,13 +114,27 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
+    /// (`npm exec elasticdump`).
+    pub fn decides(&self) -> bool {
+        self.tool.is_some_and(|tool| tool.words.decides)
+            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
+            && !self.program.args.iter().take(3).any(|arg| {
+                let says = name_says(arg);
+                says.weight > 0.5 && !says.cancelled && !arg.contains('/')
+            })
+    }
+
     /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`, `queue.js`; what is called a backup as
     /// well is rather the worker that makes it (`backup-worker.sh`).
     fn is_called_resident(&self) -> bool {
-        const ENDINGS: [&str; 4] = ["agent", "agentd", "daemon", "sshd"];
-        const WORDS: [&str; 3] = ["queue", "worker", "consumer"];
+        const ENDINGS: [&str; 8] = ["agent", "agentd", "daemon", "sshd", "monitor", "backupd", "ctrl", "ctrls"];
+        const WORDS: [&str; 6] = ["queue", "worker", "consumer", "dispatcher", "launcher", "listener"];
         let name = self.program.name.to_ascii_lowercase();
-        let is_worker = || words(&name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
+        // `WALinuxAgent-2.13.1-py3.egg` is as resident as any other version of it.
+        let versioned = name.match_indices('-').find(|(at, _)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        let name = versioned.map_or(name.as_str(), |(at, _)| &name[..at]);
+        let is_worker = || words(name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
         let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_worker();
         self.tool.is_none() && (called || self.program.is_told_to_stay())
     }
@@ -65,7 +145,8 @@ impl Reading<'_> {
 pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
     let in_container = read.job.container.is_some();
-    let starts = |above: &Reading| in_container && above.only_starts() || read.stays(above) && !above.pace.works();
+    let waits = |above: &Reading| read.stays(above) || above.role() == Some(Role::Agent) && read.serves();
+    let starts = |above: &Reading| in_container && above.only_starts() || waits(above) && !above.pace.works();
     let mut at = 0;
     while starts(read.readings.get(at)?) {
         let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);

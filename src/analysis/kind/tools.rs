@@ -95,6 +95,7 @@ pub struct Tool {
 /// An entry of the knowledge base. The head of `tools/copies.toml` says what each field is for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the data files")]
 pub struct Words {
     names: Vec<String>,
     /// What it is.
@@ -123,6 +124,9 @@ pub struct Words {
     /// Others do the work for it.
     #[serde(default)]
     pub conducts: bool,
+    /// It does its work itself.
+    #[serde(default)]
+    pub itself: bool,
     /// Clients that make it a clone when they read from it.
     #[serde(default)]
     pub sinks: Vec<String>,

@@ -71,14 +71,14 @@ const LITTLE: f64 = 2.0e6;
 const MOVES_NOTHING: f64 = -0.6;
 /// Named like a backup, and idle.
 const IDLE: f64 = -0.7;
+/// A tool that does its work itself has done nothing since it started: it waits for its turn, or for somebody to type.
+const RESTS: f64 = -0.6;
 /// Started so that it gives way to everybody else: backups often are, and so is other batch work.
 const GIVES_WAY: f64 = 0.1;
 /// Niceness of those that give way.
 const NICE: i8 = 10;
 /// Seconds after which a unit is a service rather than the run of a timer.
-const SETTLED: f64 = 86_400.0;
-/// Seconds by which a service is older than what it started for a backup.
-const OLDER: f64 = 60.0;
+pub const SETTLED: f64 = 86_400.0;
 /// Bytes per second that weigh as much as a whole CPU when shares of work are compared.
 const BYTES_PER_CORE: f64 = 50.0e6;
 
@@ -122,16 +122,16 @@ pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
     let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
     while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
         let above = &read.readings[parent];
-        // An agent that cron started is there for this run only.
-        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer);
+        // An agent that cron or its server started is there for this run only.
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand);
         let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
-        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides();
-        // A service that was there long before the part is not the part's script.
-        let settled =
-            parent == 0 && processes[parent].age > processes[at].age + OLDER && above.facts.iter().all(|fact| fact.weight < 0.5);
+        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides() || read.is_one_of_many(parent);
+        let settled = resident && read.was_there_before(parent, at);
         // Nor is what runs a server beside it.
         let beside = (0..processes.len()).any(|other| {
-            processes[other].parent == processes[parent].id.pid && read.readings[other].role() == Some(Role::Server)
+            let reading = &read.readings[other];
+            let is_server = reading.role() == Some(Role::Server) && reading.doing != Doing::Backup;
+            processes[other].parent == processes[parent].id.pid && is_server
         });
         if serves || settled || beside || above.only_starts() && above.tool.is_none() {
             break;
@@ -203,7 +203,7 @@ impl<'a, 'b> Read<'a, 'b> {
 
     /// Whether any of it works, or would if the host let it: on the worst minute a backup is starved like everybody else.
     fn works(&self) -> bool {
-        let starts = |reading: &Reading| reading.pace.newborn && reading.doing == Doing::Backup;
+        let starts = |reading: &Reading| reading.pace.newborn() && reading.doing == Doing::Backup;
         let at_it = |reading: &Reading| reading.pace.works() || reading.pace.held_up || starts(reading);
         self.readings.iter().any(|reading| at_it(reading) && !matches!(reading.role(), Some(Role::Viewer | Role::Server)))
     }
@@ -277,6 +277,9 @@ impl<'a, 'b> Read<'a, 'b> {
         } else if let Some(other) = other.filter(|_| !sure) {
             scale.put(OTHER_WORK, || other.text.clone());
         }
+        if let Some(lead) = lead.map(|(at, _)| &self.readings[at]).filter(|lead| sure && self.rests(lead)) {
+            scale.put(RESTS, || format!("{} has done nothing since it started", lead.called()));
+        }
         if sure {
             self.weigh_unit(scale, false);
         } else {
@@ -339,7 +342,8 @@ impl<'a, 'b> Read<'a, 'b> {
     /// Names of scripts, programs nobody knows, the unit, and what such programs read; whether the unit's name is telling.
     fn weigh_names(&self, scale: &mut Scale) -> bool {
         let mut named = false;
-        for reading in self.readings.iter().filter(|reading| reading.tool.is_none()) {
+        let strangers = self.readings.iter().enumerate().filter(|(_, reading)| reading.tool.is_none());
+        for (_, reading) in strangers.filter(|(at, _)| !self.stands_by(*at)) {
             for fact in reading.said() {
                 scale.put_once(fact.weight, &fact.text);
                 named |= fact.weight > 0.0;
@@ -473,17 +477,6 @@ impl Reading<'_> {
     fn tells(&self) -> bool {
         self.facts.iter().any(|fact| fact.weight >= TELLING)
             || self.gathers && self.targets.iter().any(|t| place_says(t).place > 0.0)
-    }
-
-    /// Whether what runs below is its business; not so a build tool that was told to back up (`make backup`) or to run some program
-    /// (`npm exec elasticdump`).
-    pub fn decides(&self) -> bool {
-        self.tool.is_some_and(|tool| tool.words.decides)
-            && !matches!(self.program.args.first(), Some(&("exec" | "dlx")))
-            && !self.program.args.iter().take(3).any(|arg| {
-                let says = name_says(arg);
-                says.weight > 0.5 && !says.cancelled && !arg.contains('/')
-            })
     }
 
     /// Part of somebody else's business.

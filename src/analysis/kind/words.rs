@@ -59,7 +59,7 @@ const WEAK: [&str; 17] = [
 ];
 const COPYING: [&str; 4] = ["sync", "copy", "copier", "transfer"];
 /// What is done with backups that are there, and dumps of other things: wherever such a word stands, none is made.
-const UNDOING: [&str; 44] = [
+const UNDOING: [&str; 49] = [
     "alert",
     "audit",
     "browse",
@@ -70,6 +70,7 @@ const UNDOING: [&str; 44] = [
     "cleaner",
     "cleanup",
     "clone",
+    "compare",
     "coredump",
     "crashdump",
     "delete",
@@ -80,11 +81,13 @@ const UNDOING: [&str; 44] = [
     "extract",
     "heap",
     "heapdump",
+    "inspect",
     "list",
     "mon",
     "monitor",
     "monitoring",
     "notify",
+    "prepare",
     "prune",
     "purge",
     "recover",
@@ -100,7 +103,9 @@ const UNDOING: [&str; 44] = [
     "threaddump",
     "unpack",
     "validate",
+    "validator",
     "verification",
+    "verifier",
     "verify",
     "view",
     "watch",
@@ -247,7 +252,7 @@ pub struct NameSays {
 pub fn name_says(name: &str) -> NameSays {
     let mut says = NameSays::default();
     let (mut thing, mut other) = (false, false);
-    for word in words(name) {
+    for word in words(name).flat_map(unglued) {
         let weight = if is_in(&UNDOING, word) {
             says.cancelled = true;
             other |= work::of_word(word).is_some();
@@ -270,6 +275,18 @@ pub fn name_says(name: &str) -> NameSays {
     }
     says.cancelled |= if says.weight > 0.0 { thing } else { other };
     says
+}
+
+/// `hdbbackupcheck` and `backupserver` are as good as written apart, where what is glued to the word takes it back.
+fn unglued(word: &str) -> impl Iterator<Item = &str> {
+    const BACKUP: &str = "backup";
+    let at = word.to_ascii_lowercase().find(BACKUP).unwrap_or_default();
+    let (before, rest) = word.split_at(at);
+    let (glued, behind) = rest.split_at(BACKUP.len().min(rest.len()));
+    let tells = |part: &str| is_in(&UNDOING, part) || is_in(&THINGS, part);
+    let apart = contains_ignoring_case(glued, BACKUP) && (is_in(&UNDOING, before) || tells(behind));
+    let parts = if apart { [before, glued, behind] } else { [word, "", ""] };
+    parts.into_iter().filter(|part| !part.is_empty())
 }
 
 /// A word of a command line that asks for a backup.
@@ -391,6 +408,15 @@ pub fn is_built(path: &str) -> bool {
     }) && !path.starts_with("/home")
 }
 
+/// Whether a path is an image that machines are made from: `/templates/deb12.qcow2`, `noble-cloudimg-amd64.img`.
+pub fn is_template(path: &str) -> bool {
+    const TEMPLATES: [&str; 8] =
+        ["template", "templates", "tmpl", "golden", "cloudimg", "cloudimage", "genericcloud", "goldimage"];
+    const IMAGES: [&str; 8] = [".qcow2", ".img", ".raw", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso"];
+    let name = basename(path).to_ascii_lowercase();
+    IMAGES.iter().any(|ending| has_ending(&name, ending)) && words(path).any(|word| is_in(&TEMPLATES, word))
+}
+
 /// `2024-05-11`, `2024_05`, `$(date +%F)`, `%Y`.
 fn is_dated(text: &str) -> bool {
     if contains_ignoring_case(text, "$(date")
@@ -454,6 +480,12 @@ mod tests {
         assert!(name_says("backup_portal").cancelled);
         assert!(name_says("restore-backup").cancelled);
         assert!(!name_says("portal-backup.sh").cancelled);
+        for glued in ["hdbbackupcheck", "backupserver", "verifybackup", "pgbackupexporter", "BACKUPRESTORE"] {
+            assert!(name_says(glued).cancelled, "{glued}");
+        }
+        for made in ["mysqlbackup", "backups", "backupninja", "serverbackup", "backupall"] {
+            assert!(name_says(made).weight > 0.5 && !name_says(made).cancelled, "{made}");
+        }
         assert!(name_says("cupboard").weight < 0.1);
     }
 

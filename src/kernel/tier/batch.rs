@@ -54,27 +54,29 @@ impl Batch {
         self.settle().inspect_err(|_| self.used = 0)
     }
 
-    /// Checks the records, and leaves out those that are not in order: a thread that calls exec takes its first thread's number, and
-    /// comes under that a second time if it does so while the iterator passes.
+    /// Checks the records, and puts them in order: a thread that calls exec takes its first thread's number, and comes under that in its
+    /// own place, and a second time in the other one, if it does so while the iterator passes. It counts once.
     fn settle(&mut self) -> Result<()> {
         if !self.used.is_multiple_of(RECORD) {
             bail!("the iterator gave part of a record");
         }
-        let (mut before, mut kept) = (0, 0);
-        for at in (0..self.used).step_by(RECORD) {
-            let Some(record) = Record::new(&self.bytes[at..at + RECORD]) else {
-                bail!("the iterator gave what is no record");
-            };
-            if record.tid() <= before {
-                continue;
-            }
-            before = record.tid();
-            if kept != at {
-                self.bytes.copy_within(at..at + RECORD, kept);
-            }
-            kept += RECORD;
+        let rows = self.bytes[..self.used].as_chunks_mut::<RECORD>().0;
+        if rows.iter().any(|row| Record::new(row).is_none()) {
+            bail!("the iterator gave what is no record");
         }
-        self.used = kept;
+        let tid = |row: &[u8; RECORD]| Record::checked(row).tid();
+        if rows.is_sorted_by(|one, next| tid(one) < tid(next)) {
+            return Ok(());
+        }
+        rows.sort_by_key(tid);
+        let mut kept = 0;
+        for at in 0..rows.len() {
+            if kept == 0 || tid(&rows[at]) > tid(&rows[kept - 1]) {
+                rows[kept] = rows[at];
+                kept += 1;
+            }
+        }
+        self.used = kept * RECORD;
         Ok(())
     }
 
@@ -147,14 +149,11 @@ fn retried(error: &io::Error) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::kernel::tier::record;
 
     /// A record of this number, started then, with something that changes.
     fn record(tid: Pid, start: u64, run: u64) -> Vec<u8> {
-        let mut bytes = vec![0; RECORD];
-        bytes[..4].copy_from_slice(&0x7774_0002_u32.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&tid.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&tid.to_ne_bytes());
-        bytes[64..72].copy_from_slice(&start.to_ne_bytes());
+        let mut bytes = record::tests::record(tid, tid, start);
         bytes[72..80].copy_from_slice(&run.to_ne_bytes());
         bytes
     }
@@ -207,11 +206,15 @@ mod tests {
 
     #[test]
     fn who_comes_twice_counts_once() {
-        let bytes = [record(1, 1, 1), record(4, 1, 1), record(1, 2, 2), record(5, 3, 3)].concat();
-        let mut batch = Batch::default();
-        batch.read(bytes.as_slice()).unwrap();
-        let starts = [1, 4, 5].map(|tid| batch.find(tid).map(|record| record.start(1)));
-        assert_eq!((batch.len(), starts), (3, [Some(1), Some(1), Some(3)]));
+        let of = |records: &[(Pid, u64, u64)]| {
+            let batch = batch(records);
+            let starts: Vec<(Pid, u64)> = batch.records().map(|record| (record.tid(), record.start(1))).collect();
+            assert!(starts.iter().all(|(tid, start)| batch.find(*tid).is_some_and(|record| record.start(1) == *start)));
+            starts
+        };
+        assert_eq!(of(&[(1, 1, 1), (4, 1, 1), (1, 2, 2), (5, 3, 3)]), [(1, 1), (4, 1), (5, 3)]);
+        // The first thread has the higher number: none of those between the two is lost.
+        assert_eq!(of(&[(1, 1, 1), (9, 2, 2), (4, 1, 1), (5, 3, 3), (9, 2, 2)]), [(1, 1), (4, 1), (5, 3), (9, 2)]);
     }
 
     #[test]

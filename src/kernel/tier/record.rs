@@ -208,11 +208,21 @@ fn state(state: u32, exit: u32) -> TaskState {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod tests {
+pub(in crate::kernel) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::sample::TaskState::{Dead, Runnable, Sleeping, Stopped, Uninterruptible};
+
+    /// The bytes of a task of this process, started then.
+    pub fn record(tid: Pid, process: Pid, start: u64) -> Vec<u8> {
+        let mut bytes = vec![0; RECORD];
+        bytes[..4].copy_from_slice(&MAGIC.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&process.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&tid.to_ne_bytes());
+        bytes[64..72].copy_from_slice(&start.to_ne_bytes());
+        bytes
+    }
 
     #[test]
     fn states_follow_the_kernel_s_rule() {

@@ -7,7 +7,7 @@ mod archives;
 mod copies;
 
 use super::tools::{Doing, Rule};
-use super::words::{is_built, is_live};
+use super::words::{is_built, is_live, is_template, name_says};
 use archives::{cpio, dd, dump, image, tar, zip};
 use copies::{cloud, cp, duplicity, rsync, transfer};
 
@@ -47,13 +47,18 @@ impl<'a> Ruling<'a> {
     }
 
     fn sources<'b>(&mut self, sources: impl IntoIterator<Item = &'b str>) {
-        let (mut live, mut built) = (None, None);
+        let (mut live, mut built, mut template) = (None, None, None);
         for source in sources {
-            if is_live(source) && !is_built(source) {
+            if is_template(source) {
+                template.get_or_insert(source);
+            } else if is_live(source) && !is_built(source) {
                 live.get_or_insert(source);
             } else if is_built(source) {
                 built.get_or_insert(source);
             }
+        }
+        if let Some(path) = template {
+            self.fact(FROM_TEMPLATE, format!("it reads an image that machines are made from: {path}"));
         }
         if let Some(path) = live {
             self.fact(READS_LIVE, format!("it reads {path}"));
@@ -74,6 +79,8 @@ const ARCHIVES: f64 = 0.4;
 const READS_LIVE: f64 = 0.3;
 /// What is packed or copied comes from a build.
 const READS_BUILT: f64 = -0.6;
+/// What is copied is there to be copied.
+const FROM_TEMPLATE: f64 = -0.6;
 /// An option that only backups use: `--link-dest`, `--listed-incremental`.
 const BACKUP_OPTION: f64 = 0.5;
 /// An option that backups use more than others: `--one-file-system`, `--numeric-ids`.
@@ -102,6 +109,24 @@ pub fn apply<'a>(rule: Rule, name: &str, args: &[&'a str]) -> Ruling<'a> {
         Rule::Transfer => transfer(name, args),
         Rule::Duplicity => duplicity(args),
     }
+}
+
+/// What the program of a server was told to do instead of serving: `k3s etcd-snapshot save`, `influxd backup`, `ns-slapd db2archive`. An order
+/// stands in front, among words of one kind; behind `run` or `worker` there are names.
+pub fn order_of<'a>(args: &[&'a str]) -> Option<(Doing, &'a str)> {
+    const SERVES: [&str; 10] = ["run", "serve", "server", "start", "worker", "agent", "daemon", "queue", "standalone", "node"];
+    const LOOKS: [&str; 7] = ["list", "ls", "status", "show", "info", "inspect", "help"];
+    const LONGEST: usize = 3;
+    let is_word =
+        |arg: &&&str| arg.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !arg.starts_with('-');
+    let orders: Vec<&str> = args.iter().take(LONGEST).take_while(is_word).copied().collect();
+    let at = orders.iter().take_while(|order| !SERVES.contains(order)).position(|order| name_says(order).weight > 0.35)?;
+    let behind = &orders[at..];
+    if behind.iter().any(|order| LOOKS.contains(order)) {
+        return Some((Doing::Quiet, orders[at]));
+    }
+    let undone = behind.iter().any(|order| name_says(order).cancelled);
+    Some((if undone { Doing::Batch } else { Doing::Backup }, orders[at]))
 }
 
 /// Whether a cluster of short options (`-oav`) holds this letter.
