@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::action::{Candidate, Disk, Frozen, Subject};
+use crate::action::{Candidate, Disk, Frozen, Rival, Subject};
 use crate::analysis::diagnosis::{Diagnosis, Job, JobId, Kind, Member, Resource, Role};
 use crate::sample::Gap;
 use crate::units::ProcessId;
@@ -60,10 +60,11 @@ fn disks(job: &Job, diagnosis: &Diagnosis) -> Option<Vec<Disk>> {
     Some(disks.map(|disk| Disk { name: disk.name.clone(), scheduler: disk.scheduler.clone() }).collect())
 }
 
-/// Where the units are that wait for a CPU: `/system.slice/shop.service`.
-fn cpu_rivals(diagnosis: &Diagnosis) -> Vec<String> {
+/// Who waits for a CPU, and where: in `/system.slice/shop.service`, in a container's group, in a session's.
+fn cpu_rivals(diagnosis: &Diagnosis) -> Vec<Rival> {
     let short = diagnosis.verdict.contentions().filter(|short| short.resource == Resource::Cpu);
-    short.flat_map(|short| &short.victims).filter_map(|id| id.as_str().strip_prefix("unit:")).map(str::to_owned).collect()
+    let victims = short.flat_map(|short| &short.victims).filter_map(|id| diagnosis.job(id));
+    victims.filter_map(|job| Some(Rival { name: job.facts.name.clone(), group: job.facts.cgroup.clone()? })).collect()
 }
 
 /// Filesystems that somebody waits for because they are frozen. `id`: the job that may have done it.

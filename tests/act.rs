@@ -58,6 +58,7 @@ fn part() {
         Ok("half") => deprioritise::print_half(),
         Ok("neglect") => landing::neglect(),
         Ok("vfork") => landing::vfork(),
+        Ok("own") => units::print_own(&argument),
         _ => {}
     }
 }

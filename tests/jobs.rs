@@ -112,13 +112,13 @@ fn sample(second: u64, before: Option<&World>, now: &World) -> Sample {
     }
 }
 
-/// Unit, root, and every process with its parent and name.
-type Seen = (Option<String>, Option<Pid>, BTreeSet<(Pid, Pid, String)>);
+/// Unit, control group, root, and every process with its parent and name.
+type Seen = (Option<String>, Option<String>, Option<Pid>, BTreeSet<(Pid, Pid, String)>);
 
 fn jobs(diagnosis: &Diagnosis) -> BTreeSet<Seen> {
     let seen = |job: &Job| {
         let members = job.facts.members.iter().map(|member| (member.id.pid, member.parent, member.name.to_string()));
-        (job.facts.unit.clone(), job.facts.root.map(|root| root.pid), members.collect())
+        (job.facts.unit.clone(), job.facts.cgroup.clone(), job.facts.root.map(|root| root.pid), members.collect())
     };
     diagnosis.jobs.iter().map(seen).collect()
 }

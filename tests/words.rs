@@ -5,10 +5,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::diagnosis::{after, at, calm, database_id, facts, nightly_id, outage, site_id};
 use common::stage::outcome;
-use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Signal, Still};
-use whytop::analysis::diagnosis::{Contention, Diagnosis, JobId, Level, Resource};
+use whytop::action::{Action, Hit, Landing, Outcome, Refusal, Remaining, Rival, Signal, Still};
+use whytop::analysis::diagnosis::{Contention, Diagnosis, JobFacts, JobId, Level, Resource};
 use whytop::analysis::earlier::Earlier;
 use whytop::proof::{Proof, Shown};
 use whytop::recovery::Recovery;
@@ -481,6 +483,15 @@ fn a_subject_has_the_root_first_and_what_an_action_must_heed() {
     // A survivor under another job's name is still meant.
     let gone = subject::of(&scene, &database_id(), "x", &[job.ids()[1]]);
     assert_eq!(gone.candidates.last().map(|candidate| candidate.id), Some(job.ids()[1]));
+
+    // Not only a unit waits for a CPU where its control group stands.
+    scene.verdict.worst.resource = Resource::Cpu;
+    let waiting = scene.verdict.worst.victims[0].clone();
+    for job in scene.jobs.iter_mut().filter(|job| job.facts.id == waiting) {
+        job.facts = Arc::new(JobFacts { cgroup: Some("/system.slice/docker-3f4e.scope".to_owned()), ..(*job.facts).clone() });
+    }
+    let rivals = subject::of(&scene, &nightly_id(), "nightly.sh", &[]).cpu_rivals;
+    assert_eq!(rivals, [Rival { name: "site-worker".to_owned(), group: "/system.slice/docker-3f4e.scope".to_owned() }]);
 
     scene.waits[0].resource = Some(Resource::FrozenFilesystem);
     scene.waits[0].mount = Some("/srv".to_owned());

@@ -6,6 +6,7 @@
 //!
 //! Tested in place on made-up trees, and by `tests/act/cgroup.rs` on real ones.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,9 +27,17 @@ const WEIGHTS: [&str; 3] = [CPU_WEIGHT, "io.weight", "io.bfq.weight"];
 /// The smallest weights there are (`cgroup-v2.rst`: 1 to 10,000, by default 100).
 const SMALLEST: &str = "1";
 
+/// How the folder of a service or a scope ends: what systemd runs is in one of these, and slices hold them.
+const UNITS: [&str; 2] = [".service", ".scope"];
+const SLICE: &str = ".slice";
+
 /// A group, and what is below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group(PathBuf);
+
+/// The files that weigh a job as a whole against others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnWeights(Vec<PathBuf>);
 
 /// What the weights of a group were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +80,19 @@ impl Group {
         self.0.ancestors().take_while(|group| group.join(FREEZE).exists()).map(|group| Self(group.to_owned()))
     }
 
-    /// The lowest with weights of those that hold these processes and nobody else, itself or above.
-    pub fn weighed(&self, is_ours: impl Fn(&Pid) -> bool) -> Option<Self> {
+    /// Of each kind of weight the lowest, itself or above, up to its service or scope, that these processes have and nobody else.
+    pub fn own_weights(&self, is_ours: impl Fn(&Pid) -> bool) -> OwnWeights {
         let is_own = |group: &Self| group.processes().is_ok_and(|inside| !inside.is_empty() && inside.iter().all(&is_ours));
-        self.upwards().take_while(is_own).find(Self::has_weights)
+        // A slice may hold nobody else now: whatever is started in there later would bear its weight.
+        let below = self.upwards().position(|group| group.ends_with(&UNITS)).unwrap_or_default();
+        let own: Vec<Self> =
+            self.upwards().take(below + 1).take_while(|group| !group.ends_with(&[SLICE]) && is_own(group)).collect();
+        let lowest = |name| own.iter().map(|group| group.0.join(name)).find(|file| file.exists());
+        OwnWeights(WEIGHTS.into_iter().filter_map(lowest).collect())
+    }
+
+    fn ends_with(&self, kinds: &[&str]) -> bool {
+        self.0.file_name().and_then(OsStr::to_str).is_some_and(|name| kinds.iter().any(|kind| name.ends_with(kind)))
     }
 
     /// The path of the lowest, itself or above, that gets a share of the CPUs as a whole. `None`: each process gets its own.
@@ -134,27 +152,30 @@ impl Group {
     pub fn is_frozen(&self) -> bool {
         fs::read_to_string(self.0.join(FREEZE)).is_ok_and(|text| text.trim() == "1")
     }
+}
 
-    /// Whether it has weights of its own: the controllers are there and handed down to it.
-    pub fn has_weights(&self) -> bool {
-        self.weight_files().next().is_some()
+impl OwnWeights {
+    /// Whether there are none: the controllers are not there, or not handed down.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Gives it the smallest weights, and answers what it had.
+    /// Whether one says what part of the CPUs the job gets.
+    pub fn are_of_cpus(&self) -> bool {
+        self.0.iter().any(|file| file.ends_with(CPU_WEIGHT))
+    }
+
+    /// Makes them the smallest, and answers what they were.
     pub fn lower(&self) -> GroupWeights {
         let mut before = GroupWeights::default();
-        for file in self.weight_files() {
-            if let Ok(had) = fs::read_to_string(&file)
-                && fs::write(&file, SMALLEST).is_ok()
+        for file in &self.0 {
+            if let Ok(had) = fs::read_to_string(file)
+                && fs::write(file, SMALLEST).is_ok()
             {
-                before.files.push((file, first_word_of_default(&had)));
+                before.files.push((file.clone(), first_word_of_default(&had)));
             }
         }
         before
-    }
-
-    fn weight_files(&self) -> impl Iterator<Item = PathBuf> {
-        WEIGHTS.into_iter().map(|name| self.0.join(name)).filter(|file| file.exists())
     }
 }
 
@@ -204,9 +225,11 @@ mod tests {
         let [cpu, io] = ["cpu.weight", "io.weight"].map(|name| folder.path().join(name));
         fs::write(&cpu, "250\n").unwrap();
         fs::write(&io, "default 100\n8:0 300\n").unwrap();
-        let group = Group(folder.path().to_owned());
-        assert!(group.has_weights());
-        let before = group.lower();
+        fs::write(folder.path().join(FREEZE), "0\n").unwrap();
+        fs::write(folder.path().join("cgroup.procs"), "7\n").unwrap();
+        let own = Group(folder.path().to_owned()).own_weights(|pid| *pid == 7);
+        assert_eq!(own, OwnWeights(vec![cpu.clone(), io.clone()]));
+        let before = own.lower();
         assert_eq!([&cpu, &io].map(|file| fs::read_to_string(file).unwrap()), ["1", "1"]);
         assert!(before.restore());
         assert_eq!([&cpu, &io].map(|file| fs::read_to_string(file).unwrap()), ["250", "100"]);
@@ -214,26 +237,43 @@ mod tests {
 
     /// As systemd 252 hands the controllers down: slices are weighed, and the services of a slice only where somebody asked for it.
     #[test]
-    fn the_group_that_is_weighed_may_be_above_the_jobs_own() {
+    fn what_is_weighed_may_be_above_the_jobs_own_group_and_is_never_a_slice() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let make = |path: &str, procs: &str, has_weight: bool| {
+        let make = |path: &str, procs: &str, weights: &[&str]| {
             fs::create_dir_all(root.join(path)).unwrap();
-            fs::write(root.join(path).join("cgroup.procs"), procs).unwrap();
-            fs::write(root.join(path).join(FREEZE), "0\n").unwrap();
-            if has_weight {
-                fs::write(root.join(path).join(CPU_WEIGHT), "100\n").unwrap();
+            for (name, text) in [("cgroup.procs", procs), (FREEZE, "0\n")] {
+                fs::write(root.join(path).join(name), text).unwrap();
+            }
+            for weight in weights {
+                fs::write(root.join(path).join(weight), "100\n").unwrap();
             }
         };
-        make("system.slice", "", true);
-        make("system.slice/backup.service", "", true);
-        make("system.slice/backup.service/main", "7\n8\n", false);
-        make("system.slice/shop.service", "9\n", false);
-        let [backup, shop] = ["backup.service/main", "shop.service"].map(|name| Group(root.join("system.slice").join(name)));
-        let weighed = |group: &Group, ours: &[Pid]| group.weighed(|pid| ours.contains(pid)).map(|group| group.0);
-        assert_eq!(weighed(&backup, &[7, 8]), Some(root.join("system.slice/backup.service")));
-        assert_eq!(weighed(&backup, &[7]), None, "somebody else is in there");
-        assert_eq!(weighed(&shop, &[9]), None, "the slice holds others");
+        make("system.slice", "", &[CPU_WEIGHT]);
+        make("system.slice/backup.service", "", &[CPU_WEIGHT, "io.weight"]);
+        make("system.slice/backup.service/main", "7\n8\n", &["io.weight"]);
+        make("system.slice/shop.service", "9\n", &[]);
+        make("dumps.slice", "", &[CPU_WEIGHT]);
+        make("dumps.slice/dump.service", "5\n", &["io.weight"]);
+        make("dumps.slice/dumps-old.slice", "", &[CPU_WEIGHT]);
+        make("dumps.slice/dumps-old.slice/a.scope", "4\n", &[]);
+        make("dumps.slice/dumps-old.slice/b.scope", "3\n", &[]);
+        let [backup, shop, dump, scopes] = [
+            "system.slice/backup.service/main",
+            "system.slice/shop.service",
+            "dumps.slice/dump.service",
+            "dumps.slice/dumps-old.slice",
+        ]
+        .map(|path| Group(root.join(path)));
+        let own = |group: &Group, ours: &[Pid]| group.own_weights(|pid| ours.contains(pid)).0;
+        let files = ["system.slice/backup.service/cpu.weight", "system.slice/backup.service/main/io.weight"];
+        assert_eq!(own(&backup, &[7, 8]), files.map(|file| root.join(file)), "each kind from where it is");
+        assert!(own(&backup, &[7]).is_empty(), "somebody else is in there");
+        assert!(own(&shop, &[9]).is_empty(), "the slice holds others");
+        // Whatever is started in the slice tomorrow would run at that weight.
+        assert_eq!(own(&dump, &[3, 4, 5]), [root.join("dumps.slice/dump.service/io.weight")]);
+        assert!(!dump.own_weights(|_| true).are_of_cpus(), "so niceness counts within the slice, and that is said");
+        assert!(own(&scopes, &[3, 4]).is_empty());
         let shares = |group: &Group| group.shares_cpus(root);
         assert_eq!(shares(&backup).as_deref(), Some("/system.slice/backup.service"));
         assert_eq!(shares(&shop).as_deref(), Some("/system.slice"));
@@ -247,6 +287,6 @@ mod tests {
         fs::write(folder.path().join("below/cgroup.procs"), "8\n0\n").unwrap();
         let group = Group(folder.path().to_owned());
         assert_eq!(group.processes().unwrap(), [7, 8, 0]);
-        assert!(!group.is_frozen() && !group.has_weights());
+        assert!(!group.is_frozen() && group.own_weights(|_| true).is_empty());
     }
 }

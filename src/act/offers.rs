@@ -3,13 +3,10 @@
 //! Pure: what the screen knew and what [`super::survey`] found come in, the menu comes out. Tested in place.
 
 use super::survey::{AlsoInUnit, Ports, Survey};
-use super::unit::Manager;
+use super::unit::{self, Manager};
 use super::weights::heeds_classes;
 use crate::action::{Action, Aimed, Confirmation, Deed, Offer, Offers, PROOF_SECONDS, Refusal, Signal, Subject};
 use crate::units::{clean, count};
-
-/// The number of whoever may do all.
-const ROOT: u32 = 0;
 
 /// The whole menu. `survey`: `None` as long as nobody has looked around.
 pub fn of(subject: &Subject, targets: &[Aimed], survey: Option<&Survey>) -> Offers {
@@ -179,9 +176,11 @@ impl Menu<'_> {
         };
         let facts = self.survey.and_then(|survey| survey.unit.as_ref());
         let restart = facts.and_then(|facts| facts.restart.as_deref());
-        let stop = match self.survey {
+        // A command is pasted: it is told only when the service manager has said that this name is the job's.
+        let known = self.survey.filter(|_| facts.is_some_and(|facts| facts.why_not.is_none()));
+        let stop = match known {
             Some(survey) => survey.manager.command(unit, survey.uid),
-            None => format!("systemctl stop {unit}"),
+            None => format!("has the service manager stop {unit}"),
         };
         let does = match restart {
             Some(restart) => format!("{stop}, so that Restart={restart} does not bring it back"),
@@ -197,15 +196,17 @@ impl Menu<'_> {
             if !survey.has_systemd {
                 return Some("systemd does not run here: end the job instead".to_owned());
             }
-            if !survey.manager.obeys(survey.uid) {
-                return Some(match survey.manager {
-                    Manager::Host => format!("only root may: sudo systemctl stop {unit}"),
-                    Manager::User(user) => {
-                        format!("it is a unit of user {user}'s own: sudo {}", survey.manager.command(unit, ROOT))
-                    }
-                });
+            if !unit::is_name(unit) {
+                return Some(format!("{}; end the job instead", unit::misnamed(unit)));
             }
-            facts.and_then(|facts| facts.why_not.clone())
+            facts.and_then(|facts| facts.why_not.clone()).or_else(|| match survey.manager {
+                manager if manager.obeys(survey.uid) => None,
+                Manager::Host if known.is_some() => {
+                    Some(format!("only root may: sudo {}", survey.manager.command(unit, survey.uid)))
+                }
+                Manager::Host => Some("only root may: sudo whytop".to_owned()),
+                Manager::User(user) => Some(format!("it is a unit of user {user}'s own: sudo whytop")),
+            })
         });
         let mut beware: Vec<String> = self.stays_frozen().into_iter().collect();
         if let Some(AlsoInUnit::Others(words)) = also {
@@ -306,12 +307,12 @@ pub const SHARED_SESSION: &str =
 /// Where niceness says nothing to those who wait for a CPU: they are not in the control group (`shares`) that gets its share as a whole.
 pub fn among_its_own(subject: &Subject, shares: Option<&str>) -> Option<String> {
     let group = shares?;
-    let is_outside = |path: &str| path.strip_prefix(group).is_none_or(|below| !below.starts_with('/'));
-    let outside = subject.cpu_rivals.iter().find(|path| is_outside(path))?;
+    let is_inside = |path: &str| path.strip_prefix(group).is_some_and(|below| below.is_empty() || below.starts_with('/'));
+    let outside = subject.cpu_rivals.iter().find(|rival| !is_inside(&rival.group))?;
     Some(format!(
         "Niceness counts within {}: {} is outside of it, and the share of that group as a whole stays as it is.",
         clean(group),
-        clean(outside.rsplit('/').next().unwrap_or(outside))
+        outside.name
     ))
 }
 
@@ -325,21 +326,23 @@ pub fn without_effect(subject: &Subject) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Rival;
 
     /// Slices get their shares as wholes, and the services in one compete by their niceness (systemd 252 on Debian 12).
     #[test]
     fn niceness_is_told_to_be_vain_where_those_who_wait_are_in_another_slice() {
-        let rivals =
-            |paths: &[&str]| Subject { cpu_rivals: paths.iter().map(ToString::to_string).collect(), ..Subject::default() };
+        let rival = |group: &&str| Rival { name: "shop".to_owned(), group: (*group).to_owned() };
+        let rivals = |groups: &[&str]| Subject { cpu_rivals: groups.iter().map(rival).collect(), ..Subject::default() };
         let shop = rivals(&["/system.slice/shop.service"]);
         let said = among_its_own(&shop, Some("/user.slice"));
         assert_eq!(
             said.as_deref(),
             Some(
-                "Niceness counts within /user.slice: shop.service is outside of it, and the share of that group as a whole stays as it is."
+                "Niceness counts within /user.slice: shop is outside of it, and the share of that group as a whole stays as it is."
             )
         );
         assert_eq!(among_its_own(&shop, Some("/system.slice")), None);
+        assert_eq!(among_its_own(&shop, Some("/system.slice/shop.service")), None, "they share it");
         assert!(among_its_own(&shop, Some("/system.slice/shop")).is_some(), "another unit, whose name only begins so");
         assert_eq!((among_its_own(&shop, None), among_its_own(&rivals(&[]), Some("/user.slice"))), (None, None));
     }

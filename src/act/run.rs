@@ -12,8 +12,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
-
 use crate::units::clean;
 
 /// Between two looks whether it has ended.
@@ -28,15 +26,31 @@ pub fn find(program: &str, search: &OsStr) -> Option<PathBuf> {
     env::split_paths(search).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
+/// What a program finds in its environment. `None`: nothing, even where whytop has it.
+pub type Variable = (&'static str, Option<String>);
+
 /// Runs it and gives what it printed; or why that did not work, cleaned.
 pub fn run(program: &str, arguments: &[&str], search: &OsStr, deadline: Duration) -> Result<String, String> {
+    run_in(&[], program, arguments, search, deadline)
+}
+
+/// The same in another environment.
+pub fn run_in(
+    environment: &[Variable],
+    program: &str,
+    arguments: &[&str],
+    search: &OsStr,
+    deadline: Duration,
+) -> Result<String, String> {
     let path = find(program, search).ok_or_else(|| format!("{program} is not installed"))?;
     let mut command = Command::new(path);
     // Answers are read, so they must not depend on the operator's language; and nothing may ask for a password.
     command.args(arguments).env("LC_ALL", "C").env("SYSTEMD_PAGER", "").env("SYSTEMD_COLORS", "0");
-    // Where a user's own service manager listens; `su` does not say.
-    if env::var_os("XDG_RUNTIME_DIR").is_none() {
-        command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", geteuid().as_raw()));
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{program} could not be started: {error}"))?;

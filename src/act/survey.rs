@@ -110,7 +110,7 @@ impl Survey {
         let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
         let root = cgroup::root();
         let group = root.as_ref().and_then(|root| Group::of(&pids, root));
-        let weighed = group.as_ref().and_then(|group| group.weighed(|pid| pids.contains(pid)));
+        let own = group.as_ref().map(|group| group.own_weights(|pid| pids.contains(pid))).unwrap_or_default();
         let is_frozen = group.as_ref().is_some_and(|group| group.frozen().is_some());
         let stopped = |id: &&ProcessId| is_frozen || Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|s| s.is_stopped()));
         let guard = Guard::now();
@@ -127,8 +127,8 @@ impl Survey {
             stopped: held.iter().filter(stopped).count(),
             standing,
             sessions: None,
-            has_weights: weighed.is_some(),
-            shares_cpus: group.filter(|_| weighed.is_none()).zip(root).and_then(|(group, root)| group.shares_cpus(&root)),
+            has_weights: !own.is_empty(),
+            shares_cpus: group.filter(|_| !own.are_of_cpus()).zip(root).and_then(|(group, root)| group.shares_cpus(&root)),
             has_systemd: tools.has_systemd,
             manager: Manager::of(&subject.job),
             uid: geteuid().as_raw(),
@@ -148,7 +148,7 @@ impl Survey {
         if let Some(unit) =
             subject.unit.as_ref().filter(|_| self.has_systemd && (self.manager == Manager::Host || self.manager.obeys(self.uid)))
         {
-            self.unit = Some(unit::ask(unit, self.manager, tools));
+            self.unit = Some(unit::ask(unit, &subject.job, tools));
         }
         if !subject.frozen.mounts.is_empty() {
             self.has_fsfreeze = Some(run::find("fsfreeze", &tools.search).is_some());

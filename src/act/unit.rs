@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::run;
+use super::run::{self, Variable};
 use super::survey::Tools;
 use crate::units::{clean, span};
 
@@ -29,9 +29,13 @@ pub enum Manager {
 impl Manager {
     /// Of `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service` that of user 1000.
     pub fn of(job: &str) -> Self {
-        // The manager itself is a unit of the host's.
-        let user = job.split_once("/user@").and_then(|(_, rest)| rest.split_once(".service/"));
-        user.and_then(|(user, _)| user.parse().ok()).map_or(Self::Host, Self::User)
+        // Only at the top: there is such a folder in a container too, and whoever has a control group of his own may make one. The
+        // manager itself is a unit of the host's.
+        let user = job.strip_prefix("unit:/user.slice/user-").and_then(|rest| {
+            let (user, rest) = rest.split_once(".slice/user@")?;
+            rest.strip_prefix(user)?.strip_prefix(".service/").and(user.parse().ok())
+        });
+        user.map_or(Self::Host, Self::User)
     }
 
     /// Whether this user may have it stop a unit.
@@ -41,7 +45,9 @@ impl Manager {
 
     /// How it is told, by this user, to stop a unit.
     pub fn command(self, unit: &str, uid: u32) -> String {
-        [&["systemctl".to_owned()], &*self.options(uid), &["stop".to_owned(), clean(unit)]].concat().join(" ")
+        // To a shell, a backslash is no letter of a name.
+        let unit = if unit.contains('\\') { format!("'{}'", clean(unit)) } else { clean(unit) };
+        [&["systemctl".to_owned()], &*self.options(uid), &["stop".to_owned(), unit]].concat().join(" ")
     }
 
     /// What leads `systemctl` there.
@@ -54,10 +60,26 @@ impl Manager {
     }
 
     fn ask(self, arguments: &[&str], tools: &Tools, patience: Duration) -> Result<String, String> {
-        let options = self.options(geteuid().as_raw());
+        let uid = geteuid().as_raw();
+        let options = self.options(uid);
         let all: Vec<&str> = options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
-        run::run("systemctl", &all, &tools.search, patience)
+        run::run_in(&self.environment(uid), "systemctl", &all, &tools.search, patience)
     }
+
+    /// Where it listens, if it is this user's own. After `su` or `sudo -E` the environment names the one of who called.
+    fn environment(self, uid: u32) -> Vec<Variable> {
+        if self != Self::User(uid) {
+            return Vec::new();
+        }
+        vec![("XDG_RUNTIME_DIR", Some(format!("/run/user/{uid}"))), ("DBUS_SESSION_BUS_ADDRESS", None)]
+    }
+}
+
+/// Whether systemd would give a unit this name. Whoever has a control group of his own calls the folders in it what he likes, and the name is
+/// told to be pasted into a shell.
+pub fn is_name(unit: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || ":-_.\\@".contains(letter);
+    !unit.starts_with('-') && unit.chars().all(is_letter)
 }
 
 /// What is asked of whoever starts a unit.
@@ -74,20 +96,50 @@ pub struct UnitFacts {
     pub why_not: Option<String>,
 }
 
-/// Asks for the unit. What is not answered is not known.
-pub fn ask(unit: &str, manager: Manager, tools: &Tools) -> UnitFacts {
-    let facts = match show(unit, manager, "LoadState,Restart,TriggeredBy,RefuseManualStop", tools) {
+/// Asks for the unit of this job. What is not answered is not known.
+pub fn ask(unit: &str, job: &str, tools: &Tools) -> UnitFacts {
+    let facts = match the_jobs_own(unit, job, tools) {
         Ok(facts) => facts,
         Err(why) => return UnitFacts { why_not: Some(format!("{why}; end the job instead")), ..UnitFacts::default() },
     };
-    let why_not = match (facts.first("LoadState"), facts.first("RefuseManualStop")) {
-        (Some("not-found"), _) => Some(format!("systemd knows no {unit}: end the job instead")),
-        (_, Some("yes")) => Some(format!("{unit} refuses to be stopped by hand: end the job instead")),
-        _ => None,
-    };
+    let refuses = facts.first("RefuseManualStop") == Some("yes");
+    UnitFacts {
+        restart: facts.first("Restart").filter(|restart| *restart != "no").map(clean),
+        triggers: triggers(&facts, Manager::of(job), tools),
+        why_not: refuses.then(|| format!("{unit} refuses to be stopped by hand; end the job instead")),
+    }
+}
+
+/// What systemd says of the unit, if it is the job: one in a container, or a folder in a control group of somebody's own, may bear the name of
+/// another.
+fn the_jobs_own(unit: &str, job: &str, tools: &Tools) -> Result<Properties, String> {
+    if !is_name(unit) {
+        return Err(misnamed(unit));
+    }
+    let manager = Manager::of(job);
+    let facts = show(unit, manager, "LoadState,ControlGroup,Restart,TriggeredBy,RefuseManualStop", tools);
+    let facts = facts.map_err(|why| match manager {
+        Manager::User(user) if user != geteuid().as_raw() => {
+            format!("{why} (systemd reaches another user's own units from version 248 on)")
+        }
+        _ => why,
+    })?;
+    match (facts.first("LoadState"), facts.first("ControlGroup")) {
+        (Some("not-found"), _) => Err(format!("systemd knows no {unit}")),
+        (_, None) => Err(format!("nothing runs in what systemd knows as {unit}")),
+        (_, Some(group)) if job.strip_prefix("unit:") == Some(group) => Ok(facts),
+        (_, Some(group)) => Err(format!("what systemd knows as {unit} is another one ({})", clean(group))),
+    }
+}
+
+/// Why it is no unit.
+pub fn misnamed(unit: &str) -> String {
+    format!("{} is no name that systemd gives to a unit", clean(unit))
+}
+
+fn triggers(facts: &Properties, manager: Manager, tools: &Tools) -> Vec<String> {
     let by = facts.first("TriggeredBy").unwrap_or_default();
-    let triggers = by.split_whitespace().filter_map(|by| trigger(by, manager, tools)).collect();
-    UnitFacts { restart: facts.first("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
+    by.split_whitespace().filter_map(|by| trigger(by, manager, tools)).collect()
 }
 
 /// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.` `None`: it
@@ -199,9 +251,13 @@ fn show(unit: &str, manager: Manager, properties: &str, tools: &Tools) -> Result
     Ok(Properties(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()))
 }
 
-/// Stops it. Blocks until systemd says that it has stopped.
-pub fn stop(unit: &str, manager: Manager, tools: &Tools) -> Result<(), String> {
-    manager.ask(&["stop", "--no-ask-password", "--", unit], tools, STOP).map(|_| ())
+/// Stops the unit of this job, and answers what starts it again. Blocks until systemd says that it has stopped.
+pub fn stop(unit: &str, job: &str, tools: &Tools) -> Result<Vec<String>, String> {
+    the_jobs_own(unit, job, tools)?;
+    let manager = Manager::of(job);
+    manager.ask(&["stop", "--no-ask-password", "--", unit], tools, STOP)?;
+    // A timer is due anew when its unit has ended.
+    Ok(triggers(&show(unit, manager, "TriggeredBy", tools).unwrap_or_default(), manager, tools))
 }
 
 #[cfg(test)]
@@ -215,11 +271,30 @@ mod tests {
         assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service"), Manager::Host);
         assert_eq!(of("unit:/system.slice/nginx.service"), Manager::Host);
         assert_eq!(of("tree:12@77"), Manager::Host);
+        for elsewhere in [
+            "/machine.slice/systemd-nspawn@web.service/payload/user.slice/user-7.slice/user@7.service/app.slice/b.service",
+            "/lxc.payload.web/user.slice/user-7.slice/user@7.service/app.slice/b.service",
+            "/system.slice/a.service/user@7.service/b.service",
+            "/user.slice/user-8.slice/user@7.service/app.slice/b.service",
+        ] {
+            assert_eq!(of(&format!("unit:{elsewhere}")), Manager::Host, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn only_what_systemd_would_call_a_unit_is_one() {
+        for name in ["nginx.service", "getty@tty1.service", r"systemd-fsck@dev-disk-by\x2duuid.service", "run-r1:f_2.scope"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["x;id .service", "-H.service", "a$(id).service", "ä.service", "a b.service", "a'b.service"] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 
     #[test]
     fn each_manager_is_told_by_its_own_command() {
         assert_eq!(Manager::Host.command("a.timer", 0), "systemctl stop a.timer");
+        assert_eq!(Manager::Host.command(r"a@b\x2dc.timer", 0), r"systemctl stop 'a@b\x2dc.timer'");
         assert_eq!(Manager::User(7).command("a.timer", 7), "systemctl --user stop a.timer");
         assert_eq!(Manager::User(7).command("a.timer", 0), "systemctl --user -M 7@ stop a.timer");
         assert_eq!([0, 7, 8].map(|uid| Manager::User(7).obeys(uid)), [true, true, false]);

@@ -38,6 +38,15 @@ pub struct Disk {
     pub scheduler: Option<String>,
 }
 
+/// Who waits for a CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// The job's name, cleaned.
+    pub name: String,
+    /// The path of its control group.
+    pub group: String,
+}
+
 /// Filesystems that are frozen, as far as somebody waits for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frozen {
@@ -70,8 +79,8 @@ pub struct Subject {
     pub ends_by_itself: bool,
     /// The disks it works on. `None`: not known.
     pub disks: Option<Vec<Disk>>,
-    /// The control groups of the units that wait for a CPU.
-    pub cpu_rivals: Vec<String>,
+    /// Who waits for a CPU, as far as their control groups are known.
+    pub cpu_rivals: Vec<Rival>,
     /// Filesystems that somebody waits for because they are frozen.
     pub frozen: Frozen,
     /// What stays held while it is paused. A sentence.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::aim::{Aim, Aimed, Candidate, Confirmation, Disk, Frozen, Offer, Offers, Subject};
+pub use self::aim::{Aim, Aimed, Candidate, Confirmation, Disk, Frozen, Offer, Offers, Rival, Subject};
 pub use self::outcome::{Deed, Hit, Landing, Outcome, Remaining, Report, Standing, Still};
 use crate::units::ProcessId;
 

@@ -121,6 +121,7 @@ mod tests {
             launched_by: Some("cron (root)".to_owned()),
             unit: None,
             container: None,
+            cgroup: None,
             user: None,
             root: Some(ProcessId { pid: 7, start: 1 }),
             started_at: None,

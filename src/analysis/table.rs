@@ -372,6 +372,11 @@ impl Entry {
         }
     }
 
+    /// Its control group, as far as it is known and not the host's own.
+    pub fn cgroup(&self) -> Option<&str> {
+        self.identity.as_ref()?.cgroup.as_deref()
+    }
+
     /// Whether it is a client that runs a command in a container.
     pub fn executes_elsewhere(&self) -> bool {
         self.standing.client

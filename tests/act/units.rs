@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
@@ -34,7 +35,7 @@ fn host(folder: &Path) -> Tools {
         ),
     );
     program("systemd-analyze", "echo 'Normalized form: *-*-* 02:00:00'; echo '    Next elapse: Sun 2026-11-29 02:00:00 UTC'\n");
-    says(folder, "nightly.service", "LoadState=loaded\nRestart=on-failure\nTriggeredBy=nightly.timer\nRefuseManualStop=no\n");
+    runs(folder, "/system.slice/nightly.service");
     says(folder, "nightly.timer", &format!("{RUNNING}{NIGHTLY}"));
     let due = "NextElapseUSecRealtime=Sun 2026-11-29 02:03:20 UTC\nNextElapseUSecMonotonic=0\n";
     says(folder, "due", &format!("ActiveState=active\nSubState=waiting\n{due}{NIGHTLY}"));
@@ -48,9 +49,23 @@ fn says(folder: &Path, unit: &str, text: &str) {
     fs::write(folder.join(unit), text).unwrap();
 }
 
+/// The unit runs in this group.
+fn runs(folder: &Path, group: &str) {
+    let facts = "Restart=on-failure\nTriggeredBy=nightly.timer\nRefuseManualStop=no\n";
+    says(folder, group.rsplit('/').next().unwrap(), &format!("LoadState=loaded\nControlGroup={group}\n{facts}"));
+}
+
 fn unit(job: &Job, name: &str) -> Subject {
-    let job_id = format!("unit:/system.slice/{name}");
-    Subject { job: job_id, unit: Some(name.to_owned()), ..subject(&job.root()) }
+    unit_at(job, &format!("/system.slice/{name}"))
+}
+
+fn unit_at(job: &Job, group: &str) -> Subject {
+    let unit = group.rsplit('/').next().map(str::to_owned);
+    Subject { job: format!("unit:{group}"), unit, ..subject(&job.root()) }
+}
+
+fn stopping(unit: &str) -> Action {
+    Action::StopUnit { unit: unit.to_owned() }
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     let hands = Hands::new(host(folder.path()));
     let nightly = unit(&job, "nightly.service");
     let of = hands.offers(&nightly);
-    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    let stop = of.find(&stopping("nightly.service")).unwrap();
     assert_eq!(stop.does, "systemctl stop nightly.service, so that Restart=on-failure does not bring it back");
     assert_eq!(stop.why_not, None);
     let timer =
@@ -72,7 +87,7 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     let end = of.find(&Action::End(Signal::Terminate)).unwrap();
     assert_eq!(end.beware, ["nightly.service has Restart=on-failure: stop the unit instead.", timer]);
 
-    let stopped = hands.act(&nightly, Action::StopUnit { unit: "nightly.service".to_owned() });
+    let stopped = hands.act(&nightly, stopping("nightly.service"));
     // It is asked anew: a timer is due when its service has ended, and then with its random delay.
     let said = "nightly.service is stopped; nightly.timer starts it again at Sun 2026-11-29 02:03:20 UTC, unless that";
     assert!(stopped.worked() && stopped.to_string().starts_with(said), "{stopped}");
@@ -80,9 +95,7 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     assert!(asked.contains("\nstop --no-ask-password -- nightly.service\n"), "{asked}");
 }
 
-fn of_user_7(unit: &Subject) -> Subject {
-    Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..unit.clone() }
-}
+const OF_USER_7: &str = "/user.slice/user-7.slice/user@7.service/app.slice/nightly.service";
 
 #[test]
 fn a_users_own_unit_is_stopped_by_his_own_manager() {
@@ -92,15 +105,96 @@ fn a_users_own_unit_is_stopped_by_his_own_manager() {
     let folder = tempfile::tempdir().unwrap();
     let job = Job::sleeper();
     let hands = Hands::new(host(folder.path()));
-    let theirs = of_user_7(&unit(&job, "nightly.service"));
+    runs(folder.path(), OF_USER_7);
+    let theirs = unit_at(&job, OF_USER_7);
     let of = hands.offers(&theirs);
-    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    let stop = of.find(&stopping("nightly.service")).unwrap();
     assert_eq!(stop.does, "systemctl --user -M 7@ stop nightly.service, so that Restart=on-failure does not bring it back");
     assert!(stop.beware[0].ends_with(": systemctl --user -M 7@ stop nightly.timer."), "{stop:?}");
-    let stopped = hands.act(&theirs, Action::StopUnit { unit: "nightly.service".to_owned() });
+    let stopped = hands.act(&theirs, stopping("nightly.service"));
     assert!(stopped.worked(), "{stopped}");
     let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
     assert!(asked.contains("\n--user -M 7@ stop --no-ask-password -- nightly.service\n"), "{asked}");
+
+    // As an older one says.
+    fs::write(folder.path().join("systemctl"), "#!/bin/sh\necho 'Failed to connect to bus: No such file' >&2; exit 1\n").unwrap();
+    let why_not = hands.offers(&theirs).find(&stopping("nightly.service")).unwrap().why_not.clone();
+    let said = "systemctl says: Failed to connect to bus: No such file (systemd reaches another user's own units from version 248 on); \
+                end the job instead";
+    assert_eq!(why_not.as_deref(), Some(said));
+}
+
+/// A unit in a container, or a folder that somebody has made in a control group of his own, may be called as one of the host's is.
+#[test]
+fn a_namesake_of_the_jobs_unit_is_not_stopped_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    for elsewhere in [
+        "/lxc.payload.web/system.slice/nightly.service",
+        "/machine.slice/systemd-nspawn@web.service/payload/user.slice/user-7.slice/user@7.service/app.slice/nightly.service",
+        "/system.slice/app.service/nightly.service",
+    ] {
+        let inside = unit_at(&job, elsewhere);
+        let of = hands.offers(&inside);
+        let offer = of.find(&stopping("nightly.service")).unwrap();
+        let said = "what systemd knows as nightly.service is another one (/system.slice/nightly.service); end the job instead";
+        assert_eq!(offer.why_not.as_deref(), Some(said), "{elsewhere}");
+        assert_eq!(offer.does, "has the service manager stop nightly.service", "no command that would stop the other");
+        assert_eq!(of.find(&Action::End(Signal::Terminate)).unwrap().beware, [""; 0], "nor does its timer start this one");
+        let outcome = hands.act(&inside, stopping("nightly.service"));
+        let said = if getuid().is_root() { said } else { "only root may: sudo whytop" };
+        assert_eq!(outcome.error.as_deref(), Some(said), "{elsewhere}");
+    }
+    // That it has ended is no leave to stop whatever bears its name.
+    says(folder.path(), "nightly.service", "LoadState=loaded\nControlGroup=\n");
+    let why_not = hands.offers(&unit(&job, "nightly.service")).find(&stopping("nightly.service")).unwrap().why_not.clone();
+    assert_eq!(why_not.as_deref(), Some("nothing runs in what systemd knows as nightly.service; end the job instead"));
+    let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
+    assert!(!asked.contains("stop ") && !asked.contains("--user"), "{asked}");
+}
+
+/// What is told is pasted into a root's shell.
+#[test]
+fn what_no_unit_can_be_called_is_asked_of_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    for name in ["x;id .service", "--now.service", "$(id).scope"] {
+        let named = unit_at(&job, &format!("/user.slice/user-7.slice/user@7.service/app.slice/{name}"));
+        let said = format!("{name} is no name that systemd gives to a unit; end the job instead");
+        let of = hands.offers(&named);
+        let offer = of.find(&stopping(name)).unwrap();
+        assert_eq!((offer.why_not.as_ref(), offer.does.contains("systemctl")), (Some(&said), false), "{offer:?}");
+        assert_eq!(hands.act(&named, stopping(name)).error, Some(said));
+    }
+    assert!(!folder.path().join("asked").exists());
+}
+
+/// Plays whytop after `su`: says what is offered for the unit of this user's own manager.
+pub fn print_own(folder: &str) {
+    let tools = host(Path::new(folder));
+    let uid = getuid().as_raw();
+    let group = format!("/user.slice/user-{uid}.slice/user@{uid}.service/app.slice/nightly.service");
+    runs(Path::new(folder), &group);
+    let script = "#!/bin/sh\necho \"$XDG_RUNTIME_DIR ${DBUS_SESSION_BUS_ADDRESS-none}\" >>";
+    for (unit, file) in [(&*group, "own"), ("/system.slice/nightly.service", "hosts")] {
+        let systemctl = Path::new(folder).join("systemctl");
+        fs::write(systemctl, format!("{script}{folder}/{file}\necho LoadState=loaded\n")).unwrap();
+        let job = Job::sleeper();
+        Hands::new(tools.clone()).offers(&unit_at(&job, unit));
+    }
+}
+
+#[test]
+fn a_users_own_manager_is_not_taken_from_the_environment_of_whoever_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut whytop = role("own", folder.path().to_str().unwrap());
+    whytop.env("XDG_RUNTIME_DIR", "/run/user/4242").env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/4242/bus");
+    assert!(whytop.stdout(Stdio::null()).status().unwrap().success());
+    let found = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    assert_eq!(found("own"), format!("/run/user/{} none\n", getuid().as_raw()));
+    assert_eq!(found("hosts"), "/run/user/4242 unix:path=/run/user/4242/bus\n", "no other command's business");
 }
 
 /// As systemd 252 shows them.
@@ -116,7 +210,7 @@ fn a_timer_is_believed_that_it_starts_a_unit_again_only_if_it_does() {
     let said = |timer: &str| {
         says(folder.path(), "nightly.timer", timer);
         let of = hands.offers(&nightly);
-        let beware = &of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap().beware;
+        let beware = &of.find(&stopping("nightly.service")).unwrap().beware;
         beware
             .iter()
             .find_map(|text| Some(text.strip_prefix("nightly.timer starts it again")?.split_once(", unless")?.0.to_owned()))
@@ -153,17 +247,17 @@ fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
     let without = Tools { has_systemd: false, ..host(folder.path()) };
     assert_eq!(why_not(without, &nightly), "systemd does not run here: end the job instead");
     if !getuid().is_root() {
-        let said = "it is a unit of user 7's own: sudo systemctl --user -M 7@ stop nightly.service";
-        assert_eq!(why_not(host(folder.path()), &of_user_7(&nightly)), said);
+        assert_eq!(why_not(host(folder.path()), &unit_at(&job, OF_USER_7)), "it is a unit of user 7's own: sudo whytop");
         assert_eq!(why_not(host(folder.path()), &nightly), "only root may: sudo systemctl stop nightly.service");
         return;
     }
     let unknown = unit(&job, "gone.service");
-    assert_eq!(why_not(host(folder.path()), &unknown), "systemd knows no gone.service: end the job instead");
+    assert_eq!(why_not(host(folder.path()), &unknown), "systemd knows no gone.service; end the job instead");
     let missing = Tools { search: "/nowhere".into(), ..host(folder.path()) };
     assert_eq!(why_not(missing, &nightly), "systemctl is not installed; end the job instead");
     let hands = Hands::new(host(folder.path()));
-    let outcome = hands.act(&unit(&job, "other.service"), Action::StopUnit { unit: "other.service".to_owned() });
+    runs(folder.path(), "/system.slice/other.service");
+    let outcome = hands.act(&unit(&job, "other.service"), stopping("other.service"));
     assert_eq!(
         outcome.to_string(),
         "other.service is not stopped: systemctl says: Failed to stop x: Access denied; end the job instead"
@@ -188,7 +282,7 @@ fn a_manager_that_hangs_is_given_up() {
         Report::Offers(offers) if offers.complete => Some(offers),
         _ => None,
     });
-    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    let stop = of.find(&stopping("nightly.service")).unwrap();
     if getuid().is_root() {
         assert_eq!(stop.why_not.as_deref(), Some("systemctl has not answered within 2 s; end the job instead"));
     }
@@ -203,7 +297,7 @@ fn a_unit_that_holds_whytop_is_not_stopped() {
     let terminal = seen(std::os::unix::process::parent_id().cast_signed()).unwrap();
     let mut nightly = unit(&job, "nightly.service");
     nightly.candidates.push(candidate(&terminal));
-    let outcome = hands.act(&nightly, Action::StopUnit { unit: "nightly.service".to_owned() });
+    let outcome = hands.act(&nightly, stopping("nightly.service"));
     assert_eq!(outcome.error.as_deref(), Some("whytop runs in it, and would be stopped on the way"));
     assert!(!folder.path().join("asked").exists());
 }
@@ -234,7 +328,7 @@ fn whoever_quits_does_not_wait_for_a_unit_to_stop() {
     let hands = Hands::new(host(folder.path()));
     let systemctl = fs::read_to_string(folder.path().join("systemctl")).unwrap();
     fs::write(folder.path().join("systemctl"), systemctl.replace("*stop*nightly.service) ", "*stop*) exec sleep 12; ")).unwrap();
-    hands.order(&unit(&job, "nightly.service"), Order::whole(1, Action::StopUnit { unit: "nightly.service".to_owned() }));
+    hands.order(&unit(&job, "nightly.service"), Order::whole(1, stopping("nightly.service")));
     let asked = || fs::read_to_string(folder.path().join("asked")).unwrap_or_default();
     until("it is asked", || asked().contains("stop --no-ask"));
     let begun = Instant::now();

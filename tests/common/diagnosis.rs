@@ -41,6 +41,7 @@ pub fn job(id: &JobId, name: &str, kind: Kind, members: Vec<Arc<Member>>) -> Job
             launched_by: None,
             unit: None,
             container: None,
+            cgroup: None,
             user: members.first().and_then(|m| m.user.as_ref()).map(ToString::to_string),
             root: members.first().map(|m| m.id),
             started_at: Some(at(-86_400 * 3)),

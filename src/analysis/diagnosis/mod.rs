@@ -229,6 +229,8 @@ pub struct JobFacts {
     pub unit: Option<String>,
     /// Container, short id or name.
     pub container: Option<String>,
+    /// The control group of its root, as the kernel writes it. `None`: not known, or the host's own.
+    pub cgroup: Option<String>,
     /// User of the root process, or the number where there is no name.
     pub user: Option<String>,
     /// The process to hit first. `None` for kernel threads.

@@ -257,6 +257,8 @@ fn unchanged(
     let entry = |pid: &Pid| table.get(*pid);
     let (job, _) = place(entry(members.first()?)?.process.id)?;
     let kept = old.get(job).filter(|kept| kept.key.as_ref() == Some(key) && kept.facts.members.len() == members.len())?;
+    let root = kept.facts.root.and_then(|root| table.get(root.pid));
+    let kept = Some(kept).filter(|kept| kept.facts.cgroup.as_deref() == root.and_then(Entry::cgroup))?;
     let stays = |pid: &Pid| {
         // Where a backup may begin inside a job depends on what it does: that is looked at each time.
         let entry = entry(pid).filter(|entry| members.len() == 1 || !split::is_strong(entry))?;
@@ -274,14 +276,16 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         draft.members.iter().filter_map(|pid| table.get(*pid)).map(|entry| Arc::clone(&entry.member)).collect();
     let gist = Gist::of(table, &draft.members);
     let io = IoSeen::of(draft.members.iter().filter_map(|pid| table.get(*pid)));
+    let root = draft.root.and_then(|pid| table.get(pid));
+    let cgroup = root.and_then(Entry::cgroup);
     if let Some(old) = old
         && old.facts.root.map(|root| root.pid) == draft.root
+        && old.facts.cgroup.as_deref() == cgroup
         && old.facts.members.len() == members.len()
         && old.facts.members.iter().zip(&members).all(|(old, new)| Arc::ptr_eq(old, new))
     {
         return Kept { facts: Arc::clone(&old.facts), key: draft.key, gist, io, ..*old };
     }
-    let root = draft.root.and_then(|pid| table.get(pid));
     let (mut launcher, mut launched_by) = root.map_or((Launcher::Unknown, None), |root| lineage(scene, root, draft.origin()));
     if let Some(old) = old
         && launched_by.is_none()
@@ -295,10 +299,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         Some(Origin::Container(id)) => (None, Some(short(id))),
         Some(Origin::Kernel(_)) => (None, None),
         // A part that was cut out of a container still runs in there.
-        None => {
-            let cgroup = root.and_then(|root| root.identity.as_ref()?.cgroup.as_deref());
-            (None, cgroup.and_then(container_of).map(short))
-        }
+        None => (None, cgroup.and_then(container_of).map(short)),
     };
     let name = match (draft.origin(), root) {
         (Some(Origin::Unit(path)), _) => clean(base_of(path).trim_end_matches(".service")),
@@ -313,6 +314,7 @@ fn keep_or_make(scene: &Scene, draft: Draft, old: Option<&Kept>) -> Kept {
         launched_by,
         unit,
         container,
+        cgroup: cgroup.map(str::to_owned),
         user: root.and_then(|root| root.member.user.as_deref().map(str::to_owned)),
         root: root.map(|root| root.process.id),
         started_at: root.and_then(|root| now.started_at(root.process.id)),
