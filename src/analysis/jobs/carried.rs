@@ -36,7 +36,7 @@ pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid
             let began = client.entry.process.id.start;
             let apart = id.start.abs_diff(began);
             let in_time = match client.tool {
-                Tool::Vzdump => true,
+                Tool::Vzdump | Tool::DoneBy(_) => true,
                 Tool::Rman => id.start + slack >= began && apart <= at_once,
                 _ => id.start + slack >= began,
             };
@@ -77,6 +77,8 @@ enum Tool {
     Vzdump,
     /// A client whose daemon packs for it.
     PackedBy(&'static [&'static str]),
+    /// A client of a daemon that works for its user alone.
+    DoneBy(&'static str),
 }
 
 impl<'a> Client<'a> {
@@ -89,6 +91,10 @@ impl<'a> Client<'a> {
             "rman" => Tool::Rman,
             "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Tool::RedisRdb,
             "incus" | "lxc" if is_told(entry, &["export"]) => Tool::PackedBy(&["incusd", "lxd"]),
+            "VBoxManage" | "vboxmanage" if is_told(entry, &["export"]) => Tool::DoneBy("VBoxSVC"),
+            "hdbsql" if argv(entry).iter().any(|arg| arg.starts_with("BACKUP DATA")) => {
+                Tool::PackedBy(&["hdbindexserver", "hdbnameserver"])
+            }
             "snap" if is_told(entry, &["save"]) => Tool::PackedBy(&["snapd"]),
             "machinectl" if is_told(entry, &["export-tar", "export-raw"]) => {
                 Tool::PackedBy(&["systemd-importd", "systemd-import"])
@@ -105,7 +111,7 @@ impl<'a> Client<'a> {
         match self.tool {
             Tool::PgDump => self.told.jobs.saturating_add(1),
             Tool::PgBaseBackup => 1,
-            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) => usize::MAX,
+            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) | Tool::DoneBy(_) => usize::MAX,
         }
     }
 
@@ -124,6 +130,7 @@ impl<'a> Client<'a> {
             Tool::DataPump => name.starts_with("ora_dm") || name.starts_with("ora_dw"),
             Tool::Rman => title(worker).starts_with("oracle") && title(worker).contains("(LOCAL=YES)"),
             Tool::RedisRdb => title(worker).starts_with("redis-rdb-to-slaves"),
+            Tool::DoneBy(daemon) => name == daemon && worker.member.user == self.entry.member.user,
             Tool::PackedBy(daemons) => is_packer(worker) && is_below(table, worker, daemons),
             Tool::Vzdump => {
                 // `task UPID:NODE:PID:PSTART:START:vzdump:101:root@pam:`.
@@ -178,7 +185,7 @@ impl Tool {
             ),
             Self::PgBaseBackup => ("DFrtTXZclSidhpsU", &["dbname", "host", "username"]),
             Self::RedisRdb => ("hptsaurindDX", &[]),
-            Self::DataPump | Self::Rman | Self::Vzdump | Self::PackedBy(_) => ("", &[]),
+            Self::DataPump | Self::Rman | Self::Vzdump | Self::PackedBy(_) | Self::DoneBy(_) => ("", &[]),
         }
     }
 }
@@ -317,7 +324,7 @@ fn is_told(entry: &Entry, orders: &[&str]) -> bool {
 
 /// Whether it packs, compresses or copies, by its name.
 fn is_packer(worker: &Entry) -> bool {
-    const PACKERS: [&str; 15] = [
+    const PACKERS: [&str; 16] = [
         "tar",
         "bsdtar",
         "(sd-tar)",
@@ -333,6 +340,7 @@ fn is_packer(worker: &Entry) -> bool {
         "btrfs",
         "zfs",
         "systemd-export",
+        "hdbbackint",
     ];
     PACKERS.contains(&worker.process.comm.as_str())
 }

@@ -102,6 +102,11 @@ impl Pace {
         self.read.zip(self.write).is_some_and(|(read, write)| read > WORKING_BYTES && write >= read * part)
     }
 
+    /// Whether data goes through it, as far as that may be seen.
+    pub fn moves(self) -> bool {
+        if self.read.is_some() { self.bytes() >= WORKING_BYTES } else { self.works() }
+    }
+
     /// Whether that is work.
     pub fn works(self) -> bool {
         self.cores >= WORKING_CORES || self.bytes() >= WORKING_BYTES

@@ -4,14 +4,15 @@
 //! Pure. Tested by tests/kinds.rs.
 
 use super::read::Reading;
-use super::tools::Role;
-use super::weigh::{Read, SETTLED, judge};
+use super::strangers::title_of;
+use super::tools::{Doing, Role};
+use super::weigh::{CALLED_BACKUP, Read, SETTLED, judge, strength};
 use super::words::{name_says, words};
-use super::{Catalogue, Launcher, ProcessShape};
+use super::{Catalogue, JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::Kind;
 
 /// Of known programs those that serve nobody, though most of them never end.
-const STARTERS: [&str; 16] = [
+const STARTERS: [&str; 21] = [
     "init",
     "systemd",
     "cron",
@@ -24,6 +25,11 @@ const STARTERS: [&str; 16] = [
     "catatonit",
     "s6-svscan",
     "s6-supervise",
+    "s6-linux-init",
+    "s6-rc",
+    "runit",
+    "my_init",
+    "circusd",
     "runsv",
     "runsvdir",
     "supervisord",
@@ -58,6 +64,14 @@ impl<'a> Read<'a, '_> {
         let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
         let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
         unasked && !is_named && processes[0].age < age + OLDER && age > processes[part].age + older
+    }
+
+    /// Whether this process was forked by its like, which stays, and says by its title what it is at for it: `pgmoneta: main` and
+    /// `pgmoneta: backup/shop`.
+    pub fn is_forked_for(&self, above: usize, part: usize) -> bool {
+        let title = |at: usize| title_of(&self.job.processes[at]);
+        let (Some((server, _)), Some((worker, _))) = (title(above), title(part)) else { return false };
+        self.serves() && server == worker
     }
 
     /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`, `systemd-importd` of its own.
@@ -97,6 +111,19 @@ impl<'a> Read<'a, '_> {
             }
         }
         true
+    }
+
+    /// Whether it works, or what is below it.
+    fn is_busy(&self, at: usize) -> bool {
+        let processes = &self.job.processes;
+        let mut below = vec![processes[at].id.pid];
+        (at..processes.len()).any(|child| {
+            let within = child == at || below.contains(&processes[child].parent);
+            if within {
+                below.push(processes[child].id.pid);
+            }
+            within && self.readings[child].pace.works()
+        })
     }
 
     /// Whether nothing in this job has done anything since it started, and this tool is one that does its work itself.
@@ -140,17 +167,65 @@ impl Reading<'_> {
     }
 }
 
+/// Whether a unit was started for one client that called this program, and ends with it: `amanda@3-10.0.0.9:731-10.0.0.4:10080.service`.
+fn is_connection(unit: &str, program: &str) -> bool {
+    let parts = unit.strip_suffix(".service").and_then(|unit| unit.split_once('@'));
+    let Some((_, instance)) = parts.filter(|(name, _)| program.starts_with(name)) else { return false };
+    let mut parts = instance.splitn(2, '-');
+    let counted = parts.next().is_some_and(|count| !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit()));
+    counted && parts.next().is_some_and(|ends| ends.matches(':').count() > 1)
+}
+
+/// See [`super::backup_part`].
+pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
+    let read = Read::new(job, known);
+    let processes = &job.processes;
+    let weight = |at: usize| strength(&processes[at], known);
+    let says = |at: &usize| {
+        let reading = &read.readings[*at];
+        // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
+        let works = reading.doing == Doing::Agent && reading.pace.copies() && !read.undoes(*at);
+        (works || reading.doing == Doing::Backup)
+            && weight(*at) >= CALLED_BACKUP
+            && read.clone_sink(reading).is_none()
+            && !read.has_other_work(reading)
+    };
+    let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
+    while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
+        let above = &read.readings[parent];
+        // An agent that cron or its server started is there for this run only.
+        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand);
+        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
+        let called = job.unit.is_some_and(|unit| is_connection(unit, above.program.name));
+        let serves =
+            above.role() == Some(Role::Server) || waits && resident && !called || above.decides() || read.is_one_of_many(parent);
+        let settled = resident && (read.was_there_before(parent, at) || read.is_forked_for(parent, at));
+        // Nor is what runs a server beside it.
+        let beside = (0..processes.len()).any(|other| {
+            let reading = &read.readings[other];
+            let is_server = reading.role() == Some(Role::Server) && reading.doing != Doing::Backup;
+            processes[other].parent == processes[parent].id.pid && is_server
+        });
+        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
+            break;
+        }
+        at = parent;
+    }
+    Some(at)
+}
+
 /// The one that stands below who only starts it, if that makes the job a backup: in a container its first process and its clock, in a
 /// service a program that stays.
-pub fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
+fn below_starters(read: &Read, known: &Catalogue) -> Option<usize> {
     let processes = &read.job.processes;
     let in_container = read.job.container.is_some();
     let waits = |above: &Reading| read.stays(above) || above.role() == Some(Role::Agent) && read.serves();
     let starts = |above: &Reading| in_container && above.only_starts() || waits(above) && !above.pace.works();
     let mut at = 0;
     while starts(read.readings.get(at)?) {
-        let mut below = (0..processes.len()).filter(|child| processes[*child].parent == processes[at].id.pid && *child > at);
-        at = below.next().filter(|_| below.next().is_none())?;
+        let below = |at: usize| (at + 1..processes.len()).filter(move |child| processes[*child].parent == processes[at].id.pid);
+        let mut busy = below(at).filter(|child| below(at).nth(1).is_none() || read.is_busy(*child));
+        at = busy.next().filter(|_| busy.next().is_none())?;
     }
     (at > 0 && judge(read.job, known).kind == Kind::Backup).then_some(at)
 }

@@ -127,6 +127,9 @@ pub struct Words {
     /// It does its work itself.
     #[serde(default)]
     pub itself: bool,
+    /// What it was told is not seen, and data goes through it both ways.
+    #[serde(default)]
+    pub mover: bool,
     /// Clients that make it a clone when they read from it.
     #[serde(default)]
     pub sinks: Vec<String>,
