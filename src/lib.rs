@@ -31,7 +31,7 @@
 //! | how long earlier runs took; what is kept of them for the next whytop | `analysis::past`; [`runs`] |
 //! | what a wait channel means; since when a task is stuck | `analysis::waits`; `analysis::since` |
 //! | what processes are counted for that came and went between two looks | `analysis::brief` |
-//! | who is accused, with which words and numbers | `analysis::blame`; `analysis::freezes` for who froze a filesystem, `analysis::memory` for who takes memory |
+//! | who is accused, with which words and numbers | `analysis::blame`; `blame::flush` for what is written out later, `analysis::freezes` for who froze a filesystem, `analysis::memory` for who takes memory |
 //! | whose limit holds whom back | `monitor::limits`, `analysis::limits` |
 //! | the load average as a sum over jobs | `analysis::ledger` |
 //! | what a job uses | [`monitor`], `weigh` |

@@ -22,6 +22,8 @@ const AGREEING: u32 = 2;
 const LOAD_SECONDS: f64 = 60.0;
 /// After something was put back, so many tasks more that wait are no longer what comes and goes by itself.
 const AGAIN: f64 = 1.0;
+/// Seconds before which a look says nothing of what came of it: whoever stops a unit looks at once, for its processes.
+const SOONEST: f64 = 0.5;
 /// Jobs that are named with their own numbers; the rest is counted.
 const NAMED: usize = 3;
 
@@ -245,7 +247,7 @@ impl Recovery {
     /// In one sentence: `recovered after 5 s: waiting tasks 38 → 3 (site-worker 38 → 3); load 40.1 → 38.2; the site answers again: …`
     pub fn sentence(&self) -> String {
         let load = |load: Option<f64>| load.map_or_else(|| "n/a".to_owned(), |load| format!("{load:.1}"));
-        if self.elapsed <= 0.0 {
+        if self.elapsed < SOONEST {
             let site = self.site.as_ref().map(|site| format!("; site: {}", site.before.words)).unwrap_or_default();
             return format!("before it {:.0} tasks waited, load {}{site}", self.waiting_before, load(self.load_before));
         }

@@ -36,6 +36,7 @@ pub fn of(diagnosis: &Diagnosis, id: &JobId, name: &str, survivors: &[ProcessId]
         is_victim: job.is_some_and(|job| job.role == Role::Victim),
         ends_by_itself: job.is_some_and(|job| matches!(job.facts.finding.kind, Kind::Backup | Kind::Batch)),
         disks: job.and_then(|job| disks(job, diagnosis)),
+        cpu_rivals: cpu_rivals(diagnosis),
         frozen: frozen(diagnosis, Some(id)),
         holds: job.and_then(|job| job.facts.finding.advice.holds.clone()),
     }
@@ -57,6 +58,12 @@ fn disks(job: &Job, diagnosis: &Diagnosis) -> Option<Vec<Disk>> {
     // What is stacked on disks has no queue of its own: only those with counters count.
     let disks = names.iter().filter_map(|name| of(name));
     Some(disks.map(|disk| Disk { name: disk.name.clone(), scheduler: disk.scheduler.clone() }).collect())
+}
+
+/// Where the units are that wait for a CPU: `/system.slice/shop.service`.
+fn cpu_rivals(diagnosis: &Diagnosis) -> Vec<String> {
+    let short = diagnosis.verdict.contentions().filter(|short| short.resource == Resource::Cpu);
+    short.flat_map(|short| &short.victims).filter_map(|id| id.as_str().strip_prefix("unit:")).map(str::to_owned).collect()
 }
 
 /// Filesystems that somebody waits for because they are frozen. `id`: the job that may have done it.

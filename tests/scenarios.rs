@@ -3,7 +3,7 @@
 //! from sample to verdict is under test.
 //!
 //! ```text
-//! about = "one line"          cpus = 2           busy = 1.9 (CPUs in use; default: what the rows use)
+//! about = "one line"          cpus = 2           busy = 1.9 (CPUs in use; default: what the rows use), idle = 0.0 (default: the rest)
 //! seconds = 3.2, step = 1.0   samples at 0, 0.2, 1.2, 2.2, ...
 //! ordinary_user, stolen = part of a CPU's time that its clock does not count         io_pressure, memory_pressure = percent     memory_mb = 8000 (memory_free_mb can be had)     own = 700 (the pid of whytop)
 //! changes = 2                 the verdict turns at most so often (severity, culprit)

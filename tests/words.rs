@@ -311,6 +311,9 @@ fn what_came_of_it_is_told_in_numbers_without_a_screen_too() {
     // Nobody watched: what is not known is no zero.
     let blind = recovery(&ended(), None, []);
     assert_eq!(blind.sentence(), "before it 38 tasks waited, load 40.1");
+    // Nor has anything come of it yet, a moment after.
+    let hasty = Diagnosis { at: ended().at + std::time::Duration::from_millis(300), ..after(1, 21, &[]) };
+    assert_eq!(recovery(&ended(), None, [hasty]).sentence(), blind.sentence());
     let done = Done { recovery: Some(blind), ..done };
     let json: serde_json::Value = serde_json::from_str(&report::done_json(&Plan::default(), &done, &outage()).unwrap()).unwrap();
     assert_eq!((&json["recovery"]["watched_s"], &json["recovery"]["waiting_after"]), (&0.0.into(), &serde_json::Value::Null));

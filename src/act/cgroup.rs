@@ -21,7 +21,8 @@ const GROUPS: usize = 512;
 /// What stops a group, and tells whether it was told to stop.
 const FREEZE: &str = "cgroup.freeze";
 /// What weighs a group against those beside it.
-const WEIGHTS: [&str; 3] = ["cpu.weight", "io.weight", "io.bfq.weight"];
+const CPU_WEIGHT: &str = "cpu.weight";
+const WEIGHTS: [&str; 3] = [CPU_WEIGHT, "io.weight", "io.bfq.weight"];
 /// The smallest weights there are (`cgroup-v2.rst`: 1 to 10,000, by default 100).
 const SMALLEST: &str = "1";
 
@@ -65,6 +66,23 @@ impl Group {
         Self::at(root, group.to_str()?)
     }
 
+    /// Itself and those it is in, but for the host's own, which has no such file.
+    fn upwards(&self) -> impl Iterator<Item = Self> {
+        self.0.ancestors().take_while(|group| group.join(FREEZE).exists()).map(|group| Self(group.to_owned()))
+    }
+
+    /// The lowest with weights of those that hold these processes and nobody else, itself or above.
+    pub fn weighed(&self, is_ours: impl Fn(&Pid) -> bool) -> Option<Self> {
+        let is_own = |group: &Self| group.processes().is_ok_and(|inside| !inside.is_empty() && inside.iter().all(&is_ours));
+        self.upwards().take_while(is_own).find(Self::has_weights)
+    }
+
+    /// The path of the lowest, itself or above, that gets a share of the CPUs as a whole. `None`: each process gets its own.
+    pub fn shares_cpus(&self, root: &Path) -> Option<String> {
+        let weighed = self.upwards().find(|group| group.0.join(CPU_WEIGHT).exists())?;
+        Some(format!("/{}", weighed.0.strip_prefix(root).ok()?.display()))
+    }
+
     /// The group of this path, as the kernel writes it.
     fn at(root: &Path, path: &str) -> Option<Self> {
         let inside = path.strip_prefix('/')?;
@@ -104,9 +122,7 @@ impl Group {
 
     /// The group that keeps it still: itself, or one above it.
     pub fn frozen(&self) -> Option<Self> {
-        // The host's own has no such file.
-        let groups = self.0.ancestors().take_while(|group| group.join(FREEZE).exists());
-        groups.map(|group| Self(group.to_owned())).find(Self::is_frozen)
+        self.upwards().find(Self::is_frozen)
     }
 
     /// How it is let go by hand.
@@ -194,6 +210,33 @@ mod tests {
         assert_eq!([&cpu, &io].map(|file| fs::read_to_string(file).unwrap()), ["1", "1"]);
         assert!(before.restore());
         assert_eq!([&cpu, &io].map(|file| fs::read_to_string(file).unwrap()), ["250", "100"]);
+    }
+
+    /// As systemd 252 hands the controllers down: slices are weighed, and the services of a slice only where somebody asked for it.
+    #[test]
+    fn the_group_that_is_weighed_may_be_above_the_jobs_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let make = |path: &str, procs: &str, has_weight: bool| {
+            fs::create_dir_all(root.join(path)).unwrap();
+            fs::write(root.join(path).join("cgroup.procs"), procs).unwrap();
+            fs::write(root.join(path).join(FREEZE), "0\n").unwrap();
+            if has_weight {
+                fs::write(root.join(path).join(CPU_WEIGHT), "100\n").unwrap();
+            }
+        };
+        make("system.slice", "", true);
+        make("system.slice/backup.service", "", true);
+        make("system.slice/backup.service/main", "7\n8\n", false);
+        make("system.slice/shop.service", "9\n", false);
+        let [backup, shop] = ["backup.service/main", "shop.service"].map(|name| Group(root.join("system.slice").join(name)));
+        let weighed = |group: &Group, ours: &[Pid]| group.weighed(|pid| ours.contains(pid)).map(|group| group.0);
+        assert_eq!(weighed(&backup, &[7, 8]), Some(root.join("system.slice/backup.service")));
+        assert_eq!(weighed(&backup, &[7]), None, "somebody else is in there");
+        assert_eq!(weighed(&shop, &[9]), None, "the slice holds others");
+        let shares = |group: &Group| group.shares_cpus(root);
+        assert_eq!(shares(&backup).as_deref(), Some("/system.slice/backup.service"));
+        assert_eq!(shares(&shop).as_deref(), Some("/system.slice"));
     }
 
     #[test]

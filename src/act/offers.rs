@@ -3,9 +3,13 @@
 //! Pure: what the screen knew and what [`super::survey`] found come in, the menu comes out. Tested in place.
 
 use super::survey::{AlsoInUnit, Ports, Survey};
+use super::unit::Manager;
 use super::weights::heeds_classes;
 use crate::action::{Action, Aimed, Confirmation, Deed, Offer, Offers, PROOF_SECONDS, Refusal, Signal, Subject};
-use crate::units::count;
+use crate::units::{clean, count};
+
+/// The number of whoever may do all.
+const ROOT: u32 = 0;
 
 /// The whole menu. `survey`: `None` as long as nobody has looked around.
 pub fn of(subject: &Subject, targets: &[Aimed], survey: Option<&Survey>) -> Offers {
@@ -94,6 +98,8 @@ impl Menu<'_> {
             self.stands(Deed::Deprioritised).then(|| "it goes behind everybody else already; undo puts it back".to_owned())
         });
         let mut beware: Vec<String> = without_effect(self.subject);
+        let shares = self.survey.and_then(|survey| survey.shares_cpus.as_deref());
+        beware.extend(among_its_own(self.subject, shares));
         beware.extend(is_shared.then(|| SHARED_SESSION.to_owned()));
         if self.survey.is_some_and(|survey| !survey.is_root) {
             beware.push("It cannot be put back without root: an ordinary user may only lower a priority.".to_owned());
@@ -173,9 +179,13 @@ impl Menu<'_> {
         };
         let facts = self.survey.and_then(|survey| survey.unit.as_ref());
         let restart = facts.and_then(|facts| facts.restart.as_deref());
-        let does = match restart {
-            Some(restart) => format!("systemctl stop {unit}, so that Restart={restart} does not bring it back"),
+        let stop = match self.survey {
+            Some(survey) => survey.manager.command(unit, survey.uid),
             None => format!("systemctl stop {unit}"),
+        };
+        let does = match restart {
+            Some(restart) => format!("{stop}, so that Restart={restart} does not bring it back"),
+            None => stop,
         };
         // What may not be hit process by process may not be hit through systemd either.
         let is_host = |aimed: &Aimed| matches!(aimed.check, Err(Refusal::Own | Refusal::Ancestor | Refusal::Init));
@@ -187,11 +197,13 @@ impl Menu<'_> {
             if !survey.has_systemd {
                 return Some("systemd does not run here: end the job instead".to_owned());
             }
-            if let Some(user) = &survey.user_manager {
-                return Some(format!("it is a unit of {user}'s own: systemctl --user stop {unit}, as {user}"));
-            }
-            if !survey.is_root {
-                return Some(format!("only root may: sudo systemctl stop {unit}"));
+            if !survey.manager.obeys(survey.uid) {
+                return Some(match survey.manager {
+                    Manager::Host => format!("only root may: sudo systemctl stop {unit}"),
+                    Manager::User(user) => {
+                        format!("it is a unit of user {user}'s own: sudo {}", survey.manager.command(unit, ROOT))
+                    }
+                });
             }
             facts.and_then(|facts| facts.why_not.clone())
         });
@@ -291,9 +303,44 @@ impl Menu<'_> {
 pub const SHARED_SESSION: &str =
     "It shares its session with others: niceness counts among those, and not against other sessions (sched_autogroup).";
 
+/// Where niceness says nothing to those who wait for a CPU: they are not in the control group (`shares`) that gets its share as a whole.
+pub fn among_its_own(subject: &Subject, shares: Option<&str>) -> Option<String> {
+    let group = shares?;
+    let is_outside = |path: &str| path.strip_prefix(group).is_none_or(|below| !below.starts_with('/'));
+    let outside = subject.cpu_rivals.iter().find(|path| is_outside(path))?;
+    Some(format!(
+        "Niceness counts within {}: {} is outside of it, and the share of that group as a whole stays as it is.",
+        clean(group),
+        clean(outside.rsplit('/').next().unwrap_or(outside))
+    ))
+}
+
 /// The disks on which the I/O class says nothing, each a sentence.
 pub fn without_effect(subject: &Subject) -> Vec<String> {
     let disks = subject.disks.iter().flatten();
     let deaf = disks.filter_map(|disk| Some((&disk.name, disk.scheduler.as_ref()?))).filter(|(_, name)| !heeds_classes(name));
     deaf.map(|(name, scheduler)| format!("{name} has the scheduler {scheduler}: the I/O class has no effect there.")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slices get their shares as wholes, and the services in one compete by their niceness (systemd 252 on Debian 12).
+    #[test]
+    fn niceness_is_told_to_be_vain_where_those_who_wait_are_in_another_slice() {
+        let rivals =
+            |paths: &[&str]| Subject { cpu_rivals: paths.iter().map(ToString::to_string).collect(), ..Subject::default() };
+        let shop = rivals(&["/system.slice/shop.service"]);
+        let said = among_its_own(&shop, Some("/user.slice"));
+        assert_eq!(
+            said.as_deref(),
+            Some(
+                "Niceness counts within /user.slice: shop.service is outside of it, and the share of that group as a whole stays as it is."
+            )
+        );
+        assert_eq!(among_its_own(&shop, Some("/system.slice")), None);
+        assert!(among_its_own(&shop, Some("/system.slice/shop")).is_some(), "another unit, whose name only begins so");
+        assert_eq!((among_its_own(&shop, None), among_its_own(&rivals(&[]), Some("/user.slice"))), (None, None));
+    }
 }

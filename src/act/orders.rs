@@ -26,7 +26,7 @@ use super::run;
 use super::salvo::Blow;
 use super::stat::{Stat, now_in_ticks};
 use super::survey::Survey;
-use super::unit;
+use super::unit::{self, Manager};
 use super::weights::Before;
 use super::worker::{Busy, Shared, locked};
 use crate::action::{Action, Candidate, Deed, Hit, Order, Outcome, Report, Signal, Standing, Subject};
@@ -127,8 +127,8 @@ fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
     let mut outcome = armed.strike(ticket, Action::Deprioritise, Blow::Lower(&mut before));
     let group = if only { None } else { cgroup::root().and_then(|root| Group::of(&pids, &root)) };
     let hit = |pid: &Pid| outcome.hits.iter().any(|hit| hit.id.pid == *pid && hit.result.is_ok());
-    let is_own = |group: &Group| group.processes().is_ok_and(|inside| !inside.is_empty() && inside.iter().all(hit));
-    let weights = group.filter(is_own).map(|group| group.lower()).unwrap_or_default();
+    let weighed = group.as_ref().and_then(|group| group.weighed(hit));
+    let weights = weighed.as_ref().map(Group::lower).unwrap_or_default();
     let mut sessions = Vec::new();
     if outcome.worked() {
         let hit: Vec<Pid> = outcome.hits.iter().filter(|hit| hit.result.is_ok()).map(|hit| hit.id.pid).collect();
@@ -137,7 +137,12 @@ fn deprioritise(shared: &Shared, ticket: u64, armed: Armed) -> Outcome {
             outcome.notes.push(offers::SHARED_SESSION.trim_end_matches('.').to_owned());
         }
         sessions = groups.lower();
-        outcome.notes.extend(offers::without_effect(&subject).into_iter().map(|note| note.trim_end_matches('.').to_owned()));
+        let above = group.filter(|_| weighed.is_none()).zip(cgroup::root());
+        let above = above.and_then(|(group, root)| group.shares_cpus(&root));
+        let vain = offers::among_its_own(&subject, above.as_deref());
+        outcome
+            .notes
+            .extend(vain.into_iter().chain(offers::without_effect(&subject)).map(|note| note.trim_end_matches('.').to_owned()));
     }
     write_down(
         shared,
@@ -321,8 +326,13 @@ fn elsewhere(shared: &Arc<Shared>, ticket: u64, subject: Subject, action: Action
         let done = match &action {
             Action::Thaw { mount } => run::run("fsfreeze", &["--unfreeze", mount], &tools.search, THAW).map(|_| ()),
             Action::StopUnit { unit } => {
-                outcome.notes.extend(unit::ask(unit, tools).triggers.iter().map(|text| text.trim_end_matches('.').to_owned()));
-                unit::stop(unit, tools)
+                let manager = Manager::of(&subject.job);
+                let stopped = unit::stop(unit, manager, tools);
+                // A timer is due anew when its unit has ended.
+                outcome
+                    .notes
+                    .extend(unit::ask(unit, manager, tools).triggers.iter().map(|text| text.trim_end_matches('.').to_owned()));
+                stopped
             }
             _ => Err("it is done by no other program".to_owned()),
         };

@@ -4,12 +4,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "waiting for a program takes pauses and an end in real time")]
 
+use std::env;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::process::geteuid;
 
 use crate::units::clean;
 
@@ -22,7 +25,7 @@ const BYTES: u64 = 64 * 1024;
 
 /// Where a program is. `None`: not installed.
 pub fn find(program: &str, search: &OsStr) -> Option<PathBuf> {
-    std::env::split_paths(search).map(|folder| folder.join(program)).find(|path| path.is_file())
+    env::split_paths(search).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Runs it and gives what it printed; or why that did not work, cleaned.
@@ -31,6 +34,10 @@ pub fn run(program: &str, arguments: &[&str], search: &OsStr, deadline: Duration
     let mut command = Command::new(path);
     // Answers are read, so they must not depend on the operator's language; and nothing may ask for a password.
     command.args(arguments).env("LC_ALL", "C").env("SYSTEMD_PAGER", "").env("SYSTEMD_COLORS", "0");
+    // Where a user's own service manager listens; `su` does not say.
+    if env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", geteuid().as_raw()));
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{program} could not be started: {error}"))?;
     let end = Instant::now() + deadline;

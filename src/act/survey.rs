@@ -17,7 +17,7 @@ use super::guard::Guard;
 use super::ports;
 use super::run;
 use super::stat::Stat;
-use super::unit::{self, UnitFacts};
+use super::unit::{self, Manager, UnitFacts};
 use crate::action::{Deed, Subject};
 use crate::units::{Pid, ProcessId, clean, count};
 
@@ -86,10 +86,14 @@ pub struct Survey {
     pub sessions: Option<(bool, bool)>,
     /// It has a control group of its own with weights.
     pub has_weights: bool,
+    /// The control group that gets a share of the CPUs as a whole, where others are in there too. `None`: there is none.
+    pub shares_cpus: Option<String>,
     /// Whether systemd is the service manager.
     pub has_systemd: bool,
-    /// The user whose own service manager runs its unit. `None`: the host's.
-    pub user_manager: Option<String>,
+    /// Which service manager runs its unit.
+    pub manager: Manager,
+    /// Who acts.
+    pub uid: u32,
     /// Whether `fsfreeze` is installed. `None`: not looked for yet.
     pub has_fsfreeze: Option<bool>,
     /// Who else would be stopped with its unit.
@@ -104,12 +108,13 @@ impl Survey {
     /// What `/proc` and `/sys` tell. Waits for no disk, and touches no other folder: any of them may lie on a filesystem that hangs.
     pub fn quick(subject: &Subject, held: &[ProcessId], standing: Vec<Deed>, tools: &Tools) -> Self {
         let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
-        let group = cgroup::root().and_then(|root| Group::of(&pids, &root));
+        let root = cgroup::root();
+        let group = root.as_ref().and_then(|root| Group::of(&pids, root));
+        let weighed = group.as_ref().and_then(|group| group.weighed(|pid| pids.contains(pid)));
         let is_frozen = group.as_ref().is_some_and(|group| group.frozen().is_some());
-        let is_own = |group: &Group| group.processes().is_ok_and(|inside| inside.iter().all(|pid| pids.contains(pid)));
         let stopped = |id: &&ProcessId| is_frozen || Stat::read(id.pid).is_ok_and(|stat| stat.is_some_and(|s| s.is_stopped()));
         let guard = Guard::now();
-        let unit = subject.unit.as_deref().zip(cgroup::root()).and_then(|(unit, root)| Group::of_unit(&pids, unit, &root));
+        let unit = subject.unit.as_deref().zip(root.as_ref()).and_then(|(unit, root)| Group::of_unit(&pids, unit, root));
         let in_unit = unit.and_then(|unit| unit.processes().ok()).unwrap_or_default();
         let also_in_unit = if in_unit.iter().any(|pid| *pid > 0 && guard.refuse(*pid).is_some()) {
             Some(AlsoInUnit::Whytop)
@@ -122,9 +127,11 @@ impl Survey {
             stopped: held.iter().filter(stopped).count(),
             standing,
             sessions: None,
-            has_weights: group.is_some_and(|group| is_own(&group) && group.has_weights()),
+            has_weights: weighed.is_some(),
+            shares_cpus: group.filter(|_| weighed.is_none()).zip(root).and_then(|(group, root)| group.shares_cpus(&root)),
             has_systemd: tools.has_systemd,
-            user_manager: user_manager(&subject.job),
+            manager: Manager::of(&subject.job),
+            uid: geteuid().as_raw(),
             has_fsfreeze: None,
             also_in_unit,
             unit: None,
@@ -138,8 +145,10 @@ impl Survey {
         let pids: Vec<Pid> = held.iter().map(|id| id.pid).collect();
         let sessions = autogroup::of(&pids);
         self.sessions = Some((sessions.has_own(), sessions.shared));
-        if let Some(unit) = subject.unit.as_ref().filter(|_| self.has_systemd && self.user_manager.is_none()) {
-            self.unit = Some(unit::ask(unit, tools));
+        if let Some(unit) =
+            subject.unit.as_ref().filter(|_| self.has_systemd && (self.manager == Manager::Host || self.manager.obeys(self.uid)))
+        {
+            self.unit = Some(unit::ask(unit, self.manager, tools));
         }
         if !subject.frozen.mounts.is_empty() {
             self.has_fsfreeze = Some(run::find("fsfreeze", &tools.search).is_some());
@@ -161,26 +170,4 @@ fn others(subject: &Subject, in_unit: &[Pid]) -> Option<String> {
     let more = if more > 0 { format!(" and {} more", count(more, "process")) } else { String::new() };
     let unit = subject.unit.as_ref()?;
     (!named.is_empty()).then(|| format!("Not of this job, but in {unit} too, and stopped with it: {}{more}.", named.join(", ")))
-}
-
-/// The user in `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service`.
-fn user_manager(job: &str) -> Option<String> {
-    let (_, rest) = job.split_once("/user@")?;
-    let (user, below) = rest.split_once(".service")?;
-    // The manager itself is a unit of the host's.
-    below.starts_with('/').then(|| if user == "0" { "root".to_owned() } else { format!("user {user}") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_users_own_units_are_told_from_the_hosts() {
-        let of = |job: &str| user_manager(job);
-        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service/app.slice/b.service").as_deref(), Some("user 7"));
-        assert_eq!(of("unit:/user.slice/user-0.slice/user@0.service/app.slice/b.service").as_deref(), Some("root"));
-        assert_eq!(of("unit:/system.slice/nginx.service"), None);
-        assert_eq!(of("tree:12@77"), None);
-    }
 }

@@ -3,17 +3,65 @@
 //! Asked through `systemctl`, which is the interface that stays the same from version to version. Tested by `tests/act/units.rs` with a
 //! made-up `systemctl`.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use rustix::process::geteuid;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::run;
 use super::survey::Tools;
-use crate::units::clean;
+use crate::units::{clean, span};
 
 /// For how long a question may take. systemd answers in milliseconds unless the host is very sick.
 const ANSWER: Duration = Duration::from_secs(2);
 /// For how long stopping may take before whoever asked is told that it goes on: systemd's own patience before SIGKILL is 90 s.
 const STOP: Duration = Duration::from_secs(100);
+
+/// Which service manager runs a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// The host's.
+    Host,
+    /// That of the user with this number.
+    User(u32),
+}
+
+impl Manager {
+    /// Of `unit:/user.slice/user-1000.slice/user@1000.service/app.slice/backup.service` that of user 1000.
+    pub fn of(job: &str) -> Self {
+        // The manager itself is a unit of the host's.
+        let user = job.split_once("/user@").and_then(|(_, rest)| rest.split_once(".service/"));
+        user.and_then(|(user, _)| user.parse().ok()).map_or(Self::Host, Self::User)
+    }
+
+    /// Whether this user may have it stop a unit.
+    pub fn obeys(self, uid: u32) -> bool {
+        uid == 0 || self == Self::User(uid)
+    }
+
+    /// How it is told, by this user, to stop a unit.
+    pub fn command(self, unit: &str, uid: u32) -> String {
+        [&["systemctl".to_owned()], &*self.options(uid), &["stop".to_owned(), clean(unit)]].concat().join(" ")
+    }
+
+    /// What leads `systemctl` there.
+    fn options(self, uid: u32) -> Vec<String> {
+        match self {
+            Self::Host => Vec::new(),
+            Self::User(user) if user == uid => vec!["--user".to_owned()],
+            Self::User(user) => vec!["--user".to_owned(), "-M".to_owned(), format!("{user}@")],
+        }
+    }
+
+    fn ask(self, arguments: &[&str], tools: &Tools, patience: Duration) -> Result<String, String> {
+        let options = self.options(geteuid().as_raw());
+        let all: Vec<&str> = options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        run::run("systemctl", &all, &tools.search, patience)
+    }
+}
+
+/// What is asked of whoever starts a unit.
+const TRIGGER: &str = "ActiveState,SubState,NextElapseUSecRealtime,NextElapseUSecMonotonic,TimersCalendar,TimersMonotonic";
 
 /// What systemd says of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,48 +75,154 @@ pub struct UnitFacts {
 }
 
 /// Asks for the unit. What is not answered is not known.
-pub fn ask(unit: &str, tools: &Tools) -> UnitFacts {
-    let facts = match show(unit, "LoadState,Restart,TriggeredBy,RefuseManualStop", tools) {
+pub fn ask(unit: &str, manager: Manager, tools: &Tools) -> UnitFacts {
+    let facts = match show(unit, manager, "LoadState,Restart,TriggeredBy,RefuseManualStop", tools) {
         Ok(facts) => facts,
         Err(why) => return UnitFacts { why_not: Some(format!("{why}; end the job instead")), ..UnitFacts::default() },
     };
-    let fact = |name: &str| facts.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let why_not = match (fact("LoadState"), fact("RefuseManualStop")) {
+    let why_not = match (facts.first("LoadState"), facts.first("RefuseManualStop")) {
         (Some("not-found"), _) => Some(format!("systemd knows no {unit}: end the job instead")),
         (_, Some("yes")) => Some(format!("{unit} refuses to be stopped by hand: end the job instead")),
         _ => None,
     };
-    let triggers = fact("TriggeredBy").unwrap_or_default().split_whitespace().map(|by| trigger(by, tools)).collect();
-    UnitFacts { restart: fact("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
+    let by = facts.first("TriggeredBy").unwrap_or_default();
+    let triggers = by.split_whitespace().filter_map(|by| trigger(by, manager, tools)).collect();
+    UnitFacts { restart: facts.first("Restart").filter(|restart| *restart != "no").map(clean), triggers, why_not }
 }
 
-/// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.`
-fn trigger(unit: &str, tools: &Tools) -> String {
-    let name = clean(unit);
-    let remedy = format!("unless that is stopped too: systemctl stop {name}");
-    match unit.rsplit_once('.').map(|(_, kind)| kind) {
-        Some("timer") => {
-            let facts = show(unit, "NextElapseUSecRealtime,NextElapseUSecMonotonic", tools).unwrap_or_default();
-            let next = |name: &str| facts.get(name).filter(|text| !text.is_empty() && *text != "infinity");
-            let when = next("NextElapseUSecRealtime").map(|at| format!(" at {}", clean(at)));
-            let when = when.or_else(|| next("NextElapseUSecMonotonic").map(|up| format!(" {} after boot", clean(up))));
-            format!("{name} starts it again{}, {remedy}.", when.unwrap_or_default())
-        }
-        Some("socket") => format!("{name} starts it again when somebody connects, {remedy}."),
-        Some("path") => format!("{name} starts it again when a file changes, {remedy}."),
-        _ => format!("{name} starts it again, {remedy}."),
+/// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.` `None`: it
+/// does not, for it is stopped already, or was for once.
+fn trigger(unit: &str, manager: Manager, tools: &Tools) -> Option<String> {
+    // Of one that gives no answer it is only known that it is there.
+    let facts = show(unit, manager, TRIGGER, tools).unwrap_or_default();
+    if matches!(facts.first("ActiveState"), Some("inactive" | "failed")) {
+        return None;
+    }
+    let when = match unit.rsplit_once('.').map(|(_, kind)| kind) {
+        Some("timer") => next(&facts, tools)?,
+        Some("socket") => " when somebody connects".to_owned(),
+        Some("path") => " when a file changes".to_owned(),
+        _ => String::new(),
+    };
+    let remedy = manager.command(unit, geteuid().as_raw());
+    Some(format!("{} starts it again{when}, unless that is stopped too: {remedy}.", clean(unit)))
+}
+
+/// When a timer is due. `None`: never again.
+fn next(facts: &Properties, tools: &Tools) -> Option<String> {
+    // While its unit runs, systemd does not say: it finds out when that has ended.
+    let is_running = facts.first("SubState") == Some("running");
+    let due = if is_running { by_settings(facts, tools) } else { by_answer(facts) };
+    let is_over = is_running || facts.first("SubState") == Some("elapsed");
+    (!(due.is_empty() && is_over)).then(|| due.join(" or"))
+}
+
+/// The times that systemd tells.
+fn by_answer(facts: &Properties) -> Vec<String> {
+    let date = facts.first("NextElapseUSecRealtime").map(|at| format!(" at {}", clean(at)));
+    let left = facts.first("NextElapseUSecMonotonic").and_then(|up| seconds(up)?.checked_sub(since_boot()));
+    date.into_iter().chain(left.map(|left| format!(" in {}", span(left as f64)))).collect()
+}
+
+/// The times that it is set to, from now on.
+fn by_settings(facts: &Properties, tools: &Tools) -> Vec<String> {
+    let dates = facts.all("TimersCalendar").filter_map(|timer| setting(timer, "OnCalendar"));
+    let mut due: Vec<String> = dates.map(|dates| due_by(dates, tools)).collect();
+    let spans = [("OnUnitActiveUSec", "its last start"), ("OnUnitInactiveUSec", "it has ended")];
+    for (name, what) in spans {
+        let spans = facts.all("TimersMonotonic").filter_map(|timer| setting(timer, name));
+        due.extend(spans.map(|span| format!(" {} after {what}", clean(span))));
+    }
+    // The others count from boot, or from when the timer itself was started: that is over.
+    due
+}
+
+/// `*-*-* 02:00:00` in `{ OnCalendar=*-*-* 02:00:00 ; next_elapse=… }`
+fn setting<'a>(timer: &'a str, name: &str) -> Option<&'a str> {
+    let value = timer.strip_prefix("{ ")?.strip_prefix(name)?.strip_prefix('=')?;
+    value.split_once(" ;").map(|(value, _)| value)
+}
+
+/// When these dates come next, by systemd's own reading of them, or else the dates as they stand.
+fn due_by(dates: &str, tools: &Tools) -> String {
+    let text = run::run("systemd-analyze", &["calendar", "--", dates], &tools.search, ANSWER).unwrap_or_default();
+    let next = text.lines().find_map(|line| line.trim().strip_prefix("Next elapse: "));
+    next.map_or_else(|| format!(" on {}", clean(dates)), |at| format!(" at {}", clean(at)))
+}
+
+/// The seconds of `1d 1h 7min 50.417541s`. `None`: one of the words is no span.
+fn seconds(span: &str) -> Option<u64> {
+    // As systemd counts: a year has 365.25 days, and a month is the twelfth of it.
+    const UNITS: [(&str, f64); 9] = [
+        ("y", 31_557_600.0),
+        ("month", 2_629_800.0),
+        ("w", 604_800.0),
+        ("d", 86_400.0),
+        ("h", 3600.0),
+        ("min", 60.0),
+        ("s", 1.0),
+        ("ms", 1e-3),
+        ("us", 1e-6),
+    ];
+    let seconds = |word: &str| {
+        let (number, name) = word.split_at(word.find(|letter: char| letter.is_ascii_alphabetic())?);
+        let (_, unit) = UNITS.iter().find(|(known, _)| *known == name)?;
+        Some(number.parse::<f64>().ok()? * unit)
+    };
+    span.split_whitespace().map(seconds).sum::<Option<f64>>().map(|seconds| seconds as u64)
+}
+
+/// By the clock that timers go by: it stands while the host is suspended.
+fn since_boot() -> u64 {
+    clock_gettime(ClockId::Monotonic).tv_sec.cast_unsigned()
+}
+
+/// Properties of a unit: name and value, some more than once.
+#[derive(Default)]
+struct Properties(Vec<(String, String)>);
+
+impl Properties {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `None`: not told, or empty.
+    fn first(&self, name: &'static str) -> Option<&str> {
+        self.all(name).next().filter(|value| !value.is_empty())
     }
 }
 
-/// Properties of a unit, by name.
-fn show(unit: &str, properties: &str, tools: &Tools) -> Result<HashMap<String, String>, String> {
+fn show(unit: &str, manager: Manager, properties: &str, tools: &Tools) -> Result<Properties, String> {
     // `--` keeps a unit whose name begins with a dash from being an option.
-    let text = run::run("systemctl", &["show", "--no-pager", "-p", properties, "--", unit], &tools.search, ANSWER)?;
+    let text = manager.ask(&["show", "--no-pager", "-p", properties, "--", unit], tools, ANSWER)?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+    Ok(Properties(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()))
 }
 
 /// Stops it. Blocks until systemd says that it has stopped.
-pub fn stop(unit: &str, tools: &Tools) -> Result<(), String> {
-    run::run("systemctl", &["stop", "--no-ask-password", "--", unit], &tools.search, STOP).map(|_| ())
+pub fn stop(unit: &str, manager: Manager, tools: &Tools) -> Result<(), String> {
+    manager.ask(&["stop", "--no-ask-password", "--", unit], tools, STOP).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_own_units_are_told_from_the_hosts() {
+        let of = Manager::of;
+        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service/app.slice/b.service"), Manager::User(7));
+        assert_eq!(of("unit:/user.slice/user-7.slice/user@7.service"), Manager::Host);
+        assert_eq!(of("unit:/system.slice/nginx.service"), Manager::Host);
+        assert_eq!(of("tree:12@77"), Manager::Host);
+    }
+
+    #[test]
+    fn each_manager_is_told_by_its_own_command() {
+        assert_eq!(Manager::Host.command("a.timer", 0), "systemctl stop a.timer");
+        assert_eq!(Manager::User(7).command("a.timer", 7), "systemctl --user stop a.timer");
+        assert_eq!(Manager::User(7).command("a.timer", 0), "systemctl --user -M 7@ stop a.timer");
+        assert_eq!([0, 7, 8].map(|uid| Manager::User(7).obeys(uid)), [true, true, false]);
+        assert!(!Manager::Host.obeys(7));
+    }
 }

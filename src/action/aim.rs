@@ -70,6 +70,8 @@ pub struct Subject {
     pub ends_by_itself: bool,
     /// The disks it works on. `None`: not known.
     pub disks: Option<Vec<Disk>>,
+    /// The control groups of the units that wait for a CPU.
+    pub cpu_rivals: Vec<String>,
     /// Filesystems that somebody waits for because they are frozen.
     pub frozen: Frozen,
     /// What stays held while it is paused. A sentence.

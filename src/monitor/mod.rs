@@ -197,7 +197,7 @@ impl Monitor {
         let incumbents: Vec<Incumbent> = self.troubles.iter().filter_map(|trouble| trouble.incumbent.clone()).collect();
         let totals = Totals {
             cpus: self.facts.cpus as f64,
-            cpu_busy: cpu.map(|cpu| cpu.busy),
+            cpu_busy: cpu.map(|cpu| cpu.without_rest(self.facts.cpus as f64)),
             io_hidden: io_hidden && !self.facts.root,
             disk_pressed: blame::disk_pressed(&disks, sample.host.pressure, self.io_stalled(&sample, seconds)),
             memory: sample.host.memory,
@@ -367,6 +367,7 @@ impl Monitor {
         (seconds > 0.0).then_some(())?;
         Some(CpuUse {
             busy: cpus(old.busy, new.busy)?,
+            idle: cpus(old.idle, new.idle),
             iowait: cpus(old.iowait, new.iowait)?,
             steal: cpus(old.steal, new.steal)?,
         })

@@ -95,7 +95,8 @@ fn quitting_in_the_middle_of_a_proof_lets_the_job_go_on() {
     assert!(hands.act(&subject(&job.root()), Action::Prove { seconds: 60 }).worked());
     let begun = Instant::now();
     drop(hands);
-    assert_eq!(state(job.pid()), 'S');
+    // Whoever was just told to go on may run before it sleeps again.
+    assert_ne!(state(job.pid()), 'T');
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 

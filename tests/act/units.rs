@@ -12,23 +12,40 @@ use whytop::action::{Action, Order, Report, Signal, Subject};
 use super::actors::*;
 use super::cgroup::{Group, or_skip};
 
-/// A service that a timer starts, under a systemd of these few lines. What it is asked is written into `asked`.
+/// What systemd 252 says of a timer whose service runs: when it is due is found out when that has ended.
+const RUNNING: &str = "ActiveState=active\nSubState=running\nNextElapseUSecRealtime=\nNextElapseUSecMonotonic=infinity\n";
+const NIGHTLY: &str = "TimersCalendar={ OnCalendar=*-*-* 02:00:00 ; next_elapse=Sat 2026-11-28 02:00:00 UTC }\n";
+
+/// A service that a timer has started, under a systemd of these few lines. What it is asked is written into `asked`, and what it says of a
+/// unit stands in a file of its name.
 fn host(folder: &Path) -> Tools {
-    let systemctl = folder.join("systemctl");
-    let script = format!(
-        "#!/bin/sh\necho \"$*\" >>{}\ncase \"$*\" in\n\
-         *show*nightly.timer) echo 'NextElapseUSecRealtime=Sun 2026-11-29 02:00:00 UTC'; echo NextElapseUSecMonotonic=;;\n\
-         *show*nightly.service) printf 'LoadState=loaded\\nRestart=on-failure\\nTriggeredBy=nightly.timer\\nRefuseManualStop=no\\n';;\n\
-         *show*) printf 'LoadState=not-found\\n';;\n\
-         *stop*nightly.service) ;;\n\
-         *) echo 'Failed to stop x: Access denied' >&2; exit 1;;\nesac\n",
-        folder.join("asked").display()
+    let place = folder.display();
+    let program = |name: &str, script: &str| {
+        fs::write(folder.join(name), format!("#!/bin/sh\necho \"$*\" >>{place}/asked\n{script}")).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    program(
+        "systemctl",
+        &format!(
+            "for unit; do :; done\ncase \"$*\" in\n\
+             *show*) cat {place}/\"$unit\" 2>/dev/null || echo LoadState=not-found;;\n\
+             *stop*nightly.service) mv {place}/due {place}/nightly.timer;;\n\
+             *) echo 'Failed to stop x: Access denied' >&2; exit 1;;\nesac\n"
+        ),
     );
-    fs::write(&systemctl, script).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    program("systemd-analyze", "echo 'Normalized form: *-*-* 02:00:00'; echo '    Next elapse: Sun 2026-11-29 02:00:00 UTC'\n");
+    says(folder, "nightly.service", "LoadState=loaded\nRestart=on-failure\nTriggeredBy=nightly.timer\nRefuseManualStop=no\n");
+    says(folder, "nightly.timer", &format!("{RUNNING}{NIGHTLY}"));
+    let due = "NextElapseUSecRealtime=Sun 2026-11-29 02:03:20 UTC\nNextElapseUSecMonotonic=0\n";
+    says(folder, "due", &format!("ActiveState=active\nSubState=waiting\n{due}{NIGHTLY}"));
     let mut search = folder.as_os_str().to_owned();
     search.push(":/usr/bin:/bin");
     Tools { search, has_systemd: true, ..forgetful() }
+}
+
+/// What systemd says of this unit.
+fn says(folder: &Path, unit: &str, text: &str) {
+    fs::write(folder.join(unit), text).unwrap();
 }
 
 fn unit(job: &Job, name: &str) -> Subject {
@@ -56,9 +73,71 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     assert_eq!(end.beware, ["nightly.service has Restart=on-failure: stop the unit instead.", timer]);
 
     let stopped = hands.act(&nightly, Action::StopUnit { unit: "nightly.service".to_owned() });
-    assert!(stopped.worked() && stopped.to_string().starts_with("nightly.service is stopped; nightly.timer starts"), "{stopped}");
+    // It is asked anew: a timer is due when its service has ended, and then with its random delay.
+    let said = "nightly.service is stopped; nightly.timer starts it again at Sun 2026-11-29 02:03:20 UTC, unless that";
+    assert!(stopped.worked() && stopped.to_string().starts_with(said), "{stopped}");
     let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
-    assert!(asked.ends_with("stop --no-ask-password -- nightly.service\n"), "{asked}");
+    assert!(asked.contains("\nstop --no-ask-password -- nightly.service\n"), "{asked}");
+}
+
+fn of_user_7(unit: &Subject) -> Subject {
+    Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..unit.clone() }
+}
+
+#[test]
+fn a_users_own_unit_is_stopped_by_his_own_manager() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may stop another user's unit");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let theirs = of_user_7(&unit(&job, "nightly.service"));
+    let of = hands.offers(&theirs);
+    let stop = of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap();
+    assert_eq!(stop.does, "systemctl --user -M 7@ stop nightly.service, so that Restart=on-failure does not bring it back");
+    assert!(stop.beware[0].ends_with(": systemctl --user -M 7@ stop nightly.timer."), "{stop:?}");
+    let stopped = hands.act(&theirs, Action::StopUnit { unit: "nightly.service".to_owned() });
+    assert!(stopped.worked(), "{stopped}");
+    let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
+    assert!(asked.contains("\n--user -M 7@ stop --no-ask-password -- nightly.service\n"), "{asked}");
+}
+
+/// As systemd 252 shows them.
+#[test]
+fn a_timer_is_believed_that_it_starts_a_unit_again_only_if_it_does() {
+    if !getuid().is_root() {
+        return println!("skipped: only root may stop a unit of the host's");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::sleeper();
+    let hands = Hands::new(host(folder.path()));
+    let nightly = unit(&job, "nightly.service");
+    let said = |timer: &str| {
+        says(folder.path(), "nightly.timer", timer);
+        let of = hands.offers(&nightly);
+        let beware = &of.find(&Action::StopUnit { unit: "nightly.service".to_owned() }).unwrap().beware;
+        beware
+            .iter()
+            .find_map(|text| Some(text.strip_prefix("nightly.timer starts it again")?.split_once(", unless")?.0.to_owned()))
+    };
+    let set_to = |settings: &str| {
+        let settings = settings.lines().map(|setting| format!("TimersMonotonic={{ {setting} ; next_elapse=0 }}\n"));
+        said(&format!("{RUNNING}{}", settings.collect::<String>()))
+    };
+    assert_eq!(set_to("OnUnitActiveUSec=1h\nOnBootUSec=1min").as_deref(), Some(" 1h after its last start"));
+    assert_eq!(set_to("OnUnitInactiveUSec=1h 30min\nOnActiveUSec=1s").as_deref(), Some(" 1h 30min after it has ended"));
+    // `systemd-run --on-active`, and a timer that was stopped before.
+    assert_eq!(set_to("OnActiveUSec=1s"), None);
+    assert_eq!(said("ActiveState=inactive\nSubState=dead\nNextElapseUSecRealtime=\nNextElapseUSecMonotonic=infinity\n"), None);
+    assert_eq!(said("ActiveState=active\nSubState=elapsed\nNextElapseUSecRealtime=\nNextElapseUSecMonotonic=infinity\n"), None);
+    let waiting = |due: &str| said(&format!("ActiveState=active\nSubState=waiting\nNextElapseUSecRealtime=\n{due}"));
+    // Long after this host will have been started anew.
+    let left = waiting("NextElapseUSecMonotonic=90y 1month 2d 1h 7min 50.417541s\n").unwrap();
+    assert!(left.starts_with(" in 32") && left.ends_with(" h"), "{left}");
+    assert_eq!(waiting("NextElapseUSecMonotonic=soon\n").as_deref(), Some(""));
+    says(folder.path(), "systemd-analyze", "#!/bin/sh\nexit 1\n");
+    assert_eq!(said(&format!("{RUNNING}{NIGHTLY}")).as_deref(), Some(" on *-*-* 02:00:00"));
 }
 
 #[test]
@@ -73,11 +152,9 @@ fn a_unit_that_cannot_be_stopped_says_what_to_do_instead() {
     let nightly = unit(&job, "nightly.service");
     let without = Tools { has_systemd: false, ..host(folder.path()) };
     assert_eq!(why_not(without, &nightly), "systemd does not run here: end the job instead");
-    let users =
-        Subject { job: "unit:/user.slice/user-7.slice/user@7.service/app.slice/nightly.service".to_owned(), ..nightly.clone() };
-    let said = "it is a unit of user 7's own: systemctl --user stop nightly.service, as user 7";
-    assert_eq!(why_not(host(folder.path()), &users), said);
     if !getuid().is_root() {
+        let said = "it is a unit of user 7's own: sudo systemctl --user -M 7@ stop nightly.service";
+        assert_eq!(why_not(host(folder.path()), &of_user_7(&nightly)), said);
         assert_eq!(why_not(host(folder.path()), &nightly), "only root may: sudo systemctl stop nightly.service");
         return;
     }
@@ -156,8 +233,7 @@ fn whoever_quits_does_not_wait_for_a_unit_to_stop() {
     let job = Job::sleeper();
     let hands = Hands::new(host(folder.path()));
     let systemctl = fs::read_to_string(folder.path().join("systemctl")).unwrap();
-    fs::write(folder.path().join("systemctl"), systemctl.replace("*stop*nightly.service) ;;", "*stop*) exec sleep 12;;"))
-        .unwrap();
+    fs::write(folder.path().join("systemctl"), systemctl.replace("*stop*nightly.service) ", "*stop*) exec sleep 12; ")).unwrap();
     hands.order(&unit(&job, "nightly.service"), Order::whole(1, Action::StopUnit { unit: "nightly.service".to_owned() }));
     let asked = || fs::read_to_string(folder.path().join("asked")).unwrap_or_default();
     until("it is asked", || asked().contains("stop --no-ask"));

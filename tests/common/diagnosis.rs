@@ -119,7 +119,7 @@ pub fn around(mut jobs: Vec<Job>) -> Diagnosis {
             always: 0,
             account: None,
         },
-        cpu: Some(CpuUse { busy: cpu, iowait: 0.0, steal: 0.0 }),
+        cpu: Some(CpuUse { busy: cpu, idle: None, iowait: 0.0, steal: 0.0 }),
         pressure: Some(Pressure {
             cpu_some10: 0.4,
             io_some10: 0.1,

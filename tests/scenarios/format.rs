@@ -25,6 +25,7 @@ pub struct Scenario {
     #[serde(default = "two")]
     pub cpus: usize,
     pub busy: Option<f64>,
+    pub idle: Option<f64>,
     #[serde(default = "three")]
     pub seconds: f64,
     #[serde(default = "one")]

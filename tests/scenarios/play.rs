@@ -343,12 +343,13 @@ impl<'a> Play<'a> {
         let all = cpus as f64 * (second + 60.0);
         let used = || rows.map(|row| self.amount(row, row.cpu, row.runs_during, k, |k| self.cpu_factor(row, k))).sum();
         let busy = self.scenario.busy.map_or_else(used, |busy| busy * (second + 60.0)).min(all);
+        let idle = self.scenario.idle.map_or(all - busy, |idle| idle * (second + 60.0));
         let ticks = |seconds: f64| (seconds * TICKS as f64) as u64;
         let pressure = (io_pressure.is_some() || memory_pressure.is_some()) && !self.hides(PRESSURE);
         let (io, memory) = (io_pressure.unwrap_or_default(), memory_pressure.unwrap_or_default());
         Host {
             load: Some(LoadAverage { avg1: self.averages[k], avg5: 2.0, avg15: 1.0 }),
-            cpu: Some(CpuTimes { busy: ticks(busy), idle: ticks(all - busy), iowait: 0, steal: 0 }),
+            cpu: Some(CpuTimes { busy: ticks(busy), idle: ticks(idle), iowait: 0, steal: 0 }),
             pressure: pressure.then_some(Pressure {
                 cpu_some10: 0.0,
                 io_some10: io,

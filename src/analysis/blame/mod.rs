@@ -1,11 +1,12 @@
 //! Blame: joins those who wait with those who take, and says it in one sentence.
 //!
 //! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`memory`] who holds the memory, [`filesystem`] who keeps a
-//! filesystem from answering,
+//! filesystem from answering, [`flush`] whose earlier writes a disk is busy with,
 //! [`cpu`] those that are runnable without a CPU, [`words`] the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
 
 mod cpu;
 mod filesystem;
+mod flush;
 mod memory;
 mod proof;
 mod stuck;

@@ -8,7 +8,7 @@ use compact_str::CompactString;
 
 use super::{
     CULPRIT_SHARE, Case, DISK_BUSY, DISK_NOISE, MOSTLY_MEMORY, Taking, Totals, WATCH_TASKS, WEDGED_SURE, blame_weight,
-    filesystem, is_program, memory, waiting_jobs,
+    filesystem, flush, is_program, memory, waiting_jobs,
 };
 use crate::analysis::diagnosis::{Job, Kind, Resource, WaitGroup, Wedged};
 use crate::analysis::limits::{Limit, Scarce};
@@ -239,6 +239,9 @@ fn case<'a>(
         // them has nothing to do with that (`busy-file-server.toml`, its waits unseen).
         _ => (None, Vec::new()),
     };
+    let on_disks = culprit.is_none() && known == Some(Resource::Disk) && limit.is_none();
+    let writer = on_disks.then(|| flush::writer(jobs, &victims, device, totals)).flatten();
+    let culprit = culprit.or(writer.as_ref().map(|writer| writer.job));
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
     let on_disk = known == Some(Resource::Disk) && limit.is_some();
@@ -246,7 +249,7 @@ fn case<'a>(
     let own_limit = culprit.is_none() && limited;
     let seen = known.is_some_and(|resource| resource != Resource::None);
     let share = culprit.and_then(|i| match known {
-        _ if on_memory && memory::is_reclaim(&jobs[i]) => None,
+        _ if writer.is_some() || on_memory && memory::is_reclaim(&jobs[i]) => None,
         _ if on_memory => memory::share(&jobs[i], limit, totals),
         Some(Resource::Lock | Resource::FrozenFilesystem | Resource::NetworkFilesystem) => None,
         _ => disk_share(jobs, i, device, limit, totals),
@@ -260,6 +263,7 @@ fn case<'a>(
         (Some(_), _, Some(Resource::FrozenFilesystem | Resource::NetworkFilesystem)) => {
             found.as_ref().map_or(0.4, |found| found.sure)
         }
+        (Some(_), ..) if writer.is_some() => flush::SURE,
         (Some(i), ..) if is_for_others(&jobs[i]) || memory::is_reclaim(&jobs[i]) => FOR_OTHERS_SURE,
         (Some(_), Some(share), Some(Resource::Memory)) => (0.6 + 0.4 * share).min(0.95),
         (Some(i), Some(share), Some(_)) => (0.6 + 0.4 * share).min(0.95) * which_disk(&jobs[i], device, totals),
@@ -273,7 +277,7 @@ fn case<'a>(
         _ if culprit.is_some() => Resource::Disk,
         _ => Resource::None,
     };
-    let because = found.map(|found| found.because);
+    let because = found.map(|found| found.because).or(writer.map(|writer| writer.because));
     let Place { device, mount, .. } = place;
     Some(Case {
         resource,

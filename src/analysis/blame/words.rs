@@ -129,6 +129,9 @@ fn taking_words(jobs: &[Job], culprit: usize, case: &Case<'_>, totals: Totals<'_
         (Resource::Disk, Some(share)) if earlier.is_some_and(|earlier| earlier >= CULPRIT_SHARE && share < CULPRIT_SHARE) => {
             format!("took {:.0} % of {disk} a moment ago", earlier.unwrap_or_default() * 100.0)
         }
+        (Resource::Disk, None) if case.because.is_some() => {
+            format!("wrote what the kernel writes out to {disk} now, most likely")
+        }
         (_, Some(share)) => {
             let bytes = job.usage.disk_bytes().map(|bytes| format!(" ({})", rate(bytes))).unwrap_or_default();
             format!("takes {:.0} % of {disk}{bytes}", share * 100.0)

@@ -91,10 +91,21 @@ pub struct AccountLine {
 pub struct CpuUse {
     /// Somebody ran.
     pub busy: f64,
+    /// Nobody wanted to run. `None`: the kernel's count went back, as it may by a little.
+    pub idle: Option<f64>,
     /// Idle with a disk request pending.
     pub iowait: f64,
     /// Taken by the hypervisor; part of `busy`.
     pub steal: f64,
+}
+
+impl CpuUse {
+    /// How many of so many CPUs had no rest. Where a hypervisor takes time without a word, the kernel misses ticks and counts too little of
+    /// what runs, but its idle time comes from a clock: then what was not idle was busy.
+    pub fn without_rest(&self, cpus: f64) -> f64 {
+        let counted = self.idle.map(|idle| self.busy + idle + self.iowait).filter(|counted| *counted > 0.0);
+        counted.map_or(self.busy, |counted| self.busy.max(self.busy / counted * cpus))
+    }
 }
 
 /// What one disk did over the last interval.

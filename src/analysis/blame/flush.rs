@@ -1,0 +1,81 @@
+//! What was written to memory goes to the disk when the kernel gets to it. Meanwhile whoever wrote it does nothing, or waits like all
+//! others, and nobody is seen to take what the disk is busy with.
+//!
+//! Who it was is told by what each has written since it started. Pure. Tested by `tests/scenarios.rs`.
+
+use super::{CULPRIT_SHARE, DISK_NOISE, Totals, WATCH_TASKS, blame_weight, is_program};
+use crate::analysis::diagnosis::{DiskUse, Job, Resource};
+use crate::analysis::storage::is_stacked;
+use crate::units::{bytes, rate, span};
+
+/// Of what a disk takes in, the part that jobs are seen to write at this moment, up to which the kernel catches up with earlier writes.
+const CATCHING_UP: f64 = 0.5;
+/// How much this says: the disk writes for nobody who writes now, and this one wrote enough.
+pub const SURE: f64 = 0.5;
+
+/// Who wrote what the disk takes in now.
+pub struct Writer {
+    pub job: usize,
+    /// The numbers.
+    pub because: String,
+}
+
+/// The job whose earlier writes this disk most likely takes in now, where others than itself wait for it. `None`: those who write now are
+/// enough, or nobody is known to have written that much.
+pub fn writer(jobs: &[Job], victims: &[usize], device: Option<&str>, totals: Totals<'_>) -> Option<Writer> {
+    let asked = |disk: &&DiskUse| device.map_or_else(|| !is_stacked(&disk.name), |name| disk.name == name);
+    let disks = || totals.disks.iter().filter(asked);
+    let taken_in: f64 = disks().map(|disk| disk.write_bytes).sum();
+    let given_out: f64 = disks().map(|disk| disk.read_bytes).sum();
+    let written: f64 = jobs.iter().filter_map(|job| job.usage.write_bytes).sum();
+    // What is swapped out is written for nobody either.
+    if taken_in < DISK_NOISE.max(given_out) || written > taken_in * CATCHING_UP || totals.memory_pressed() {
+        return None;
+    }
+    let others_wait = |i: usize| {
+        let others = victims.iter().filter(|&&v| v != i).map(|&v| jobs[v].usage.stuck);
+        others.sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Disk)
+    };
+    let past = |i: usize| {
+        let past = Past::of(&jobs[i], device, totals)?;
+        (past.rate() >= taken_in * CULPRIT_SHARE && others_wait(i)).then_some((i, past))
+    };
+    let score = |(i, past): &(usize, Past)| past.rate() * blame_weight(jobs[*i].facts.finding.kind);
+    let writers = (0..jobs.len()).filter(|&i| is_program(&jobs[i])).filter_map(past);
+    let (job, past) = writers.max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    let because = format!(
+        "{} has written {} since it started {} ago, and the kernel writes out {}, more than anybody writes now",
+        jobs[job].facts.name,
+        bytes(past.bytes),
+        span(past.seconds),
+        rate(taken_in)
+    );
+    Some(Writer { job, because })
+}
+
+/// What a job's processes have written, as far as that may have gone to this disk.
+struct Past {
+    bytes: f64,
+    seconds: f64,
+}
+
+impl Past {
+    /// `None`: nobody may see it, or it is known to have gone elsewhere, or nobody knows where and there are several disks at it.
+    fn of(job: &Job, device: Option<&str>, totals: Totals<'_>) -> Option<Self> {
+        let members = || job.facts.members.iter().filter_map(|member| totals.table.get(member.id.pid));
+        let written: u64 = members().filter_map(|entry| entry.process.io).map(|io| io.written).sum();
+        let seconds = job.age.filter(|age| *age >= 1.0)?;
+        let several = totals.disks.iter().filter(|disk| !is_stacked(&disk.name) && disk.write_bytes >= DISK_NOISE).count() > 1;
+        let is_here = match (device, &job.disks) {
+            (Some(device), Some(disks)) => disks.iter().any(|disk| disk == device),
+            (_, None) => !several,
+            (None, Some(_)) => true,
+        };
+        is_here.then_some(Self { bytes: written as f64, seconds })
+    }
+
+    /// Bytes per second, over all of its life.
+    fn rate(&self) -> f64 {
+        self.bytes / self.seconds
+    }
+}
