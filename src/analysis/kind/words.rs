@@ -207,11 +207,12 @@ pub fn name_says(name: &str) -> NameSays {
 /// `hdbbackupcheck` and `backupserver` are as good as written apart, where what is glued to the word takes it back.
 fn unglued(word: &str) -> impl Iterator<Item = (&str, bool)> {
     const BACKUP: &str = "backup";
-    let at = word.to_ascii_lowercase().find(BACKUP).unwrap_or_default();
-    let (before, rest) = word.split_at(at);
+    // All of it is ASCII, so it begins and ends between characters.
+    let at = word.as_bytes().windows(BACKUP.len()).position(|part| part.eq_ignore_ascii_case(BACKUP.as_bytes()));
+    let (before, rest) = word.split_at(at.unwrap_or(word.len()));
     let (glued, behind) = rest.split_at(BACKUP.len().min(rest.len()));
     let tells = |part: &str| is_in(&UNDOING, part) || is_in(&THINGS, part) || is_in(&GLUED, part);
-    let apart = contains_ignoring_case(glued, BACKUP) && (is_in(&UNDOING, before) || tells(behind));
+    let apart = at.is_some() && (is_in(&UNDOING, before) || tells(behind));
     let parts = if apart { [(before, false), (glued, false), (behind, true)] } else { [(word, false), ("", false), ("", false)] };
     parts.into_iter().filter(|(part, _)| !part.is_empty())
 }
