@@ -74,11 +74,12 @@ impl<'a> Read<'a, '_> {
         self.serves() && server == worker
     }
 
-    /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`, `systemd-importd` of its own.
+    /// Whether it is the daemon that its unit is called after: `incusd` of `incus.service`. Not by its last letter alone: `upload` of
+    /// `upload.service` ends.
     fn is_its_daemon(&self, reading: &Reading<'a>) -> bool {
         let unit = self.job.unit.and_then(|unit| unit.strip_suffix(".service"));
-        let ours = |stem: &str| unit.is_some_and(|unit| unit == stem || unit == reading.program.name);
-        reading.tool.is_none() && !reading.program.script && reading.program.name.strip_suffix('d').is_some_and(ours)
+        let stem = reading.program.name.strip_suffix('d');
+        reading.tool.is_none() && !reading.program.script && stem.is_some() && stem == unit
     }
 
     /// Whether it is one of the like processes by which a server answers many at once: its parent was started by the same command, or
