@@ -39,9 +39,6 @@ const STARTERS: [&str; 21] = [
 /// Seconds by which a service is older than what it started for a backup.
 const OLDER: f64 = 60.0;
 
-/// Seconds after which a container that a script keeps up is there for more than one run.
-const LONG_UP: f64 = 3600.0;
-
 /// Words in the names of programs that start others by the clock.
 const CLOCKS: [&str; 6] = ["cron", "crond", "supercronic", "ofelia", "sched", "scheduler"];
 
@@ -51,19 +48,37 @@ impl<'a> Read<'a, '_> {
         self.serves() && (reading.is_called_resident() || self.is_its_daemon(reading))
     }
 
-    /// Whether this process came up with its service and was there long before that part, and so is not the part's script. A script takes its
-    /// steps one after the other: unless it has run for a day, or for an hour as a container's first process, it is one that ends.
+    /// Whether this process came up with its service, was there long before that part, and is there for more than it. Its age alone says
+    /// so of a program that has been up for a day and is no script: a script takes its steps one after the other, in any language, and its
+    /// first copy may take days. To end only what it has just started would leave it to start the next.
     pub fn was_there_before(&self, above: usize, part: usize) -> bool {
         let processes = &self.job.processes;
         let (reading, age) = (&self.readings[above], processes[above].age);
-        let older = match self.job.container {
-            _ if !reading.program.shell => OLDER,
-            Some(_) => LONG_UP,
-            None => SETTLED,
-        };
         let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
         let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
-        unasked && !is_named && processes[0].age < age + OLDER && age > processes[part].age + older
+        let settled = !reading.program.script && !reading.program.shell && age > processes[part].age + SETTLED;
+        let old = age > processes[part].age + OLDER;
+        let serves = || settled || self.is_called_server(above) || self.has_others(above, part);
+        unasked && !is_named && processes[0].age < age + OLDER && old && serves()
+    }
+
+    /// Whether it, or what started it, is called a server: `server.js`, `shop-http`.
+    fn is_called_server(&self, at: usize) -> bool {
+        const CALLED: [&str; 7] = ["server", "daemon", "httpd", "http", "web", "api", "wsgi"];
+        let processes = &self.job.processes;
+        let parent = |at: &usize| processes[..*at].iter().position(|other| other.id.pid == processes[*at].parent);
+        std::iter::successors(Some(at), parent).any(|at| {
+            let reading = &self.readings[at];
+            let called = || words(reading.program.name).any(|word| CALLED.iter().any(|known| known.eq_ignore_ascii_case(word)));
+            self.serves() && (reading.role() == Some(Role::Server) && !reading.only_starts() || reading.tool.is_none() && called())
+        })
+    }
+
+    /// Whether several others that it started were there as long before that part: what answers many at once.
+    fn has_others(&self, above: usize, part: usize) -> bool {
+        let processes = &self.job.processes;
+        let old = |other: &&ProcessShape| other.age > processes[part].age + OLDER;
+        processes.iter().filter(|other| other.parent == processes[above].id.pid).filter(old).count() > 1
     }
 
     /// Whether this process was forked by its like, which stays, and says by its title what it is at for it: `pgmoneta: main` and
