@@ -98,7 +98,7 @@ impl<'a> Read<'a, '_> {
     }
 
     /// Whether it is one of the like processes by which a server answers many at once: its parent was started by the same command, or
-    /// several of its children were. A script that forks is not, nor what is called a backup.
+    /// several of its children were. A script that forks is not, unless it is called a server; nor what is called a backup.
     pub fn is_one_of_many(&self, at: usize) -> bool {
         let processes = &self.job.processes;
         let (process, reading) = (&processes[at], &self.readings[at]);
@@ -106,7 +106,8 @@ impl<'a> Read<'a, '_> {
         let is_named = reading.facts.iter().any(|fact| fact.weight > 0.0);
         let by_parent = processes[..at].iter().any(|other| other.id.pid == process.parent && alike(other));
         let children = processes.iter().filter(|other| other.parent == process.id.pid && alike(other)).count();
-        self.serves() && reading.tool.is_none() && !reading.program.shell && !is_named && (by_parent || children > 1)
+        let scripted = reading.program.shell || reading.program.script && !self.is_called_server(at);
+        self.serves() && reading.tool.is_none() && !scripted && !is_named && (by_parent || children > 1)
     }
 
     /// Whether this process and all below it rest while its service works: what it is called says nothing of that work. Not the root,
