@@ -140,15 +140,7 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     // `cron.php` is no cron: a script is not the server that it is called after.
     let named =
         named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
-    let freezes = || {
-        // `cxfreeze /srv/app.py` makes a program.
-        let mut paths = program.args.iter().filter(|arg| arg.starts_with('/')).peekable();
-        let is_freeze = program.name.ends_with("freeze") && !program.name.ends_with("unfreeze");
-        known
-            .find("safefreeze")
-            .filter(|_| is_freeze && paths.peek().is_some() && paths.all(|path| !basename(path).contains('.')))
-    };
-    named.or_else(freezes).or_else(|| {
+    named.or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
         let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
         known.find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
