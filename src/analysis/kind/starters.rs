@@ -62,15 +62,18 @@ impl<'a> Read<'a, '_> {
         unasked && !is_named && processes[0].age < age + OLDER && old && serves()
     }
 
-    /// Whether it, or what started it, is called a server: `server.js`, `shop-http`.
+    /// Whether it, or what started it, is called a server or was told to be one: `server.js`, `shop-http`, `airflow celery worker`.
     fn is_called_server(&self, at: usize) -> bool {
         const CALLED: [&str; 7] = ["server", "daemon", "httpd", "http", "web", "api", "wsgi"];
+        const TOLD: [&str; 8] = ["serve", "server", "webserver", "daemon", "worker", "scheduler", "agent", "queue"];
         let processes = &self.job.processes;
         let parent = |at: &usize| processes[..*at].iter().position(|other| other.id.pid == processes[*at].parent);
         std::iter::successors(Some(at), parent).any(|at| {
             let reading = &self.readings[at];
             let called = || words(reading.program.name).any(|word| CALLED.iter().any(|known| known.eq_ignore_ascii_case(word)));
-            self.serves() && (reading.role() == Some(Role::Server) && !reading.only_starts() || reading.tool.is_none() && called())
+            let told = || reading.program.args.iter().take(2).any(|arg| TOLD.contains(arg));
+            let serves = || reading.tool.is_none() && (called() || told());
+            self.serves() && (reading.role() == Some(Role::Server) && !reading.only_starts() || serves())
         })
     }
 
