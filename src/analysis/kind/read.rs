@@ -209,7 +209,7 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         }
     }
     // What gave itself a title told of its clients, not of its orders.
-    if tool.role == Role::Server
+    if words.orders
         && reading.doing == Doing::Unknown
         && process.argv.len() > 1
         && let Some((doing, order)) = rules::order_of(&reading.program.args)

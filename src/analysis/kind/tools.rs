@@ -127,6 +127,9 @@ pub struct Words {
     /// It does its work itself.
     #[serde(default)]
     pub itself: bool,
+    /// Its own program takes orders instead of serving.
+    #[serde(default)]
+    pub orders: bool,
     /// What it was told is not seen, and data goes through it both ways.
     #[serde(default)]
     pub mover: bool,
