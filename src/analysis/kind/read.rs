@@ -26,6 +26,8 @@ const FOR_DUMPER: f64 = 0.6;
 const ASKS: f64 = 0.6;
 /// The program of a server was told to back up instead of serving.
 const ORDERED: f64 = 0.8;
+/// A tool made for backups has its orders from a file: most are for one, and who called the script something else knows better.
+const ORDERS_UNSEEN: f64 = 0.55;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
@@ -165,6 +167,11 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         if !matches!(doing, Doing::Quiet | Doing::Agent) {
             reading.text = format!("{} runs with '{word}'", clean(called));
         }
+    } else if let Some(word) = words.hidden_orders(args) {
+        reading.doing = Doing::Backup;
+        reading.weight = ORDERS_UNSEEN;
+        reading.open = true;
+        reading.text = format!("{} has orders that are not seen, by '{word}'", clean(called));
     } else if let Some(rule) = words.rule {
         let ruling = rules::apply(rule, reading.program.name, args);
         reading.doing = ruling.doing;
