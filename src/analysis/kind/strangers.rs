@@ -8,7 +8,7 @@ use super::program::{Program, basename, commands};
 use super::read::{Reading, shown};
 use super::rules::Fact;
 use super::tools::Doing;
-use super::words::{name_says, says_backup, words};
+use super::words::{NameSays, name_says, says_backup, words};
 
 /// A program nobody knows was told to `backup`.
 const TOLD_TO: f64 = 0.5;
@@ -30,18 +30,34 @@ const UNDOING_ORDERS: [&str; 16] = [
     "status", "mount", "download",
 ];
 
+/// What the name says of itself, without the ending of a script.
+fn says_by_name(program: &Program) -> NameSays {
+    let name = program.name;
+    name_says(name.rsplit_once('.').map_or(name, |(stem, end)| if end.len() < 4 { stem } else { name }))
+}
+
+/// What serves is the thing that is glued to its name, however much it moves: `backupserver`. What runs to its end backs it up.
+pub fn take_for_what_serves(reading: &mut Reading<'_>) {
+    if reading.tool.is_none() && says_by_name(&reading.program).glued {
+        reading.facts = vec![only_deals(&reading.program)];
+    }
+}
+
+fn only_deals(program: &Program) -> Fact {
+    Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) }
+}
+
 /// A program that nobody knows: its name and its first words.
 pub fn read_stranger(reading: &mut Reading<'_>) {
     reading.open = true;
     let program = &reading.program;
-    let says = name_says(
-        program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
-    );
+    let mut says = says_by_name(program);
+    says.cancelled &= !(says.glued && reading.pace.moves());
     // `backup_and_restore` does what it is told to.
     let told_both =
         words(program.name).any(|word| word == "and" || word == "or") && program.args.first().is_some_and(|arg| says_backup(arg));
     if says.cancelled && says.weight > 0.0 && !told_both {
-        reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
+        reading.facts.push(only_deals(program));
         reading.targets = outputs(program);
         return;
     }

@@ -8,6 +8,7 @@ use super::places::{is_dump, place_says};
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::scale::Scale;
+use super::strangers::take_for_what_serves;
 use super::tools::{Doing, Role};
 use super::words::name_says;
 use super::work;
@@ -150,7 +151,11 @@ impl<'a, 'b> Read<'a, 'b> {
                 readings[child].cover();
             }
         }
-        Self { job, readings }
+        let mut read = Self { job, readings };
+        if read.serves() {
+            read.readings.iter_mut().for_each(take_for_what_serves);
+        }
+        read
     }
 
     /// The topmost process.

@@ -173,12 +173,14 @@ pub struct NameSays {
     pub weight: f64,
     /// A word takes it back.
     pub cancelled: bool,
+    /// Only a thing that is glued to the word does: `backupserver` is one, or backs it up.
+    pub glued: bool,
 }
 
 /// Reads a program's, script's or unit's name.
 pub fn name_says(name: &str) -> NameSays {
     let mut says = NameSays::default();
-    let (mut thing, mut other) = (false, false);
+    let (mut thing, mut stuck, mut other) = (false, false, false);
     for (word, glued) in words(name).flat_map(unglued) {
         let weight = if is_in(&UNDOING, word) {
             says.cancelled = true;
@@ -193,14 +195,17 @@ pub fn name_says(name: &str) -> NameSays {
         } else if is_in(&COPYING, word) {
             NAMED_COPY
         } else {
-            thing |= is_in(&THINGS, word) || glued && is_in(&GLUED, word);
+            thing |= !glued && is_in(&THINGS, word);
+            stuck |= glued && (is_in(&THINGS, word) || is_in(&GLUED, word));
             other |= work::of_word(word).is_some();
             continue;
         };
-        thing = false;
+        (thing, stuck) = (false, false);
         says.weight = says.weight.max(weight);
     }
     says.cancelled |= if says.weight > 0.0 { thing } else { other };
+    says.glued = stuck && !says.cancelled;
+    says.cancelled |= stuck;
     says
 }
 
