@@ -247,7 +247,7 @@ impl<'a, 'b> Read<'a, 'b> {
             scale.put(OTHER_WORK, || other.text.clone());
         }
         if let Some(lead) = lead.map(|(at, _)| &self.readings[at]).filter(|lead| sure && self.rests(lead)) {
-            scale.put(RESTS, || format!("{} has done nothing since it started", lead.called()));
+            scale.put(RESTS, || format!("{} has done next to nothing since it started", lead.called()));
         }
         if sure {
             self.weigh_unit(scale, false);
