@@ -175,7 +175,7 @@ impl Reading<'_> {
     /// Whether a program that nobody knows calls itself one that stays: `backup-daemon`, `VVAgent`, `queue.js`; what is called a backup as
     /// well is rather the worker that makes it (`backup-worker.sh`).
     fn is_called_resident(&self) -> bool {
-        const ENDINGS: [&str; 8] = ["agent", "agentd", "daemon", "sshd", "monitor", "backupd", "ctrl", "ctrls"];
+        const ENDINGS: [&str; 4] = ["agent", "agentd", "daemon", "sshd"];
         const WORDS: [&str; 6] = ["queue", "worker", "consumer", "dispatcher", "launcher", "listener"];
         let name = self.program.name.to_ascii_lowercase();
         // `WALinuxAgent-2.13.1-py3.egg` is as resident as any other version of it.
