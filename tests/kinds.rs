@@ -537,8 +537,28 @@ fn harmless(finding: &Finding) {
 #[test]
 fn any_text_is_survived() {
     const PARTS: [&str; 22] = [
-        "Datenübertragung", "publiées", "1Резерв", "backup", "BackUp", "bäckup", "备份", "é", "\u{1f4be}", "\u{301}", "dump", ".sh", "/", ":", " ",
-        "-", "=", "20", "/dev/st", "@", "'", "$(date",
+        "Datenübertragung",
+        "publiées",
+        "1Резерв",
+        "backup",
+        "BackUp",
+        "bäckup",
+        "备份",
+        "é",
+        "\u{1f4be}",
+        "\u{301}",
+        "dump",
+        ".sh",
+        "/",
+        ":",
+        " ",
+        "-",
+        "=",
+        "20",
+        "/dev/st",
+        "@",
+        "'",
+        "$(date",
     ];
     let known = Catalogue::built_in();
     // Pieces in an order that is the same each time.

@@ -116,9 +116,13 @@ impl<'a> Client<'a> {
         match self.tool {
             Tool::PgDump => self.told.jobs.saturating_add(1),
             Tool::PgBaseBackup => 1,
-            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::Exports(_) | Tool::PackedBy(_) | Tool::DoneBy(_) => {
-                usize::MAX
-            }
+            Tool::DataPump
+            | Tool::Rman
+            | Tool::RedisRdb
+            | Tool::Vzdump
+            | Tool::Exports(_)
+            | Tool::PackedBy(_)
+            | Tool::DoneBy(_) => usize::MAX,
         }
     }
 
