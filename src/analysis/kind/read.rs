@@ -171,7 +171,7 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         reading.doing = Doing::Backup;
         reading.weight = ORDERS_UNSEEN;
         reading.open = true;
-        reading.text = format!("{} has orders that are not seen, by '{word}'", clean(called));
+        reading.text = format!("{} runs with '{word}', and what for is not seen", clean(called));
     } else if let Some(rule) = words.rule {
         let ruling = rules::apply(rule, reading.program.name, args);
         reading.doing = ruling.doing;
