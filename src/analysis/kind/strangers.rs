@@ -36,8 +36,8 @@ fn says_by_name(program: &Program) -> NameSays {
     name_says(name.rsplit_once('.').map_or(name, |(stem, end)| if end.len() < 4 { stem } else { name }))
 }
 
-/// What serves is the thing that is glued to its name, however much it moves: `backupserver`. What runs to its end backs it up.
-pub fn take_for_what_serves(reading: &mut Reading<'_>) {
+/// What serves, or is at rest, is the thing that is glued to its name: `backupserver`. What runs to its end and moves data backs it up.
+pub fn take_for_the_thing(reading: &mut Reading<'_>) {
     if reading.tool.is_none() && says_by_name(&reading.program).glued {
         reading.facts = vec![only_deals(&reading.program)];
     }
@@ -52,7 +52,8 @@ pub fn read_stranger(reading: &mut Reading<'_>) {
     reading.open = true;
     let program = &reading.program;
     let mut says = says_by_name(program);
-    says.cancelled &= !(says.glued && reading.pace.moves());
+    // Whether it does is for whoever sees the whole job: a script's work is done by what it starts.
+    says.cancelled &= !says.glued;
     // `backup_and_restore` does what it is told to.
     let told_both =
         words(program.name).any(|word| word == "and" || word == "or") && program.args.first().is_some_and(|arg| says_backup(arg));

@@ -8,7 +8,7 @@ use super::places::{is_dump, place_says};
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::scale::Scale;
-use super::strangers::take_for_what_serves;
+use super::strangers::take_for_the_thing;
 use super::tools::{Doing, Role};
 use super::words::name_says;
 use super::work;
@@ -152,8 +152,8 @@ impl<'a, 'b> Read<'a, 'b> {
             }
         }
         let mut read = Self { job, readings };
-        if read.serves() {
-            read.readings.iter_mut().for_each(take_for_what_serves);
+        if read.serves() || !read.readings.iter().any(|reading| reading.pace.moves()) {
+            read.readings.iter_mut().for_each(take_for_the_thing);
         }
         read
     }
