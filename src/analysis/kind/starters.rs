@@ -180,7 +180,7 @@ impl Reading<'_> {
         let name = self.program.name.to_ascii_lowercase();
         // `WALinuxAgent-2.13.1-py3.egg` is as resident as any other version of it.
         let versioned = name.match_indices('-').find(|(at, _)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
-        let name = versioned.map_or(name.as_str(), |(at, _)| &name[..at]);
+        let name = versioned.map_or(name.as_str(), |(at, _)| &name[..at]).trim_end_matches(".jar");
         let is_worker = || words(name).any(|word| WORDS.contains(&word)) && self.facts.iter().all(|fact| fact.weight < 0.5);
         let called = ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_worker();
         self.tool.is_none() && (called || self.program.is_told_to_stay())
