@@ -65,23 +65,31 @@ impl<'a> Read<'a, '_> {
     /// Whether it, or what started it, is called a server or was told to be one: `server.js`, `shop-http`, `airflow celery worker`.
     fn is_called_server(&self, at: usize) -> bool {
         const CALLED: [&str; 7] = ["server", "daemon", "httpd", "http", "web", "api", "wsgi"];
-        const TOLD: [&str; 8] = ["serve", "server", "webserver", "daemon", "worker", "scheduler", "agent", "queue"];
+        const TOLD: [&str; 5] = ["serve", "webserver", "daemon", "worker", "scheduler"];
         let processes = &self.job.processes;
         let parent = |at: &usize| processes[..*at].iter().position(|other| other.id.pid == processes[*at].parent);
         std::iter::successors(Some(at), parent).any(|at| {
             let reading = &self.readings[at];
             let called = || words(reading.program.name).any(|word| CALLED.iter().any(|known| known.eq_ignore_ascii_case(word)));
             let told = || reading.program.args.iter().take(2).any(|arg| TOLD.contains(arg));
-            let serves = || reading.tool.is_none() && (called() || told());
+            // `web-dump.sh` dumps the web.
+            let speaks = reading.program.shell || name_says(reading.program.name).weight > 0.0;
+            let serves = || reading.tool.is_none() && !speaks && (called() || told());
             self.serves() && (reading.role() == Some(Role::Server) && !reading.only_starts() || serves())
         })
     }
 
-    /// Whether several others that it started were there as long before that part: what answers many at once.
+    /// Whether several other programs that it started, servers or unknown, were there as long before that part: what looks after many. Not its
+    /// own forks, other copies, or what its output goes through: a script has such too.
     fn has_others(&self, above: usize, part: usize) -> bool {
         let processes = &self.job.processes;
-        let old = |other: &&ProcessShape| other.age > processes[part].age + OLDER;
-        processes.iter().filter(|other| other.parent == processes[above].id.pid).filter(old).count() > 1
+        let (started, own) = (processes[above].id.pid, processes[above].argv);
+        let looked_after = |(other, reading): &(&ProcessShape, &Reading)| {
+            let stays = reading.role().is_none_or(|role| role == Role::Server) && !reading.program.shell && !reading.program.bare;
+            let copies = reading.doing == Doing::Backup || reading.facts.iter().any(|fact| fact.weight > 0.0);
+            other.parent == started && other.argv != own && other.age > processes[part].age + OLDER && stays && !copies
+        };
+        processes.iter().zip(&self.readings).filter(looked_after).count() > 1
     }
 
     /// Whether this process was forked by its like, which stays, and says by its title what it is at for it: `pgmoneta: main` and
