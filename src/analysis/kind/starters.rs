@@ -56,7 +56,8 @@ impl<'a> Read<'a, '_> {
         let (reading, age) = (&self.readings[above], processes[above].age);
         let unasked = !matches!(self.job.launcher, Launcher::Shell | Launcher::Automation);
         let is_named = reading.facts.iter().any(|fact| fact.weight >= 0.5);
-        let settled = !reading.program.script && !reading.program.shell && age > processes[part].age + SETTLED;
+        let program = &reading.program;
+        let settled = !program.script && !program.shell && !program.bare && age > processes[part].age + SETTLED;
         let old = age > processes[part].age + OLDER;
         let serves = || settled || self.is_called_server(above) || self.has_others(above, part);
         unasked && !is_named && processes[0].age < age + OLDER && old && serves()
