@@ -73,6 +73,24 @@ pub struct Entry {
     pub strength: f64,
 }
 
+/// Types of file systems whose files are on another host's disk.
+const AWAY: [&str; 14] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ceph",
+    "davfs",
+    "9p",
+    "afs",
+    "fuse.sshfs",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.davfs2",
+    "fuse.curlftpfs",
+];
+
 /// A process's open files, by what they are open for.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -311,6 +329,11 @@ impl Table {
         sum.written_any = sum.written_any.saturating_add(io.written_any);
     }
 
+    /// Whether files of this host may be on another one's disk.
+    pub fn has_files_away(&self) -> bool {
+        self.storage.mounts.iter().any(|mount| AWAY.contains(&mount.kind.as_str()))
+    }
+
     /// The process that has this number now.
     pub fn get(&self, pid: Pid) -> Option<&Entry> {
         self.entries.get(&pid).map(AsRef::as_ref)
@@ -426,24 +449,8 @@ fn without(moved: IoBytes, inherited: &mut IoBytes) -> IoBytes {
 
 /// A file on another host's disk, with what is mounted there: `/mnt/n/site.tar (nas:/export)`.
 fn away(storage: &Storage, file: &OpenFile) -> Option<String> {
-    const KINDS: [&str; 14] = [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "ceph",
-        "davfs",
-        "9p",
-        "afs",
-        "fuse.sshfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.davfs2",
-        "fuse.curlftpfs",
-    ];
     let mount = file.file.mount.and_then(|id| storage.mount(id))?;
-    KINDS.contains(&mount.kind.as_str()).then(|| format!("{} ({})", file.file.path, mount.source))
+    AWAY.contains(&mount.kind.as_str()).then(|| format!("{} ({})", file.file.path, mount.source))
 }
 
 /// Paths of files that are written and stand further now than at the look before.

@@ -1,8 +1,8 @@
 //! Blame: joins those who wait with those who take, and says it in one sentence.
 //!
 //! Pure. [`stuck`] has the tasks in uninterruptible sleep and what keeps them there, [`memory`] who holds the memory, [`filesystem`] who keeps a
-//! filesystem from answering, [`flush`] whose earlier writes a disk is busy with,
-//! [`cpu`] those that are runnable without a CPU, [`words`] the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
+//! filesystem from answering, [`flush`] whose earlier writes a disk is busy with, [`cpu`] those that are runnable without a CPU, [`words`]
+//! the sentence, [`proof`] the numbers behind it. Every threshold is a constant, and `tests/scenarios.rs` pins it.
 
 mod cpu;
 mod filesystem;
@@ -37,6 +37,8 @@ const GOING_ON: f64 = 0.6;
 /// Somebody else has to take this much more than the one who stands accused, once the rates hold nothing of before that accusation: whoever
 /// was busy first is no culprit of what came a second later (`hog-a-second-later.toml`).
 const INCUMBENT: f64 = 1.5;
+/// And before that, this much: two that take turns at being a little ahead do not take turns at being accused (`now-one-now-the-other.toml`).
+const NEW_INCUMBENT: f64 = 1.2;
 /// How sure it is that a process whose command line does not come holds its `mmap_lock`.
 const WEDGED_SURE: f64 = 0.8;
 /// Disk traffic below this is no reason for anybody to wait, in bytes per second: a slow disk does ten times as much.
@@ -258,11 +260,12 @@ impl<S: Fn(usize) -> f64> Taking<'_, S> {
         };
         let candidates: Vec<usize> = everybody().filter(|&i| may_be(i)).filter(takes).collect();
         let score = |i: usize| self.share(i) * blame_weight(self.jobs[i].facts.finding.kind);
-        let settled = |i: usize| {
-            let incumbent = self.totals.incumbent(&self.jobs[i], self.resource, self.device);
-            incumbent.is_some_and(|incumbent| incumbent.accused >= FULL_WINDOW)
+        let bonus = |i: usize| match self.totals.incumbent(&self.jobs[i], self.resource, self.device) {
+            Some(incumbent) if incumbent.accused >= FULL_WINDOW => INCUMBENT,
+            Some(_) => NEW_INCUMBENT,
+            None => 1.0,
         };
-        let standing = |i: usize| score(i) * if settled(i) { INCUMBENT } else { 1.0 };
+        let standing = |i: usize| score(i) * bonus(i);
         let culprit = candidates.iter().copied().max_by(|&a, &b| standing(a).total_cmp(&standing(b)))?;
         let mut also: Vec<usize> =
             candidates.into_iter().filter(|&i| i != culprit && score(i) >= score(culprit) * ALSO_OF_CULPRIT).collect();

@@ -9,8 +9,11 @@ use crate::units::{count, rate};
 /// From this many waiting tasks on (an average over the window) it is contention. One or two tasks wait on any host that works.
 const CONTENTION_TASKS: f64 = 2.0;
 /// And from this many for each CPU on where they wait for one: a host of two has few tasks that could run, and whoever waits there waits long
-/// (`two-cpus-and-a-backup.toml`).
+/// (`two-cpus-and-a-backup.toml`). Never from less than one on.
 const CONTENTION_OF_A_CPU: f64 = 0.5;
+/// Where so few wait, whoever is accused of it takes this many times what the one has who waits most, or is work that can wait: of two equals
+/// neither robs the other (`two-equals-on-two-cpus.toml`).
+const MORE_THAN_VICTIM: f64 = 2.0;
 
 /// Memory that is taken faster than this is worth a word, in bytes per second: a job of a fair size fills a host with it within minutes.
 const MUCH_GROWTH: f64 = 10_000_000.0;
@@ -37,8 +40,8 @@ pub fn blocked(wedged: &Wedged) -> Contention {
 /// Puts a case into words.
 pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'_>) -> Contention {
     let beyond_dispute = matches!(case.resource, Resource::FrozenFilesystem | Resource::NetworkFilesystem) && !case.answers;
-    let many =
-        if case.resource == Resource::Cpu { CONTENTION_TASKS.min(CONTENTION_OF_A_CPU * totals.cpus) } else { CONTENTION_TASKS };
+    let few_cpus = (CONTENTION_OF_A_CPU * totals.cpus).clamp(1.0, CONTENTION_TASKS);
+    let many = if robs_on_few_cpus(jobs, case) { few_cpus } else { CONTENTION_TASKS };
     let least = totals.least(many, case.resource);
     let severity =
         if case.waiting >= least && (case.culprit.is_some() || beyond_dispute) { Severity::Contention } else { Severity::Watch };
@@ -89,6 +92,16 @@ pub fn tell(jobs: &[Job], waits: &[WaitGroup], case: &Case<'_>, totals: Totals<'
         waiting: waiting(jobs, &case.victims, case.resource),
         evidence: proof::proof(jobs, waits, case, totals),
     }
+}
+
+/// Whether somebody who could be spared, or takes far more than they have, has the CPUs that a few wait for.
+fn robs_on_few_cpus(jobs: &[Job], case: &Case<'_>) -> bool {
+    let cores = |i: usize| jobs[i].usage.cpu_cores.unwrap_or_default();
+    let robs = |i: usize| {
+        let spared = matches!(jobs[i].facts.finding.kind, Kind::Backup | Kind::Batch);
+        spared || case.victims.first().is_some_and(|&victim| cores(i) >= MORE_THAN_VICTIM * cores(victim))
+    };
+    case.resource == Resource::Cpu && case.culprit.is_some_and(robs)
 }
 
 /// `the backup nightly.sh (tar)`
