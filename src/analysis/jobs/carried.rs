@@ -116,13 +116,9 @@ impl<'a> Client<'a> {
         match self.tool {
             Tool::PgDump => self.told.jobs.saturating_add(1),
             Tool::PgBaseBackup => 1,
-            Tool::DataPump
-            | Tool::Rman
-            | Tool::RedisRdb
-            | Tool::Vzdump
-            | Tool::Exports(_)
-            | Tool::PackedBy(_)
-            | Tool::DoneBy(_) => usize::MAX,
+            // What packs, and what compresses that.
+            Tool::Exports(_) => 2,
+            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) | Tool::DoneBy(_) => usize::MAX,
         }
     }
 
@@ -356,20 +352,21 @@ fn exported(entry: &Entry) -> Option<&str> {
     (!name.is_empty() && !name.contains(':')).then_some(name)
 }
 
-/// Whether the daemon packs this container by it: the container stands in a path that it was told of, or it compresses what such a one
-/// packs, begun with it by the same parent. The daemon copies other containers at the same time.
+/// Whether the daemon packs this container by it: the container stands in a path that it was told of; or it compresses what the daemon
+/// packs itself, or another that it began with it, and that is no other container. The daemon copies others at the same time.
 fn packs(table: &Table, worker: &Entry, container: &str) -> bool {
     const DAEMONS: [&str; 2] = ["incusd", "lxd"];
     let ours = |entry: &Entry| is_packer(entry) && is_below(table, entry, &DAEMONS);
     // In a project other than the first, `shop_web1`.
     let is_name = |part: &str| part == container || part.strip_suffix(container).is_some_and(|project| project.ends_with('_'));
     let names = |entry: &Entry| argv(entry).iter().any(|arg| arg.split('/').skip(1).any(is_name));
-    let is_bare = argv(worker).iter().skip(1).all(|arg| !arg.contains('/'));
+    let is_bare = |entry: &Entry| argv(entry).iter().skip(1).all(|arg| !arg.contains('/'));
     let begun_with = |other: &Entry| {
         let (one, other) = (&worker.process, &other.process);
         one.parent == other.parent && one.id.start.abs_diff(other.id.start) <= TOGETHER
     };
-    ours(worker) && (names(worker) || is_bare && table.iter().any(|other| begun_with(other) && ours(other) && names(other)))
+    let mut beside = table.iter().filter(|other| begun_with(other) && ours(other) && !is_bare(other));
+    ours(worker) && (names(worker) || is_bare(worker) && beside.all(names))
 }
 
 /// Whether it packs, compresses or copies, by its name.
