@@ -533,6 +533,83 @@ fn harmless(finding: &Finding) {
     }
 }
 
+/// A process may be called anything; one name that the reading does not survive would blind whytop.
+#[test]
+fn any_text_is_survived() {
+    const PARTS: [&str; 22] = [
+        "Datenübertragung",
+        "publiées",
+        "1Резерв",
+        "backup",
+        "BackUp",
+        "bäckup",
+        "备份",
+        "é",
+        "\u{1f4be}",
+        "\u{301}",
+        "dump",
+        ".sh",
+        "/",
+        ":",
+        " ",
+        "-",
+        "=",
+        "20",
+        "/dev/st",
+        "@",
+        "'",
+        "$(date",
+    ];
+    let known = Catalogue::built_in();
+    // Pieces in an order that is the same each time.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut text = || {
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        (0..next() % 5).map(|_| PARTS[next() % PARTS.len()]).collect::<String>()
+    };
+    let whole = PARTS.iter().map(|part| (*part).to_owned());
+    let texts: Vec<String> = whole.chain(std::iter::repeat_with(&mut text).take(3000)).collect();
+    for (at, name) in texts.iter().enumerate() {
+        let other = |step: usize| texts[(at * 7 + step) % texts.len()].clone();
+        let argv = match at % 4 {
+            0 => vec![name.clone(), other(1), other(2)],
+            1 => vec!["python3".into(), format!("/opt/{name}"), other(1)],
+            2 => vec!["sh".into(), "-c".into(), format!("{name} {} > {}", other(1), other(2))],
+            _ => vec![["rsync", "tar", "ssh", "dd", "rclone", "curl"][at / 4 % 6].to_owned(), name.clone(), other(1), other(2)],
+        };
+        let paths = vec![format!("/{}", other(3)), other(4), format!("/mnt/{}", other(5))];
+        let owned = Owned {
+            pid: 7,
+            parent: 1,
+            comm: name.clone(),
+            argv,
+            exe: Some(format!("/usr/bin/{}", other(6))),
+            user: Some(other(2)),
+            terminal: false,
+            age: 90.0,
+            cores: 0.5,
+            io: Some((20.0, 9.0)),
+            waiting: 0.0,
+            reads: paths.clone(),
+            writes: paths.clone(),
+            away: Vec::new(),
+            grows: Vec::new(),
+            nice: 0,
+        };
+        let unit = format!("{}.service", other(1));
+        let launcher = if at % 2 == 0 { Launcher::ServiceManager } else { Launcher::Cron };
+        let job = JobShape { processes: vec![owned.shape()], unit: Some(&unit), container: None, launcher };
+        judge(&job, &known);
+        backup_part(&job, &known);
+        backup_strength(&job.processes[0], &known);
+    }
+}
+
 #[test]
 fn odd_shapes_are_survived() {
     let empty = JobShape { processes: Vec::new(), unit: None, container: None, launcher: Launcher::Unknown };

@@ -141,17 +141,20 @@ fn launches(process: &Extra) -> bool {
 }
 
 /// Both were written without knowledge of the rules. `hosts.jsonl` was looked at while weights were chosen; the last two sets,
-/// `hosts-last.jsonl`, once their scores were noted: 59 of 63 and 61 of 65 backups, two and six false alarms, the right root in 0.90 and 0.93.
-/// What is not read here of a process table was left out.
+/// `hosts-last.jsonl`, once their scores were noted: 62 of 64 and 60 of 63 backups, two and three false alarms, the right root in 0.95 and 0.97.
+/// What is not read here of a process table was left out. No age is told there: all that is old together is the first look, and two minutes
+/// from each process to what it started are the second, as the steps of a script are.
 #[test]
 fn whole_hosts() {
-    let everything = Sight { files: true, arguments: true, age: 60.0, step: 0.0 };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds");
-    for (name, least) in [("hosts", 0.95), ("hosts-last", 0.95)] {
-        let sum = play_all(&folder.join(name).with_extension("jsonl"), &everything);
-        println!("{name}: {sum}");
-        assert!(sum.precision() >= 0.97 && sum.recall() >= least, "see above");
-        assert!(sum.whole() >= 0.9, "see above");
+    for (step, least, whole) in [(0.0, 0.97, 0.95), (120.0, 0.96, 0.93)] {
+        let everything = Sight { files: true, arguments: true, age: 60.0, step };
+        for name in ["hosts", "hosts-last"] {
+            let sum = play_all(&folder.join(name).with_extension("jsonl"), &everything);
+            println!("{name}, each {step} s younger than its parent: {sum}");
+            assert!(sum.precision() >= 0.97 && sum.recall() >= least, "see above");
+            assert!(sum.whole() >= whole, "see above");
+        }
     }
 }
 

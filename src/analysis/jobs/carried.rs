@@ -1,6 +1,6 @@
 //! What works for a job and is not to be hit with it: the backend that reads the tables for `pg_dump`, the worker of Oracle's data pump,
-//! the machine that `vzdump` copies, the `tar` by which a daemon packs a container for `incus export`. It counts in what the job takes, is shown with it, and gets none of its signals: to kill a backend of
-//! `PostgreSQL` restarts the whole cluster.
+//! the machine that `vzdump` copies, the `tar` by which a daemon packs a container for `incus export`. It counts in what the job takes, is
+//! shown with it, and gets none of its signals: to kill a backend of `PostgreSQL` restarts the whole cluster.
 //!
 //! Pure. Known by the title that a server gives its process, by when it started, and by what the client was told. A site's own backends
 //! look the same: a client gets no more than it asks for. Where a server's threads do the work (`MySQL`, SQL Server) nothing is told: they
@@ -20,6 +20,9 @@ const SLACK: f64 = 2.0;
 /// opens as it begins are taken for its own.
 const AT_ONCE: f64 = 10.0;
 
+/// Clock ticks within which a daemon starts what packs and what compresses that.
+const TOGETHER: u64 = 200;
+
 /// Every process that works for a client on this host, with the client's number.
 pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid> {
     let mut clients: Vec<Client> = table.iter().filter_map(Client::of).collect();
@@ -36,7 +39,7 @@ pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid
             let began = client.entry.process.id.start;
             let apart = id.start.abs_diff(began);
             let in_time = match client.tool {
-                Tool::Vzdump => true,
+                Tool::Vzdump | Tool::DoneBy(_) => true,
                 Tool::Rman => id.start + slack >= began && apart <= at_once,
                 _ => id.start + slack >= began,
             };
@@ -63,20 +66,24 @@ pub fn clients(table: &Table, ticks_per_second: u64) -> FxHashMap<ProcessId, Pid
 /// A program that others work for.
 struct Client<'a> {
     entry: &'a Entry,
-    tool: Tool,
+    tool: Tool<'a>,
     told: Told<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Tool {
+enum Tool<'a> {
     PgDump,
     PgBaseBackup,
     DataPump,
     Rman,
     RedisRdb,
     Vzdump,
+    /// A container is packed by the daemon that keeps it.
+    Exports(&'a str),
     /// A client whose daemon packs for it.
     PackedBy(&'static [&'static str]),
+    /// A client of a daemon that works for its user alone.
+    DoneBy(&'static str),
 }
 
 impl<'a> Client<'a> {
@@ -88,7 +95,11 @@ impl<'a> Client<'a> {
             "expdp" | "impdp" => Tool::DataPump,
             "rman" => Tool::Rman,
             "redis-cli" | "valkey-cli" if argv(entry).iter().any(|arg| arg == "--rdb") => Tool::RedisRdb,
-            "incus" | "lxc" if is_told(entry, &["export"]) => Tool::PackedBy(&["incusd", "lxd"]),
+            "incus" | "lxc" if is_told(entry, &["export"]) => Tool::Exports(exported(entry)?),
+            "VBoxManage" | "vboxmanage" if is_told(entry, &["export"]) => Tool::DoneBy("VBoxSVC"),
+            "hdbsql" if argv(entry).iter().any(|arg| arg.starts_with("BACKUP DATA")) => {
+                Tool::PackedBy(&["hdbindexserver", "hdbnameserver"])
+            }
             "snap" if is_told(entry, &["save"]) => Tool::PackedBy(&["snapd"]),
             "machinectl" if is_told(entry, &["export-tar", "export-raw"]) => {
                 Tool::PackedBy(&["systemd-importd", "systemd-import"])
@@ -105,7 +116,9 @@ impl<'a> Client<'a> {
         match self.tool {
             Tool::PgDump => self.told.jobs.saturating_add(1),
             Tool::PgBaseBackup => 1,
-            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) => usize::MAX,
+            // What packs, and what compresses that.
+            Tool::Exports(_) => 2,
+            Tool::DataPump | Tool::Rman | Tool::RedisRdb | Tool::Vzdump | Tool::PackedBy(_) | Tool::DoneBy(_) => usize::MAX,
         }
     }
 
@@ -124,6 +137,8 @@ impl<'a> Client<'a> {
             Tool::DataPump => name.starts_with("ora_dm") || name.starts_with("ora_dw"),
             Tool::Rman => title(worker).starts_with("oracle") && title(worker).contains("(LOCAL=YES)"),
             Tool::RedisRdb => title(worker).starts_with("redis-rdb-to-slaves"),
+            Tool::DoneBy(daemon) => name == daemon && worker.member.user == self.entry.member.user,
+            Tool::Exports(container) => packs(table, worker, container),
             Tool::PackedBy(daemons) => is_packer(worker) && is_below(table, worker, daemons),
             Tool::Vzdump => {
                 // `task UPID:NODE:PID:PSTART:START:vzdump:101:root@pam:`.
@@ -137,7 +152,7 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Tool {
+impl Tool<'_> {
     /// The options that take a value, which is then no name of a database: letters, and words.
     fn valued(self) -> (&'static str, &'static [&'static str]) {
         match self {
@@ -178,7 +193,7 @@ impl Tool {
             ),
             Self::PgBaseBackup => ("DFrtTXZclSidhpsU", &["dbname", "host", "username"]),
             Self::RedisRdb => ("hptsaurindDX", &[]),
-            Self::DataPump | Self::Rman | Self::Vzdump | Self::PackedBy(_) => ("", &[]),
+            Self::DataPump | Self::Rman | Self::Vzdump | Self::Exports(_) | Self::PackedBy(_) | Self::DoneBy(_) => ("", &[]),
         }
     }
 }
@@ -311,13 +326,52 @@ fn argv(entry: &Entry) -> &[String] {
 
 /// Whether one of these stands in front among its arguments.
 fn is_told(entry: &Entry, orders: &[&str]) -> bool {
-    let first = argv(entry).iter().skip(1).find(|arg| !arg.starts_with('-'));
-    first.is_some_and(|order| orders.contains(&order.as_str()))
+    told(entry).next().is_some_and(|order| orders.contains(&order))
+}
+
+/// Its arguments without options and their values.
+fn told(entry: &Entry) -> impl Iterator<Item = &str> {
+    const VALUED: [&str; 2] = ["--project", "--compression"];
+    let mut rest = argv(entry).iter().skip(1).map(String::as_str);
+    std::iter::from_fn(move || {
+        loop {
+            let arg = rest.next()?;
+            if VALUED.contains(&arg) {
+                rest.next();
+            } else if !arg.starts_with('-') {
+                return Some(arg);
+            }
+        }
+    })
+}
+
+/// The container that `incus export` asks this host's daemon for: `web1`, `local:web1`. That of another host is packed there.
+fn exported(entry: &Entry) -> Option<&str> {
+    let container = told(entry).nth(1)?;
+    let name = container.strip_prefix("local:").unwrap_or(container);
+    (!name.is_empty() && !name.contains(':')).then_some(name)
+}
+
+/// Whether the daemon packs this container by it: the container stands in a path that it was told of; or it compresses what the daemon
+/// packs itself, or another that it began with it, and that is no other container. The daemon copies others at the same time.
+fn packs(table: &Table, worker: &Entry, container: &str) -> bool {
+    const DAEMONS: [&str; 2] = ["incusd", "lxd"];
+    let ours = |entry: &Entry| is_packer(entry) && is_below(table, entry, &DAEMONS);
+    // In a project other than the first, `shop_web1`.
+    let is_name = |part: &str| part == container || part.strip_suffix(container).is_some_and(|project| project.ends_with('_'));
+    let names = |entry: &Entry| argv(entry).iter().any(|arg| arg.split('/').skip(1).any(is_name));
+    let is_bare = |entry: &Entry| argv(entry).iter().skip(1).all(|arg| !arg.contains('/'));
+    let begun_with = |other: &Entry| {
+        let (one, other) = (&worker.process, &other.process);
+        one.parent == other.parent && one.id.start.abs_diff(other.id.start) <= TOGETHER
+    };
+    let mut beside = table.iter().filter(|other| begun_with(other) && ours(other) && !is_bare(other));
+    ours(worker) && (names(worker) || is_bare(worker) && beside.all(names))
 }
 
 /// Whether it packs, compresses or copies, by its name.
 fn is_packer(worker: &Entry) -> bool {
-    const PACKERS: [&str; 15] = [
+    const PACKERS: [&str; 16] = [
         "tar",
         "bsdtar",
         "(sd-tar)",
@@ -333,6 +387,7 @@ fn is_packer(worker: &Entry) -> bool {
         "btrfs",
         "zfs",
         "systemd-export",
+        "hdbbackint",
     ];
     PACKERS.contains(&worker.process.comm.as_str())
 }

@@ -6,8 +6,9 @@
 
 use crate::analysis::jobs::assign::Draft;
 use crate::analysis::jobs::standing::Origin;
-use crate::analysis::jobs::{Scene, in_tree_order};
+use crate::analysis::jobs::{Scene, in_tree_order, launcher};
 use crate::analysis::kind;
+use crate::analysis::name::base;
 use crate::analysis::table::Entry;
 use crate::units::Pid;
 
@@ -39,5 +40,11 @@ fn is_worker(scene: &Scene, draft: &Draft, client: &Entry) -> bool {
     let own = root.identity.as_ref().map(|identity| identity.argv.as_slice());
     // An image may have a program of its own, that is given the words behind its name.
     let same = own.zip(command).is_some_and(|(own, command)| own == command || own.len() > 1 && own[1..] == *command);
-    inside && same && root.process.id.start >= client.process.id.start
+    // A shell that was given one command became it.
+    let became = || {
+        let Some([shell, option, line]) = command else { return false };
+        let is_shell = launcher::is_shell(base(shell)) && matches!(option.as_str(), "-c" | "-lc");
+        is_shell && own.is_some_and(|own| own.iter().map(String::as_str).eq(line.split_whitespace()))
+    };
+    inside && (same || became()) && root.process.id.start >= client.process.id.start
 }

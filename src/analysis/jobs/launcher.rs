@@ -93,9 +93,14 @@ const RUNNERS: [&str; 12] = [
 
 /// Whether this is a runner that Java runs: an agent of Jenkins, `TeamCity`, Bamboo or `GoCD`.
 fn runs_jobs(argv: &[String]) -> bool {
-    const JARS: [&str; 5] = ["remoting.jar", "agent.jar", "slave.jar", "swarm-client.jar", "agent-bootstrapper.jar"];
+    const JARS: [&str; 3] = ["remoting.jar", "swarm-client.jar", "agent-bootstrapper.jar"];
+    // Other programs have a jar of that name: whose agent it is must be said.
+    const PLAIN: [&str; 2] = ["agent.jar", "slave.jar"];
+    const OWNERS: [&str; 7] = ["jenkins", "hudson", "teamcity", "bamboo", "gocd", "go-agent", "-jnlpurl"];
     const CLASSES: [&str; 3] = ["jetbrains.buildServer.agent.AgentMain", "hudson.remoting.Launcher", "hudson.remoting.jnlp.Main"];
-    let runs_jar = || argv.windows(2).any(|pair| pair[0] == "-jar" && JARS.contains(&base(&pair[1])));
+    let is_owned = || argv.iter().map(|arg| arg.to_ascii_lowercase()).any(|arg| OWNERS.iter().any(|owner| arg.contains(owner)));
+    let is_jar = |jar: &str| JARS.contains(&jar) || PLAIN.contains(&jar) && is_owned();
+    let runs_jar = || argv.windows(2).any(|pair| pair[0] == "-jar" && is_jar(base(&pair[1])));
     let runs_class = || argv.iter().any(|arg| CLASSES.contains(&arg.as_str()));
     argv.first().is_some_and(|program| base(program) == "java") && (runs_jar() || runs_class())
 }

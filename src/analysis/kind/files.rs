@@ -3,11 +3,12 @@
 //! A handful of files is seen of the thousands that a backup opens, and each says what kind of thing is read: the files of a database
 //! that somebody else runs, what the site and its users live from, a snapshot, a whole disk. Pure. Tested by tests/kinds.rs.
 
+use super::places::{is_built, is_live, place_says};
 use super::program::basename;
 use super::read::{Reading, shown};
 use super::rules::Fact;
 use super::tools::{Doing, Role};
-use super::words::{is_built, is_live, place_says, words};
+use super::words::{is_in, words};
 use super::{OpenFiles, ProcessShape};
 
 /// A device that only exists so that a backup can read it.
@@ -26,7 +27,7 @@ const READS_BACKUP: f64 = -0.6;
 const BESIDE: f64 = 0.35;
 /// What it reads is cut into numbered pieces to be sent away.
 const PIECES: f64 = 0.35;
-/// What it reads of others comes out again under a date, in a place that is for that or on another filesystem.
+/// What it reads of others comes out again, as an archive in a place that is for that, or under a date on another filesystem.
 const PACKS: f64 = 0.3;
 /// An archive grows that is called after a directory from which it reads.
 const PACKS_BY_NAME: f64 = 0.4;
@@ -225,7 +226,7 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let read = || files.reading.iter().map(String::as_str);
     let kept = read().find(|file| {
         let says = place_says(file);
-        says.place > 0.4 && says.archive > 0.0
+        says.place > 0.4 && says.archive > 0.0 && !is_snapshot_image(file)
     });
     let writes_one = files.writing.iter().any(|file| place_says(file).weight() > 0.2);
     let home = top(reading.program.path);
@@ -241,7 +242,7 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let written = || files.writing.iter().map(String::as_str);
     let packed = |file: &&str| {
         let says = place_says(file);
-        says.place > 0.0 && says.dated > 0.0
+        says.place > 0.0 && says.dated > 0.0 || says.place > 0.4 && says.archive > 0.0
     };
     let encrypted = |file: &&str| {
         let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -300,13 +301,19 @@ fn read_strangers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
 fn read_servers_files(reading: &mut Reading<'_>, files: OpenFiles<'_>) {
     let archive = files.writing.iter().find(|file| {
         let says = place_says(file);
-        says.place > 0.4 && says.dated > 0.0 && says.archive > 0.0
+        says.place > 0.4 && says.dated > 0.0 && says.archive > 0.0 && !is_record(file)
     });
     if let Some(archive) = archive.filter(|_| reading.doing == Doing::Unknown && reading.pace.works()) {
         reading.doing = Doing::Backup;
         reading.weight = 0.6;
         reading.text = format!("{} writes {}", reading.called(), shown(archive));
     }
+}
+
+/// What servers write down by the day, packed or not: `access-2026-03-01.log.gz`, `events-2026-03-01.json.zst`.
+fn is_record(file: &str) -> bool {
+    const RECORDS: [&str; 9] = ["log", "logs", "json", "jsonl", "ndjson", "csv", "parquet", "access", "events"];
+    words(basename(file)).any(|word| is_in(&RECORDS, word))
 }
 
 /// Whether all of these lie where the program lives, as `/srv/shop/var/a.db` does for `/srv/shop/bin/run`.
@@ -376,6 +383,12 @@ fn is_from_snapshot(file: &str) -> bool {
         && file.split('/').rev().skip(1).any(|part| words(part).any(is_snapshot_word) && part.contains("snap"))
 }
 
+/// The file of a volume's snapshot among the volume's own: `replicas/pvc-1/volume-snap-9e.img`. Nobody kept it: a backup reads it.
+fn is_snapshot_image(file: &str) -> bool {
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+    words(name).any(|word| is_snapshot_word(word) && word.starts_with("snap")) && place_says(folder).place <= 0.4
+}
+
 /// A disk, a partition or a volume, by its name.
 fn is_disk(file: &str) -> bool {
     let Some(name) = file.strip_prefix("/dev/") else { return false };
@@ -389,7 +402,7 @@ fn is_disk(file: &str) -> bool {
 }
 
 /// The first two directories of a path: `/srv/shop`.
-fn top(path: &str) -> Option<&str> {
+pub fn top(path: &str) -> Option<&str> {
     let rest = path.strip_prefix('/')?;
     let first = rest.find('/')?;
     let second = rest[first + 1..].find('/').map_or(rest.len(), |at| first + 1 + at);

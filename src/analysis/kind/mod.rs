@@ -4,8 +4,8 @@
 //! Pure. A job is judged when it is new or has changed, and while it works once a second: an idle agent that begins to copy has become
 //! a backup. That is done when a sample has been taken, in the thread that took it, and looks at the few processes of the job's gist and at those
 //! that did something. [`program`] finds what a process really runs, [`catalogue`] what
-//! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names and paths say, [`files`] what its
-//! open files do; [`read`] puts that together for one process and [`weigh`] for a job ([`sinks`]: where it all goes; [`starters`]: who
+//! is known of it ([`tools`] is one entry), [`rules`] what its arguments ask for, [`words`] what names say and [`places`] what paths say, [`files`] what its
+//! open files do; [`read`] puts that together for one process ([`strangers`]: one that nobody knows) and [`weigh`] for a job ([`sinks`]: where it all goes; [`starters`]: who
 //! only starts others; [`scale`] adds up); [`other`] says what a job is that is no backup, and [`work`] what its work is called. Tested by
 //! tests/kinds.rs over cases in tests/kinds, and in place.
 
@@ -15,12 +15,14 @@ pub mod catalogue;
 mod files;
 mod other;
 mod pace;
+mod places;
 mod program;
 mod read;
 mod rules;
 mod scale;
 mod sinks;
 mod starters;
+mod strangers;
 pub mod tools;
 mod weigh;
 mod words;
@@ -147,7 +149,7 @@ pub fn backup_strength(process: &ProcessShape, known: &Catalogue) -> f64 {
 /// only. `None` if there is none. Other than [`backup_strength`] it knows what stands above and beside: the copy that a database
 /// cluster makes for a new node, or a dump that feeds another database, is none.
 pub fn backup_part(job: &JobShape, known: &Catalogue) -> Option<usize> {
-    weigh::part(job, known)
+    starters::part(job, known)
 }
 
 /// The command that a container engine's client runs in a container: what stands behind `docker exec CONTAINER` or

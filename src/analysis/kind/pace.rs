@@ -6,9 +6,9 @@ use super::ProcessShape;
 
 /// CPUs in use, since the start or lately, from which on a process works: an idle agent takes less than a hundredth.
 const WORKING_CORES: f64 = 0.12;
-/// CPUs and bytes per second below which a process has done next to nothing but start.
-const RESTING_CORES: f64 = 0.02;
-const RESTING_BYTES: f64 = 0.02e6;
+/// Seconds of CPU time and bytes that a process takes to start, and little more. In all: what was told to go slowly has a low rate.
+const STARTED_CPU: f64 = 1.0;
+const STARTED_BYTES: u64 = 1_000_000;
 /// Seconds after which that says something: who starts reads his configuration and calls his server first.
 const RESTED: f64 = 30.0;
 /// CPUs that only hashing or packing takes.
@@ -33,6 +33,10 @@ pub struct Pace {
     pub held_up: bool,
     /// Seconds since it started.
     age: f64,
+    /// Seconds of CPU time since then.
+    cpu: f64,
+    /// Bytes moved since then, both ways.
+    moved: u64,
 }
 
 /// From this many waiting tasks on, on average, a process is held up.
@@ -45,11 +49,12 @@ impl Pace {
     /// The faster of the mean since the start and of late.
     pub fn of(process: &ProcessShape) -> Self {
         let age = process.age.max(SHORTEST_AGE);
-        let mut pace = Self { cores: process.cpu_seconds / age, age: process.age, ..Self::default() };
+        let mut pace = Self { cores: process.cpu_seconds / age, age: process.age, cpu: process.cpu_seconds, ..Self::default() };
         if let Some(io) = process.io {
             pace.read = Some(io.read.max(io.read_any) as f64 / age);
             pace.write = Some(io.written.max(io.written_any) as f64 / age);
             pace.stores = io.written as f64 > io.read as f64 * STORES;
+            pace.moved = io.read.max(io.read_any).saturating_add(io.written.max(io.written_any));
         }
         if let Some(recent) = process.recent {
             pace.cores = pace.cores.max(recent.cpu_cores);
@@ -70,7 +75,7 @@ impl Pace {
 
     /// Whether it has done next to nothing since it started, as far as that may be seen, and had the time to.
     pub fn rests(self) -> bool {
-        let still = self.cores < RESTING_CORES && self.bytes() < RESTING_BYTES;
+        let still = self.cpu < STARTED_CPU && self.moved < STARTED_BYTES;
         still && self.read.is_some() && !self.held_up && self.age >= RESTED
     }
 
@@ -100,6 +105,11 @@ impl Pace {
     /// Whether at least this part of what it takes in comes out again. `false`: not seen, or it takes in next to nothing.
     pub fn comes_out(self, part: f64) -> bool {
         self.read.zip(self.write).is_some_and(|(read, write)| read > WORKING_BYTES && write >= read * part)
+    }
+
+    /// Whether data goes through it, as far as that may be seen.
+    pub fn moves(self) -> bool {
+        if self.read.is_some() { self.bytes() >= WORKING_BYTES } else { self.works() }
     }
 
     /// Whether that is work.

@@ -34,7 +34,21 @@ impl Program<'_> {
     /// Whether it was started to stay, and work when it is asked or its hour comes.
     pub fn is_told_to_stay(&self) -> bool {
         let first = self.args.first().is_some_and(|arg| matches!(*arg, "serve" | "daemon" | "--service" | "-daemon"));
-        first || self.args.iter().any(|arg| matches!(*arg, "--daemon" | "--daemonize" | "--daemonise"))
+        first || self.listens() || self.args.iter().any(|arg| matches!(*arg, "--daemon" | "--daemonize" | "--daemonise"))
+    }
+
+    /// Whether it was told where clients find it: `--listen`, `-http.listen=:80`, `--bind`, `--server.port 8501`.
+    pub fn listens(&self) -> bool {
+        self.args.iter().filter(|arg| arg.starts_with('-')).any(|arg| {
+            let option = arg.split('=').next().unwrap_or(arg);
+            let mut words = option.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+            let serves = |word: &str| matches!(word, "http" | "https" | "web" | "server");
+            match (words.next(), words.next()) {
+                (Some("listen" | "bind"), _) | (_, Some("listen" | "bind")) => true,
+                (Some(one), Some("port" | "addr" | "address")) => serves(one),
+                _ => false,
+            }
+        })
     }
 }
 
@@ -116,7 +130,16 @@ pub fn program<'a>(process: &ProcessShape<'a>) -> Program<'a> {
             process.exe.map(|exe| basename(exe.trim_end_matches(" (deleted)"))).filter(|exe| exe.starts_with(process.comm));
         return Program { name: whole.unwrap_or(process.comm), ..Program::default() };
     };
-    if process.argv[1..].iter().all(String::is_empty) && first.contains(' ') && process.exe.is_none_or(|exe| exe != first) {
+    let alone = process.argv[1..].iter().all(String::is_empty);
+    // `lsphp:/home/ann/index.php`
+    if let Some(rest) = first.strip_prefix(process.comm).and_then(|rest| rest.strip_prefix(':'))
+        && alone
+        && !process.comm.is_empty()
+        && !rest.contains(' ')
+    {
+        return Program { name: process.comm, path: process.comm, args: vec![rest], ..Program::default() };
+    }
+    if alone && first.contains(' ') && process.exe.is_none_or(|exe| exe != first) {
         return title(first);
     }
     let mut words: Vec<&'a str> = Vec::with_capacity(process.argv.len().min(ARGS));
@@ -137,7 +160,15 @@ pub fn program<'a>(process: &ProcessShape<'a>) -> Program<'a> {
 /// A title that a process gave itself: `postgres: walsender ann 10.0.0.2(4022) streaming 8F/5`.
 fn title(text: &str) -> Program<'_> {
     let mut words = text.split_ascii_whitespace();
-    let path = words.next().unwrap_or_default().trim_end_matches(':');
+    let first = words.next().unwrap_or_default();
+    let path = first.trim_end_matches(':');
+    if first == path && path.starts_with('/') {
+        // It wrote its own command line anew, and added to it what it is at.
+        let all: Vec<&str> = text.split_ascii_whitespace().take(ARGS).collect();
+        if let Some(Given::Script(_)) = given(basename(path), &all) {
+            return unwrap(all);
+        }
+    }
     Program { name: basename(path), path, args: words.collect(), ..Program::default() }
 }
 

@@ -6,40 +6,32 @@ use super::ProcessShape;
 use super::catalogue::Catalogue;
 use super::files::read_files;
 use super::pace::Pace;
+use super::places::place_says;
 use super::program::{Program, basename, commands, program, unwrap};
 use super::rules::{self, Fact};
+use super::strangers::{outputs, read_stranger, read_title};
 use super::tools::{Doing, Role, Tool};
-use super::words::{name_says, place_says, says_backup, words};
+use super::words::{name_says, says_backup, words};
 use crate::units::clean;
 
 /// A tool made for backups does what it is made for.
 pub const BACKS_UP: f64 = 0.93;
 /// A backup tool without any of its words.
 const PROBABLY_BACKS_UP: f64 = 0.8;
-/// A program nobody knows was told to `backup`.
-const TOLD_TO: f64 = 0.5;
-/// A directory for backups, not the name, says it: `/opt/backup/run.sh`.
-const LIES_IN: f64 = 0.25;
 /// A file comes from another host: anything from a log to a disk of a virtual machine.
 const FETCHES: f64 = 0.2;
-/// A volume is read that a program nobody knows was told of; who checks one does that too.
-const READS_VOLUME: f64 = 0.4;
 /// A database hands tables to another host, to a user whose name says what for.
 const FOR_DUMPER: f64 = 0.6;
 /// A server is asked for a copy of what it holds; it may be one that it drops again.
 const ASKS: f64 = 0.6;
 /// The program of a server was told to back up instead of serving.
 const ORDERED: f64 = 0.8;
+/// A tool made for backups has its orders from a file: most are for one, and who called the script something else knows better.
+const ORDERS_UNSEEN: f64 = 0.55;
 /// Batch work by its name or words.
 const BATCH: f64 = 0.9;
 /// An archiver or copier of which only the name can be seen reads and does not write: it packs, most likely.
 const PACKS_UNSEEN: f64 = 0.3;
-
-/// What a program that is called after backups is told to do with those that are there.
-const UNDOING_ORDERS: [&str; 16] = [
-    "restore", "recover", "verify", "validate", "check", "list", "ls", "prune", "purge", "expire", "delete", "forget", "inspect",
-    "status", "mount", "download",
-];
 
 /// What a process does.
 #[derive(Clone, Debug)]
@@ -130,9 +122,11 @@ pub fn read<'a>(process: &ProcessShape<'a>, known: &'a Catalogue) -> Reading<'a>
         // A tool box whose arguments are hidden could be at anything: what it writes must tell.
         reading.tool = None;
     }
-    match reading.tool {
-        Some(tool) => read_tool(&mut reading, tool, process, known),
-        None => read_stranger(&mut reading),
+    if let Some(tool) = reading.tool {
+        read_tool(&mut reading, tool, process, known);
+    } else {
+        read_stranger(&mut reading);
+        read_title(&mut reading, process);
     }
     if reading.program.wrapper.is_some() && leaf {
         // It waits for a lock, or has not started it yet.
@@ -148,15 +142,7 @@ fn find<'a>(program: &Program, process: &ProcessShape, known: &'a Catalogue) -> 
     // `cron.php` is no cron: a script is not the server that it is called after.
     let named =
         named.filter(|tool| !(program.script && tool.role == Role::Server && !tool.name.eq_ignore_ascii_case(program.name)));
-    let freezes = || {
-        // `cxfreeze /srv/app.py` makes a program.
-        let mut paths = program.args.iter().filter(|arg| arg.starts_with('/')).peekable();
-        let is_freeze = program.name.ends_with("freeze") && !program.name.ends_with("unfreeze");
-        known
-            .find("safefreeze")
-            .filter(|_| is_freeze && paths.peek().is_some() && paths.all(|path| !basename(path).contains('.')))
-    };
-    named.or_else(freezes).or_else(|| {
+    named.or_else(|| {
         // A script's interpreter and a link's target say nothing new; a program that gave itself another name does.
         let exe = process.exe.filter(|_| !program.script).map(|exe| basename(exe.trim_end_matches(" (deleted)")))?;
         known.find(exe).filter(|tool| !matches!(tool.role, Role::Shell | Role::Viewer | Role::Helper))
@@ -181,6 +167,11 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         if !matches!(doing, Doing::Quiet | Doing::Agent) {
             reading.text = format!("{} runs with '{word}'", clean(called));
         }
+    } else if let Some(word) = words.hidden_orders(args) {
+        reading.doing = Doing::Backup;
+        reading.weight = ORDERS_UNSEEN;
+        reading.open = true;
+        reading.text = format!("{} runs with '{word}', and what for is not seen", clean(called));
     } else if let Some(rule) = words.rule {
         let ruling = rules::apply(rule, reading.program.name, args);
         reading.doing = ruling.doing;
@@ -203,6 +194,10 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         if words.otherwise.is_some() || tool.role == Role::Viewer && reading.doing != Doing::Backup {
             reading.doing = words.otherwise.unwrap_or(Doing::Quiet);
         }
+    } else if words.mover && reading.pace.stores && reading.pace.works() {
+        reading.doing = Doing::Batch;
+        reading.weight = BATCH;
+        reading.text = format!("{} only writes: it receives what others send", clean(called));
     } else {
         reading.doing = words.otherwise.unwrap_or(match tool.role {
             Role::Backup => Doing::Backup,
@@ -221,7 +216,7 @@ fn read_tool<'a>(reading: &mut Reading<'a>, tool: &'a Tool, process: &ProcessSha
         }
     }
     // What gave itself a title told of its clients, not of its orders.
-    if tool.role == Role::Server
+    if words.orders
         && reading.doing == Doing::Unknown
         && process.argv.len() > 1
         && let Some((doing, order)) = rules::order_of(&reading.program.args)
@@ -340,78 +335,6 @@ fn read_ssh<'a>(reading: &mut Reading<'a>, known: &'a Catalogue) {
     }
 }
 
-/// A program that nobody knows: its name and its first words.
-fn read_stranger(reading: &mut Reading<'_>) {
-    reading.open = true;
-    let program = &reading.program;
-    let says = name_says(
-        program.name.rsplit_once('.').map_or(program.name, |(stem, end)| if end.len() < 4 { stem } else { program.name }),
-    );
-    // `backup_and_restore` does what it is told to.
-    let told_both =
-        words(program.name).any(|word| word == "and" || word == "or") && program.args.first().is_some_and(|arg| says_backup(arg));
-    if says.cancelled && says.weight > 0.0 && !told_both {
-        reading.facts.push(Fact { weight: -0.8, text: format!("{} only deals with backups, by its name", shown(program.name)) });
-        reading.targets = outputs(program);
-        return;
-    }
-    // `proxmox-backup-manager verify`, `gitaly-backup restore`.
-    let order = program.args.iter().find(|arg| !arg.starts_with('-')).copied();
-    if let Some(order) = order.filter(|order| says.weight > 0.0 && UNDOING_ORDERS.contains(order)) {
-        reading.facts.push(Fact { weight: -0.8, text: format!("{} was told to {}", shown(program.name), shown(order)) });
-        return;
-    }
-    if says.cancelled && !told_both {
-        reading.facts.push(Fact { weight: -0.3, text: format!("{} does other work, by its name", shown(program.name)) });
-    }
-    if says.weight > 0.0 && !says.cancelled {
-        let what = if program.script { "script" } else { "program" };
-        reading.facts.push(Fact { weight: says.weight, text: format!("the {what} is called {}", shown(program.name)) });
-    } else if let Some((directory, _)) = program.path.rsplit_once('/')
-        && name_says(basename(directory)).weight > 0.5
-        && !name_says(directory).cancelled
-    {
-        reading.facts.push(Fact { weight: LIES_IN, text: format!("the program lies in {}", shown(directory)) });
-    }
-    let told = program.args.iter().take(4).filter(|arg| arg.len() < 40 && !arg.contains('/')).find(|arg| {
-        let word = arg.trim_start_matches('-');
-        says_backup(word.split_once('=').map_or(word, |(word, _)| word))
-    });
-    if let Some(word) = told {
-        reading.facts.push(Fact { weight: TOLD_TO, text: format!("{} was told to {}", shown(program.name), shown(word)) });
-    } else if let Some((word, weight)) = program.args.iter().filter(|arg| !arg.contains('/')).find_map(|arg| round_of(arg)) {
-        reading.facts.push(Fact { weight, text: format!("{} makes a {word} round", shown(program.name)) });
-    }
-    if let Some(volume) = program.args.iter().find(|arg| is_volume(arg)).filter(|_| reading.pace.only_reads()) {
-        reading.habits.push(Fact { weight: READS_VOLUME, text: format!("it reads the volume {}", shown(volume)) });
-    }
-    reading.targets = outputs(program);
-    // From here to there: the last of several paths is where it goes.
-    let mut paths = program.args.iter().copied().filter(|arg| arg.contains('/') && !arg.starts_with('-')).rev();
-    if let (Some(last), Some(_)) = (paths.next(), paths.next())
-        && place_says(last).place > 0.0
-    {
-        reading.targets.push(last);
-    }
-}
-
-/// A logical volume by its path: `/dev/vg0/mail`.
-fn is_volume(path: &str) -> bool {
-    const OTHERS: [&str; 12] = ["block", "bus", "char", "cpu", "disk", "dri", "fd", "input", "net", "pts", "shm", "snd"];
-    path.strip_prefix("/dev/")
-        .and_then(|rest| rest.split_once('/'))
-        .is_some_and(|(group, volume)| !volume.is_empty() && volume != "control" && !OTHERS.contains(&group))
-}
-
-/// Backups go in rounds: a full one, then increments; other work at most has its hour.
-fn round_of(arg: &str) -> Option<(&str, f64)> {
-    words(arg).find_map(|word| match word.to_ascii_lowercase().as_str() {
-        "incremental" | "incr" | "differential" => Some((word, 0.35)),
-        "full" | "hourly" | "daily" | "nightly" | "weekly" | "monthly" => Some((word, 0.12)),
-        _ => None,
-    })
-}
-
 /// The line of `sh -c`: with children it only says where the output goes; alone it speaks for what it is about to do.
 fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'a Catalogue) {
     reading.tool = known.find("sh");
@@ -439,51 +362,4 @@ fn read_line<'a>(reading: &mut Reading<'a>, line: &'a str, leaf: bool, known: &'
             reading.text = format!("a shell is to run {}", clean(&tool.name));
         }
     }
-}
-
-/// Paths behind options for output, and what a remote shell writes to.
-fn outputs<'a>(program: &Program<'a>) -> Vec<&'a str> {
-    const OUTPUTS: [&str; 17] = [
-        "-o",
-        "-O",
-        "-f",
-        "-r",
-        "--output",
-        "--out",
-        "--file",
-        "--result-file",
-        "--target",
-        "--target-dir",
-        "--to-path",
-        "--dest",
-        "--destination",
-        "--outdir",
-        "--output-dir",
-        "--targetdir",
-        "--backup-dir",
-    ];
-    let mut found = Vec::new();
-    let mut wants = false;
-    for arg in program.args.iter().copied() {
-        if std::mem::take(&mut wants) || arg.contains("://") {
-            found.push(arg);
-        } else if let Some((option, value)) = arg.split_once('=') {
-            if OUTPUTS.contains(&option) || option == "of" {
-                found.push(value);
-            }
-        } else {
-            wants = OUTPUTS.contains(&arg) || arg == ">";
-        }
-    }
-    if matches!(program.name, "ssh" | "socat" | "nc" | "ncat") {
-        // The host, and the command there, which may be one argument or many.
-        for arg in &program.args {
-            if let Some(command) = commands(arg).into_iter().find(|command| command.output.is_some()) {
-                found.extend(command.output);
-            } else if !arg.starts_with('-') {
-                found.push(arg.strip_prefix("of=").unwrap_or(arg));
-            }
-        }
-    }
-    found
 }

@@ -2,17 +2,22 @@
 //!
 //! Pure. Tested by tests/kinds.rs.
 
-use super::files::{lives_with, reads_home};
+use super::files::{is_kept, lives_with, reads_home, top};
+use super::places::{is_live, place_says};
 use super::program::{basename, commands};
-use super::read::Reading;
+use super::read::{Reading, shown};
 use super::rules::apply;
+use super::scale::Scale;
 use super::tools::{Doing, Role, Rule};
 use super::weigh::Read;
-use super::words::{place_says, words};
+use super::words::words;
+use super::work::of_word;
 use super::{Launcher, ProcessShape};
 
 /// Part of what is read that comes out again where it is copied, however well it packs. An index or a report is smaller.
 const COMES_OUT: f64 = 0.1;
+/// What is read lies where it is written to, and all of that is kept already: it is packed better, signed, cut, made safe against bad blocks.
+const KEPT_ALREADY: f64 = -0.6;
 
 impl<'a> Read<'a, '_> {
     /// A database or a filesystem is copied into another one: what reads from the dump.
@@ -23,6 +28,12 @@ impl<'a> Read<'a, '_> {
         // What is called a copy at both ends is a copy that is kept.
         if let Some(receiver) = self.readings.iter().filter(receives).find(|reading| into_copy(reading) && !into_copy(of)) {
             return Some(receiver.program.name);
+        }
+        // The snapshot says it: `zfs send -R tank/data@migrate`.
+        let is_passage = |word: &str| matches!(of_word(word), Some("migration" | "clone"));
+        let mut snapshots = of.program.args.iter().filter_map(|arg| arg.split_once('@'));
+        if of.program.name == "zfs" && snapshots.any(|(_, snapshot)| words(snapshot).any(is_passage)) {
+            return Some("zfs receive");
         }
         let sinks = of.tool.map(|tool| tool.words.sinks.as_slice()).filter(|sinks| !sinks.is_empty())?;
         let over_ssh =
@@ -87,6 +98,29 @@ impl<'a> Read<'a, '_> {
             from.into_iter().any(|(from, ending)| from == stem && !name.ends_with(ending))
         };
         (is_product || turned()) && !read().any(|file| basename(file) == name)
+    }
+
+    /// Against a backup: all that is seen to be read lies in the place for backups that is written to. Not where a script says that it makes
+    /// one, which may pack in a second step what it dumped in the first.
+    pub fn weigh_store(&self, scale: &mut Scale, target: &str) {
+        let named = self.readings.iter().any(|reading| reading.facts.iter().any(|fact| fact.weight >= 0.5));
+        let counts = |reading: &Reading| !matches!(reading.role(), Some(Role::Viewer | Role::Server | Role::Shell));
+        let of_note = |file: &&str| is_live(file) || place_says(file).place > 0.0;
+        let mut read = self
+            .job
+            .processes
+            .iter()
+            .zip(&self.readings)
+            .filter(|(_, reading)| counts(reading))
+            .flat_map(|(process, _)| process.files.reading)
+            .map(String::as_str)
+            .filter(of_note)
+            .peekable();
+        let first = read.peek().copied();
+        let there = top(target).is_some() && is_kept(target);
+        if let Some(first) = first.filter(|_| !named && there && read.all(|file| is_kept(file) && top(file) == top(target))) {
+            scale.put(KEPT_ALREADY, || format!("all that it reads is kept there already: {}", shown(first)));
+        }
     }
 
     /// Where another host unpacks what is packed here, if that is the same place there: it moves, or has a twin.

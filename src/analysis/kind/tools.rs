@@ -116,6 +116,8 @@ pub struct Words {
     quiet: Vec<String>,
     #[serde(default)]
     agent: Vec<String>,
+    #[serde(default)]
+    maybe: Vec<String>,
     /// With none of the words.
     pub otherwise: Option<Doing>,
     /// What runs below it is its business.
@@ -127,6 +129,12 @@ pub struct Words {
     /// It does its work itself.
     #[serde(default)]
     pub itself: bool,
+    /// Its own program takes orders instead of serving.
+    #[serde(default)]
+    pub orders: bool,
+    /// What it was told is not seen, and data goes through it both ways.
+    #[serde(default)]
+    pub mover: bool,
     /// Clients that make it a clone when they read from it.
     #[serde(default)]
     pub sinks: Vec<String>,
@@ -168,7 +176,7 @@ impl Words {
         if let Some(name) = self.names.iter().find(bad_name) {
             return Some(format!("'{name}' is no name: give the program's or script's own, in lower case and without its path"));
         }
-        let lists = [&self.backup, &self.batch, &self.quiet, &self.agent];
+        let lists = [&self.backup, &self.batch, &self.quiet, &self.agent, &self.maybe];
         let words = || lists.into_iter().flatten();
         if words().any(|word| word.trim_matches(['~', ' ']).is_empty()) {
             return Some("a word is empty".to_owned());
@@ -187,7 +195,7 @@ impl Words {
     }
 
     fn texts(&self) -> impl Iterator<Item = &String> {
-        let lists = [&self.names, &self.backup, &self.batch, &self.quiet, &self.agent, &self.sinks];
+        let lists = [&self.names, &self.backup, &self.batch, &self.quiet, &self.agent, &self.maybe, &self.sinks];
         let advice = [&self.consequence, &self.better_signal, &self.cleanup, &self.holds, &self.gentle, &self.resume];
         lists.into_iter().flatten().chain(advice.into_iter().chain([&self.work]).flatten())
     }
@@ -213,6 +221,12 @@ impl Words {
     pub fn may_serve(&self) -> bool {
         let stays = |word: &String| matches!(word.as_str(), "server" | "serve" | "daemon" | "watch");
         self.has_backup_words() && self.quiet.iter().chain(&self.agent).any(stays)
+    }
+
+    /// The word by which it was told to take orders that are not seen, where none says what they are.
+    pub fn hidden_orders(&self, args: &[&str]) -> Option<&str> {
+        let word = self.maybe.iter().find(|word| position(word, args).is_some())?;
+        Some(word.trim_start_matches('~'))
     }
 
     /// What these arguments make of the program, and the word that says so.

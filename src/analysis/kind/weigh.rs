@@ -4,19 +4,20 @@ use std::collections::HashMap;
 
 use super::catalogue::Catalogue;
 use super::files::is_kept;
+use super::places::{is_dump, place_says};
 use super::read::{Reading, read, shown};
 use super::rules::Fact;
 use super::scale::Scale;
-use super::starters::below_starters;
+use super::strangers::take_for_the_thing;
 use super::tools::{Doing, Role};
-use super::words::{is_dump, name_says, place_says};
+use super::words::name_says;
 use super::work;
 use super::{JobShape, Launcher, ProcessShape};
 use crate::analysis::diagnosis::{Evidence, Finding, Kind};
 use crate::units::rate;
 
 /// From here on it is called a backup: more likely than not.
-const CALLED_BACKUP: f64 = 0.5;
+pub const CALLED_BACKUP: f64 = 0.5;
 /// A backup agent that works, without a word of what it does.
 const AGENT_WORKS: f64 = 0.75;
 /// A backup tool is there whose arguments are hidden, and it hardly works: it may only look.
@@ -59,7 +60,7 @@ const GROWS: f64 = 0.15;
 const SCHEDULED: f64 = 0.15;
 /// Somebody packs or copies something at a terminal.
 const BY_HAND: f64 = -0.25;
-/// A CI runner or configuration management packs or copies.
+/// A CI runner or configuration management packs or copies, and not to where backups are kept.
 const BY_AUTOMATION: f64 = -0.5;
 /// The only thing that works in the job is known, and is no backup.
 const OTHER_WORK: f64 = -0.8;
@@ -105,42 +106,6 @@ pub fn strength(process: &ProcessShape, known: &Catalogue) -> f64 {
     scale.confidence()
 }
 
-/// See [`super::backup_part`].
-pub fn part(job: &JobShape, known: &Catalogue) -> Option<usize> {
-    let read = Read::new(job, known);
-    let processes = &job.processes;
-    let weight = |at: usize| strength(&processes[at], known);
-    let says = |at: &usize| {
-        let reading = &read.readings[*at];
-        // An agent's own processes beside it (a watchdog, a pause container) do not take part in what it does.
-        let works = reading.doing == Doing::Agent && reading.pace.copies() && !read.undoes(*at);
-        (works || reading.doing == Doing::Backup)
-            && weight(*at) >= CALLED_BACKUP
-            && read.clone_sink(reading).is_none()
-            && !read.has_other_work(reading)
-    };
-    let Some(mut at) = (0..processes.len()).find(says) else { return below_starters(&read, known) };
-    while let Some(parent) = processes[..at].iter().position(|process| process.id.pid == processes[at].parent) {
-        let above = &read.readings[parent];
-        // An agent that cron or its server started is there for this run only.
-        let resident = !matches!(job.launcher, Launcher::Cron | Launcher::At | Launcher::Timer | Launcher::SshCommand);
-        let waits = above.role() == Some(Role::Agent) || above.doing == Doing::Agent || read.stays(above);
-        let serves = above.role() == Some(Role::Server) || waits && resident || above.decides() || read.is_one_of_many(parent);
-        let settled = resident && read.was_there_before(parent, at);
-        // Nor is what runs a server beside it.
-        let beside = (0..processes.len()).any(|other| {
-            let reading = &read.readings[other];
-            let is_server = reading.role() == Some(Role::Server) && reading.doing != Doing::Backup;
-            processes[other].parent == processes[parent].id.pid && is_server
-        });
-        if serves || settled || beside || above.only_starts() && above.tool.is_none() {
-            break;
-        }
-        at = parent;
-    }
-    Some(at)
-}
-
 /// A job with the readings of its processes.
 pub struct Read<'a, 'b> {
     /// The job.
@@ -173,7 +138,7 @@ pub fn finding(kind: Kind, by: Option<&Reading>, confidence: f64, evidence: Vec<
 }
 
 impl<'a, 'b> Read<'a, 'b> {
-    fn new(job: &'b JobShape<'a>, known: &'a Catalogue) -> Self {
+    pub fn new(job: &'b JobShape<'a>, known: &'a Catalogue) -> Self {
         let processes = &job.processes;
         let at: HashMap<i32, usize> = processes.iter().enumerate().map(|(at, process)| (process.id.pid, at)).collect();
         let mut readings: Vec<Reading<'a>> = processes.iter().map(|process| read(process, known)).collect();
@@ -186,7 +151,11 @@ impl<'a, 'b> Read<'a, 'b> {
                 readings[child].cover();
             }
         }
-        Self { job, readings }
+        let mut read = Self { job, readings };
+        if read.serves() || !read.readings.iter().any(|reading| reading.pace.moves()) {
+            read.readings.iter_mut().for_each(take_for_the_thing);
+        }
+        read
     }
 
     /// The topmost process.
@@ -278,14 +247,16 @@ impl<'a, 'b> Read<'a, 'b> {
             scale.put(OTHER_WORK, || other.text.clone());
         }
         if let Some(lead) = lead.map(|(at, _)| &self.readings[at]).filter(|lead| sure && self.rests(lead)) {
-            scale.put(RESTS, || format!("{} has done nothing since it started", lead.called()));
+            scale.put(RESTS, || format!("{} has done next to nothing since it started", lead.called()));
         }
         if sure {
             self.weigh_unit(scale, false);
         } else {
             self.weigh_flow(scale, packs, copies || telling);
         }
-        self.weigh_launcher(scale, !sure);
+        // Who was told to save an image does that for a build, too.
+        let builds = lead.is_some_and(|(at, _)| self.readings[at].tool.is_some_and(|tool| tool.words.work.is_some()));
+        self.weigh_launcher(scale, !sure || builds);
         let stranger = lead.is_none() && !telling;
         if scale.confidence() >= CALLED_BACKUP {
             if stranger && !self.has_sink() {
@@ -299,7 +270,7 @@ impl<'a, 'b> Read<'a, 'b> {
 
     /// Its arguments are hidden, and what started it says that it deals with backups that are there: `restic-prune.service`,
     /// `borg-prune.sh`, a database server that archives its log. Or it only reads where such tools keep what they made.
-    fn undoes(&self, at: usize) -> bool {
+    pub fn undoes(&self, at: usize) -> bool {
         let reading = &self.readings[at];
         if !reading.program.args.is_empty() || reading.role() != Some(Role::Backup) {
             return false;
@@ -318,7 +289,7 @@ impl<'a, 'b> Read<'a, 'b> {
     }
 
     /// A conductor whose orchestra plays something else: `rsnapshot` that only deletes.
-    fn has_other_work(&self, conductor: &Reading<'a>) -> bool {
+    pub fn has_other_work(&self, conductor: &Reading<'a>) -> bool {
         let conducts = conductor.tool.is_some_and(|tool| tool.words.conducts);
         conducts
             && !self
@@ -417,7 +388,11 @@ impl<'a, 'b> Read<'a, 'b> {
                 scale.put(MAKES, || format!("it makes a table, a document or a picture: {}", shown(target)));
             }
             let vague = makes || !copies && (untold || !self.has_sink() || self.serves());
-            scale.put(if vague { says.weight() * UNTOLD } else { says.weight() }, || {
+            // Where nobody told it to write there, that a disk is mounted says as much as that much is read.
+            let told = self.readings.iter().any(|reading| reading.program.args.contains(&target));
+            let only_mounted = !copies && !told && says.place < 0.4 && says.dated == 0.0 && says.archive == 0.0;
+            let most = if only_mounted { VAGUE } else { 1.0 };
+            scale.put(if vague { says.weight() * UNTOLD } else { says.weight().min(most) }, || {
                 match (says.place > 0.0, says.dated > 0.0) {
                     (true, _) => format!("it writes to a backup target: {}", shown(target)),
                     (false, true) => format!("it writes a file with a date in its name: {}", shown(target)),
@@ -430,6 +405,7 @@ impl<'a, 'b> Read<'a, 'b> {
             if self.serves() && !packs && self.readings.iter().any(|reading| reading.tool.is_none() && reading.pace.stores) {
                 scale.put(KEEPS, || "it writes far more than it reads".into());
             }
+            self.weigh_store(scale, target);
             if says.copy > 0.0 {
                 scale.put(-says.copy, || format!("the target is a copy to work on: {}", shown(target)));
             }
@@ -459,7 +435,10 @@ impl<'a, 'b> Read<'a, 'b> {
             Launcher::Timer => scale.put(SCHEDULED, || "its unit has a timer".into()),
             Launcher::SshCommand => scale.put(SCHEDULED, || "started over SSH, without a terminal".into()),
             Launcher::Automation if open => {
-                scale.put(BY_AUTOMATION, || "started by a CI runner or configuration management".into());
+                let keeps = self.readings.iter().flat_map(|reading| &reading.targets).any(|target| is_kept(target));
+                scale.put(if keeps { BY_HAND } else { BY_AUTOMATION }, || {
+                    "started by a CI runner or configuration management".into()
+                });
             }
             Launcher::Shell if open => scale.put(BY_HAND, || "started by hand".into()),
             _ => {}

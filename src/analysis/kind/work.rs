@@ -7,7 +7,7 @@ use super::tools::{Doing, Role};
 use super::words::words;
 
 /// Words of commands and names, and the work they stand for. What is done with backups themselves is told by [`of`].
-const WORK: [(&str, &str); 74] = [
+const WORK: [(&str, &str); 76] = [
     ("check", "check"),
     ("checks", "check"),
     ("verify", "check"),
@@ -35,6 +35,8 @@ const WORK: [(&str, &str); 74] = [
     ("unpacks", "unpacking"),
     ("receive", "file transfer"),
     ("receives", "file transfer"),
+    ("moves", "file transfer"),
+    ("parity", "parity"),
     ("download", "download"),
     ("downloads", "download"),
     ("deploy", "deployment"),

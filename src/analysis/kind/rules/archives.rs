@@ -1,7 +1,8 @@
 //! tar, cpio, zip, images, dd, dump: what is packed, and is it packed at all.
 
+use super::super::places::place_says;
 use super::super::tools::Doing;
-use super::super::words::place_says;
+
 use super::{ARCHIVES, BACKUP_OPTION, CAREFUL_OPTION, COPIES, READS_DEVICE, Ruling, SURE, has, has_letter};
 
 pub fn tar<'a>(args: &[&'a str]) -> Ruling<'a> {

@@ -1,8 +1,8 @@
 //! rsync, clients of object stores, cp, scp and their like, duplicity: from where to where.
 
 use super::super::files::is_database;
-use super::super::tools::Doing;
-use super::super::words::{is_built, is_live, place_says};
+use super::super::places::{is_built, is_live, place_says};
+use super::super::tools::{Doing, contains_ignoring_case};
 use super::{BACKUP_OPTION, CAREFUL_OPTION, COPIES, Ruling, SURE, UPLOADS, has, has_letter};
 
 /// Nothing but logs is copied: they are gathered somewhere to be read.
@@ -11,6 +11,22 @@ const SHIPS_LOGS: f64 = -0.5;
 const SAME_PLACE: f64 = -0.4;
 /// Before an upgrade somebody puts a database's files aside; who moves them to another disk gives no date.
 const KEEPS_DATABASE: f64 = 0.4;
+
+/// A disk that is there to be taken away is kept like a tree that lives, what is gone there as well.
+const MIRRORS: f64 = 0.3;
+
+/// Files that are taken away from where they were: nothing is there twice. Not where a dump that was made here goes to where backups are kept:
+/// that is a backup's last step.
+fn moves<'a>(sources: &[&str], target: &str) -> Option<Ruling<'a>> {
+    let is_dump = |source: &&str| place_says(source).place > 0.4 || place_says(source).archive > 0.0;
+    let last_step = (is_remote(target) || place_says(target).place > 0.4) && sources.iter().any(is_dump);
+    (!last_step).then(|| Ruling::new(Doing::Batch, SURE, "moves files"))
+}
+
+/// A disk that somebody plugs in.
+fn is_removable(path: &str) -> bool {
+    ["/media/", "/run/media/", "/mnt/usb", "/mnt/stick"].iter().any(|place| path.starts_with(place))
+}
 
 /// `host:path`, `user@host:path`, `host::module`, `rsync://host/module`; not `/a:b`.
 fn is_remote(path: &str) -> bool {
@@ -94,6 +110,9 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         return Ruling::new(Doing::Unknown, 0.0, "runs");
     };
     let from_remote = sources.iter().any(|source| is_remote(source));
+    if let Some(ruling) = moves(&sources, target).filter(|_| starts("--remove-source-files") || starts("--remove-sent-files")) {
+        return ruling;
+    }
     let place = place_says(target);
     if !is_remote(target)
         && !from_remote
@@ -124,7 +143,8 @@ pub fn rsync<'a>(args: &[&'a str]) -> Ruling<'a> {
         ruling.fact(CAREFUL_OPTION, "options that keep owners, links and filesystems apart");
     }
     if starts("--delete") {
-        ruling.fact(0.1, "option --delete");
+        let mirrors = is_removable(target) && sources.iter().any(|source| is_live(source) && !is_removable(source));
+        ruling.fact(if mirrors { MIRRORS } else { 0.1 }, "option --delete");
     }
     if !from_remote {
         ruling.sources(sources.iter().copied());
@@ -222,6 +242,11 @@ pub fn cloud<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
             ruling
         };
     }
+    if let (true, [sources @ .., target]) = (matches!(verb, "mv" | "move" | "moveto"), places.as_slice())
+        && let Some(ruling) = moves(sources, target)
+    {
+        return ruling;
+    }
     let is_bucket = |place: &str| is_remote(place) || (name.starts_with("mc") && !place.starts_with(['/', '.', '~']));
     match places.as_slice() {
         [source, .., target] if is_bucket(target) && !is_bucket(source) => {
@@ -301,6 +326,9 @@ pub fn transfer<'a>(name: &str, args: &[&'a str]) -> Ruling<'a> {
         "wput" | "ncftpput" => true,
         _ => false,
     };
+    if up && args.iter().any(|arg| contains_ignoring_case(arg, "--remove-source-files")) {
+        return Ruling::new(Doing::Batch, SURE, "moves files");
+    }
     if up {
         let mut ruling = Ruling::new(Doing::Backup, COPIES, "sends files away");
         // lftp and smbclient are given a line of their own commands.

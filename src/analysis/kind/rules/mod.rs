@@ -6,8 +6,9 @@
 mod archives;
 mod copies;
 
+use super::places::{is_built, is_live, is_template};
 use super::tools::{Doing, Rule};
-use super::words::{is_built, is_live, is_template, name_says};
+use super::words::name_says;
 use archives::{cpio, dd, dump, image, tar, zip};
 use copies::{cloud, cp, duplicity, rsync, transfer};
 
