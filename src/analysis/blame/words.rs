@@ -13,7 +13,7 @@ const CONTENTION_TASKS: f64 = 2.0;
 const CONTENTION_OF_A_CPU: f64 = 0.5;
 /// Where so few wait, whoever is accused of it takes this many times what the one has who waits most, or is work that can wait: of two equals
 /// neither robs the other (`two-equals-on-two-cpus.toml`).
-const MORE_THAN_VICTIM: f64 = 2.0;
+const MORE_THAN_VICTIM: f64 = 1.5;
 
 /// Memory that is taken faster than this is worth a word, in bytes per second: a job of a fair size fills a host with it within minutes.
 const MUCH_GROWTH: f64 = 10_000_000.0;
