@@ -139,7 +139,7 @@ pub fn misnamed(unit: &str) -> String {
 
 fn triggers(facts: &Properties, manager: Manager, tools: &Tools) -> Vec<String> {
     let by = facts.first("TriggeredBy").unwrap_or_default();
-    by.split_whitespace().filter_map(|by| trigger(by, manager, tools)).collect()
+    by.split_whitespace().filter(|by| is_name(by)).filter_map(|by| trigger(by, manager, tools)).collect()
 }
 
 /// `nightly.timer starts it again at Sun 2026-11-29 02:00:00 UTC, unless that is stopped too: systemctl stop nightly.timer.` `None`: it

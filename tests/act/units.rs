@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
+use tempfile::TempDir;
 use whytop::act::{Hand, Tools};
 use whytop::action::{Action, Order, Report, Signal, Subject};
 
@@ -64,6 +65,13 @@ fn unit_at(job: &Job, group: &str) -> Subject {
     Subject { job: format!("unit:{group}"), unit, ..subject(&job.root()) }
 }
 
+/// A job on a made-up host of systemd's, and who acts there.
+fn on_a_host() -> (TempDir, Job, Hands) {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = Hands::new(host(folder.path()));
+    (folder, Job::sleeper(), hands)
+}
+
 fn stopping(unit: &str) -> Action {
     Action::StopUnit { unit: unit.to_owned() }
 }
@@ -73,9 +81,7 @@ fn a_unit_is_stopped_by_its_manager_and_what_starts_it_again_is_said() {
     if !getuid().is_root() {
         return println!("skipped: only root may stop a unit of the host's");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     let nightly = unit(&job, "nightly.service");
     let of = hands.offers(&nightly);
     let stop = of.find(&stopping("nightly.service")).unwrap();
@@ -102,9 +108,7 @@ fn a_users_own_unit_is_stopped_by_his_own_manager() {
     if !getuid().is_root() {
         return println!("skipped: only root may stop another user's unit");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     runs(folder.path(), OF_USER_7);
     let theirs = unit_at(&job, OF_USER_7);
     let of = hands.offers(&theirs);
@@ -127,9 +131,7 @@ fn a_users_own_unit_is_stopped_by_his_own_manager() {
 /// A unit in a container, or a folder that somebody has made in a control group of his own, may be called as one of the host's is.
 #[test]
 fn a_namesake_of_the_jobs_unit_is_not_stopped_in_its_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     for elsewhere in [
         "/lxc.payload.web/system.slice/nightly.service",
         "/machine.slice/systemd-nspawn@web.service/payload/user.slice/user-7.slice/user@7.service/app.slice/nightly.service",
@@ -157,9 +159,7 @@ fn a_namesake_of_the_jobs_unit_is_not_stopped_in_its_place() {
 /// What is told is pasted into a root's shell.
 #[test]
 fn what_no_unit_can_be_called_is_asked_of_nobody() {
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     for name in ["x;id .service", "--now.service", "$(id).scope"] {
         let named = unit_at(&job, &format!("/user.slice/user-7.slice/user@7.service/app.slice/{name}"));
         let said = format!("{name} is no name that systemd gives to a unit; end the job instead");
@@ -203,9 +203,7 @@ fn a_timer_is_believed_that_it_starts_a_unit_again_only_if_it_does() {
     if !getuid().is_root() {
         return println!("skipped: only root may stop a unit of the host's");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     let nightly = unit(&job, "nightly.service");
     let said = |timer: &str| {
         says(folder.path(), "nightly.timer", timer);
@@ -291,9 +289,7 @@ fn a_manager_that_hangs_is_given_up() {
 /// Who is hit neither by a signal nor with his unit.
 #[test]
 fn a_unit_that_holds_whytop_is_not_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     let terminal = seen(std::os::unix::process::parent_id().cast_signed()).unwrap();
     let mut nightly = unit(&job, "nightly.service");
     nightly.candidates.push(candidate(&terminal));
@@ -323,9 +319,7 @@ fn whoever_quits_does_not_wait_for_a_unit_to_stop() {
     if !getuid().is_root() {
         return println!("skipped: only root may stop a unit of the host's");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job::sleeper();
-    let hands = Hands::new(host(folder.path()));
+    let (folder, job, hands) = on_a_host();
     let systemctl = fs::read_to_string(folder.path().join("systemctl")).unwrap();
     fs::write(folder.path().join("systemctl"), systemctl.replace("*stop*nightly.service) ", "*stop*) exec sleep 12; ")).unwrap();
     hands.order(&unit(&job, "nightly.service"), Order::whole(1, stopping("nightly.service")));

@@ -3,8 +3,9 @@
 //!
 //! Who it was is told by what each has written since it started. Pure. Tested by `tests/scenarios.rs`.
 
-use super::{CULPRIT_SHARE, DISK_NOISE, Totals, WATCH_TASKS, blame_weight, is_program};
-use crate::analysis::diagnosis::{DiskUse, Job, Resource};
+use super::stuck::others_wait;
+use super::{CULPRIT_SHARE, DISK_NOISE, Totals, blame_weight, is_program};
+use crate::analysis::diagnosis::{DiskUse, Job, WaitGroup};
 use crate::analysis::storage::is_stacked;
 use crate::units::{bytes, rate, span};
 
@@ -28,7 +29,7 @@ pub struct Writer {
 
 /// The job whose earlier writes this disk most likely takes in now, where others than itself wait for it. `None`: those who write now are
 /// enough, or nobody is known to have written that much.
-pub fn writer(jobs: &[Job], victims: &[usize], device: Option<&str>, totals: Totals<'_>) -> Option<Writer> {
+pub fn writer(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], device: Option<&str>, totals: Totals<'_>) -> Option<Writer> {
     let asked = |disk: &&DiskUse| device.map_or_else(|| !is_stacked(&disk.name), |name| disk.name == name);
     let disks = || totals.disks.iter().filter(asked);
     let taken_in: f64 = disks().map(|disk| disk.write_bytes).sum();
@@ -38,13 +39,9 @@ pub fn writer(jobs: &[Job], victims: &[usize], device: Option<&str>, totals: Tot
     if taken_in < PILED_UP.max(given_out) || written > taken_in * CATCHING_UP || totals.memory_pressed() || totals.io_hidden {
         return None;
     }
-    let others_wait = |i: usize| {
-        let others = victims.iter().filter(|&&v| v != i).map(|&v| jobs[v].usage.stuck);
-        others.sum::<f64>() >= totals.least(WATCH_TASKS, Resource::Disk)
-    };
     let past = |i: usize| {
         let past = Past::of(&jobs[i], device, totals)?;
-        (past.rate() >= taken_in * CULPRIT_SHARE && others_wait(i)).then_some((i, past))
+        (past.rate() >= taken_in * CULPRIT_SHARE && others_wait(jobs, waits, victims, i, totals)).then_some((i, past))
     };
     let score = |(i, past): &(usize, Past)| past.rate() * blame_weight(jobs[*i].facts.finding.kind);
     let writers = (0..jobs.len()).filter(|&i| is_program(&jobs[i])).filter_map(past);

@@ -240,7 +240,7 @@ fn case<'a>(
         _ => (None, Vec::new()),
     };
     let on_disks = culprit.is_none() && known == Some(Resource::Disk) && limit.is_none();
-    let writer = on_disks.then(|| flush::writer(jobs, &victims, device, totals)).flatten();
+    let writer = on_disks.then(|| flush::writer(jobs, waits, &victims, device, totals)).flatten();
     let culprit = culprit.or(writer.as_ref().map(|writer| writer.job));
     victims.retain(|&i| Some(i) != culprit && !also.contains(&i));
     let waiting: f64 = victims.iter().map(|&i| tasks(i)).sum();
@@ -346,6 +346,21 @@ fn disk_share(jobs: &[Job], i: usize, device: Option<&str>, limit: Option<&Limit
     (all > 0.0).then_some(own / all)
 }
 
+/// Whether others wait on whose behalf this job may be accused of using a disk. A lone victim that does all the I/O has only itself to blame.
+pub fn others_wait(jobs: &[Job], waits: &[WaitGroup], victims: &[usize], i: usize, totals: Totals<'_>) -> bool {
+    let shortest = |v: usize| {
+        let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
+        own.reduce(f64::min).unwrap_or_default()
+    };
+    // Waits because of this one: not himself, and not since before there was one.
+    let may_wait = |v: usize| {
+        let alive = jobs[i].age;
+        v != i && shortest(v) < FORGOTTEN && alive.is_none_or(|alive| shortest(v) <= alive + BEFORE)
+    };
+    let waiting: f64 = victims.iter().filter(|&&v| may_wait(v)).map(|&v| jobs[v].usage.stuck).sum();
+    waiting >= totals.least(WATCH_TASKS, Resource::Disk)
+}
+
 /// Who keeps the disk: by bytes where they may be seen, else a backup or batch job that is at work right now. With those that take
 /// nearly as much.
 fn disk_culprit(
@@ -360,20 +375,7 @@ fn disk_culprit(
     // in flight. Then whoever is to blame has to be seen with files on it.
     let rests = |name: &str| totals.disks.iter().any(|disk| disk.name == name && disk.util < DISK_BUSY);
     let rests = device.is_some_and(rests) && !totals.disk_pressed && limit.is_none();
-    let shortest = |v: usize| {
-        let own = waits.iter().filter(|group| group.job == jobs[v].facts.id).filter_map(|group| group.shortest);
-        own.reduce(f64::min).unwrap_or_default()
-    };
-    // Waits because of this one: not himself, and not since before there was one.
-    let may_wait_for = |v: usize, i: usize| {
-        let alive = jobs[i].age;
-        v != i && shortest(v) < FORGOTTEN && alive.is_none_or(|alive| shortest(v) <= alive + BEFORE)
-    };
-    // A lone victim that does all the I/O has only itself to blame.
-    let others_wait = |i: usize| {
-        victims.iter().filter(|&&v| may_wait_for(v, i)).map(|&v| jobs[v].usage.stuck).sum::<f64>()
-            >= totals.least(WATCH_TASKS, Resource::Disk)
-    };
+    let others_wait = |i: usize| others_wait(jobs, waits, victims, i, totals);
     let takes_part = |job: &Job| is_program(job) || KERNEL_WORK.contains(&job.facts.name.as_str());
     let stands_accused = |job: &Job| totals.incumbent(job, Resource::Disk, device).is_some();
     let moves = |job: &Job| {
